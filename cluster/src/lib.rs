@@ -1,0 +1,2 @@
+//! What makes Rainstorm a system: master, workers, the exchange between them, SDFS, and the
+//! program that people run.

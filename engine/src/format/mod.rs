@@ -1,0 +1,1 @@
+//! Rows as bytes: CSV, JSON lines, Parquet.

@@ -1,0 +1,1 @@
+//! Scalar functions of Flink's that DataFusion lacks.

@@ -1,0 +1,1 @@
+//! The one hash of keys, and the key groups that follow from it.

@@ -1,0 +1,135 @@
+//! What is done to rows: one operator per file.
+//!
+//! Operators are synchronous and know no clock, channel, task or thread: the task around them
+//! merges watermarks, aligns barriers and moves batches.
+
+use std::ops::Range;
+
+use crate::Result;
+use crate::batch::Batch;
+use crate::state::{StateReader, StateWriter};
+use crate::time::{TimestampMs, Watermark};
+
+/// Something that is done to a stream of batches.
+///
+/// The trait has no defaulted methods on purpose: an operator that forgets its state must not
+/// compile. Those without state implement [`Transform`] instead.
+pub trait Operator: Send {
+    /// Returns the operator's name, the same in EXPLAIN, metrics and logs.
+    fn name(&self) -> &'static str;
+
+    /// Tells whether rows of `port` may be delivered now. While it is false, the task leaves them
+    /// in their channels.
+    fn accepts(&self, port: usize) -> bool;
+
+    /// Takes a batch from `port`. `now` is the processing time.
+    ///
+    /// # Errors
+    /// `Compute` where an expression fails on these rows.
+    fn process(
+        &mut self,
+        port: usize,
+        batch: Batch,
+        now: TimestampMs,
+        out: &mut Output,
+    ) -> Result<()>;
+
+    /// Takes the task's watermark, which is the minimum over its inputs and only ever rises, and
+    /// returns the one that holds for the output. What it emits goes before that.
+    ///
+    /// # Errors
+    /// `Compute` where an aggregate or expression fails.
+    fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark>;
+
+    /// Takes the processing time once it has reached [`next_timer`](Self::next_timer).
+    ///
+    /// # Errors
+    /// `Compute` where an aggregate or expression fails.
+    fn processing_time(&mut self, now: TimestampMs, out: &mut Output) -> Result<()>;
+
+    /// Returns the processing time at which the operator wants to be called next.
+    fn next_timer(&self) -> Option<TimestampMs>;
+
+    /// Learns that all channels of `port` have ended. The end of all ports is preceded by
+    /// [`Watermark::MAX`] and followed by a last [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// `Compute` where an aggregate or expression fails.
+    fn end(&mut self, port: usize, out: &mut Output) -> Result<()>;
+
+    /// Emits what has been gathered. Called before each barrier, when the input has run dry or
+    /// the buffer timeout is over, and at the end: no snapshot contains unemitted changes.
+    ///
+    /// # Errors
+    /// `Compute` where an aggregate or expression fails.
+    fn flush(&mut self, out: &mut Output) -> Result<()>;
+
+    /// Writes its state. Called after a flush, at a barrier.
+    ///
+    /// # Errors
+    /// `Compute` where an aggregate cannot give its state.
+    fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()>;
+
+    /// Takes its state back. Called at most once, before anything else.
+    ///
+    /// # Errors
+    /// `Restore` where the state is of another shape.
+    fn restore(&mut self, state: &StateReader) -> Result<()>;
+
+    /// Returns an estimate of the bytes that it holds.
+    fn memory_bytes(&self) -> usize;
+
+    /// Returns the number of rows dropped for being late, since the start.
+    fn late_rows(&self) -> u64;
+}
+
+/// An operator without state, timers or more than one input.
+pub trait Transform: Send {
+    /// Returns the operator's name.
+    fn name(&self) -> &'static str;
+
+    /// Turns a batch into another; an empty one is not passed on.
+    ///
+    /// # Errors
+    /// `Compute` where an expression fails on these rows.
+    fn transform(&mut self, batch: Batch, now: TimestampMs) -> Result<Batch>;
+}
+
+/// Collects what an operator emits.
+#[derive(Debug, Default)]
+pub struct Output {
+    batches: Vec<Batch>,
+}
+
+impl Output {
+    /// Emits a batch; an empty one is dropped.
+    pub fn push(&mut self, batch: Batch) {
+        if !batch.is_empty() {
+            self.batches.push(batch);
+        }
+    }
+
+    /// Takes what has been emitted, in order.
+    pub fn drain(&mut self) -> impl Iterator<Item = Batch> + '_ {
+        self.batches.drain(..)
+    }
+
+    /// Tells whether nothing has been emitted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+/// What an operator learns about its surroundings when it is built.
+#[derive(Debug, Clone)]
+pub struct OperatorContext {
+    /// Its subtask's number.
+    pub subtask: usize,
+    /// The number of subtasks.
+    pub parallelism: usize,
+    /// The key groups whose rows it gets.
+    pub key_groups: Range<u16>,
+    /// The number of key groups of the job.
+    pub key_group_count: u16,
+}

@@ -1,0 +1,8 @@
+//! Rainstorm's planner: from streaming SQL to job graphs.
+//!
+//! Text is parsed in a dialect that covers Flink SQL's surface, names are resolved and types
+//! checked through DataFusion, the logical plan is rewritten by those of DataFusion's rules that
+//! hold for streams, its changelogs and watermarks are analysed, and what remains is lowered to a
+//! [`rainstorm_engine::graph::JobGraph`].
+//!
+//! The planner does no I/O and runs nothing. A script is planned whole before any of it starts.

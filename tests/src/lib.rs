@@ -1,0 +1,1 @@
+//! Rainstorm's end-to-end, SQL, simulation, fault and repository-rule tests.
