@@ -9,6 +9,7 @@ use std::ops::Range;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 
+use crate::connector::SplitState;
 use crate::{OperatorId, Result};
 
 /// One table of an operator's state in a snapshot.
@@ -72,6 +73,9 @@ impl StateWriter {
 pub struct TaskSnapshot {
     /// Tables by operator.
     pub operators: BTreeMap<OperatorId, Vec<StateTable>>,
+    /// For a source: all splits that the subtask was given, finished ones too. They are kept
+    /// apart from the tables because a restore deals them out anew, before any task runs.
+    pub splits: Vec<SplitState>,
 }
 
 /// What one operator of one subtask gets back from a checkpoint.
