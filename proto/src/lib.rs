@@ -9,9 +9,13 @@
 macro_rules! generated {
     ($($(#[$doc:meta])* $name:ident = $package:literal;)*) => {$(
         $(#[$doc])*
-        #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
         pub mod $name {
-            tonic::include_proto!($package);
+            // Generated code names other packages by their full path, version included.
+            #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+            pub mod v1 {
+                tonic::include_proto!($package);
+            }
+            pub use v1::*;
         }
     )*};
 }
