@@ -6,3 +6,10 @@
 //! [`rainstorm_engine::graph::JobGraph`].
 //!
 //! The planner does no I/O and runs nothing. A script is planned whole before any of it starts.
+
+pub mod catalog;
+pub mod error;
+pub mod script;
+pub mod session;
+pub mod settings;
+pub mod statement;

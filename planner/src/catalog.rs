@@ -1,0 +1,215 @@
+//! Tables, views and functions by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use sqlparser::ast::{Expr, Query};
+
+/// A table: its columns and where its rows are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableDefinition {
+    /// The name as declared.
+    pub name: String,
+    /// The columns in their order.
+    pub columns: Vec<Column>,
+    /// WATERMARK FOR: the event time's column, and the watermark of a row over all columns.
+    pub watermark: Option<(String, Expr)>,
+    /// PRIMARY KEY … NOT ENFORCED columns.
+    pub primary_key: Vec<String>,
+    /// PARTITIONED BY columns.
+    pub partitioned_by: Vec<String>,
+    /// The connector's name, as in `'connector' = 'nexmark'`.
+    pub connector: String,
+    /// The other WITH options; a `path` is an absolute URL.
+    pub options: BTreeMap<String, String>,
+    /// Whether it ends with its session.
+    pub temporary: bool,
+    /// COMMENT.
+    pub comment: Option<String>,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// The name as declared.
+    pub name: String,
+    /// The type; of a computed column its expression's.
+    pub data_type: DataType,
+    /// Whether it may be null.
+    pub nullable: bool,
+    /// Where its values come from.
+    pub kind: ColumnKind,
+    /// COMMENT.
+    pub comment: Option<String>,
+}
+
+/// Where a column's values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnKind {
+    /// The connector.
+    Physical,
+    /// An expression over the physical columns; cannot be written.
+    Computed(Expr),
+}
+
+impl TableDefinition {
+    /// Returns the columns that the connector reads or writes.
+    pub fn physical_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.kind == ColumnKind::Physical)
+    }
+
+    /// Returns the schema of the columns that the connector reads or writes.
+    #[must_use]
+    pub fn physical_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.physical_columns().map(Column::field).collect::<Vec<_>>()))
+    }
+
+    /// Returns the schema that queries see: all columns.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+    }
+
+    /// Returns the indices of the named columns among the physical ones; names that are not
+    /// there are left out.
+    #[must_use]
+    pub fn physical_indices(&self, names: &[String]) -> Vec<usize> {
+        names
+            .iter()
+            .filter_map(|name| self.physical_columns().position(|column| column.name == *name))
+            .collect()
+    }
+}
+
+impl Column {
+    fn field(&self) -> Field {
+        Field::new(&self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+/// A named query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewDefinition {
+    /// The name as declared.
+    pub name: String,
+    /// Names of the columns; empty: the query's own.
+    pub columns: Vec<String>,
+    /// The query as written; names in it are resolved where the view is used.
+    pub query: Box<Query>,
+    /// The query's text.
+    pub query_sql: String,
+    /// Whether it ends with its session.
+    pub temporary: bool,
+    /// COMMENT.
+    pub comment: Option<String>,
+}
+
+/// A function written as an expression, expanded where it is called.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FunctionDefinition {
+    /// The name as declared.
+    pub name: String,
+    /// Names and types of the arguments.
+    pub args: Vec<(String, DataType)>,
+    /// The type of the result.
+    pub return_type: DataType,
+    /// The result, over the arguments.
+    pub body: Expr,
+    /// The body's text.
+    pub body_sql: String,
+    /// Whether it ends with its session.
+    pub temporary: bool,
+}
+
+/// A table or a view: they share their names.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Relation {
+    /// A table.
+    Table(Arc<TableDefinition>),
+    /// A view.
+    View(Arc<ViewDefinition>),
+}
+
+impl Relation {
+    /// Returns the name as declared.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Table(table) => &table.name,
+            Self::View(view) => &view.name,
+        }
+    }
+}
+
+/// Tables, views and functions. Names are case-sensitive, but one that is not found as it is
+/// written is found whatever its case, if that leaves one.
+///
+/// Cloning is cheap for what it holds; a script is planned on a clone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Catalog {
+    relations: BTreeMap<String, (u64, Relation)>,
+    functions: BTreeMap<String, (u64, Arc<FunctionDefinition>)>,
+    next: u64,
+}
+
+impl Catalog {
+    /// Finds a table or view.
+    pub fn relation(&self, name: &str) -> Option<&Relation> {
+        find(&self.relations, name).map(|(_, relation)| relation)
+    }
+
+    /// Finds a function.
+    pub fn function(&self, name: &str) -> Option<&Arc<FunctionDefinition>> {
+        find(&self.functions, name).map(|(_, function)| function)
+    }
+
+    /// Returns tables and views, sorted by name.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.values().map(|(_, relation)| relation)
+    }
+
+    /// Returns the functions, sorted by name.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionDefinition>> {
+        self.functions.values().map(|(_, function)| function)
+    }
+
+    /// Puts a table or view in, in place of what had exactly its name.
+    pub fn put_relation(&mut self, relation: Relation) {
+        put(&mut self.relations, &mut self.next, relation.name().to_owned(), relation);
+    }
+
+    /// Puts a function in, in place of what had exactly its name.
+    pub fn put_function(&mut self, function: Arc<FunctionDefinition>) {
+        put(&mut self.functions, &mut self.next, function.name.clone(), function);
+    }
+
+    /// Takes out the table or view that `name` finds.
+    pub fn remove_relation(&mut self, name: &str) -> Option<Relation> {
+        let name = self.relation(name)?.name().to_owned();
+        self.relations.remove(&name).map(|(_, relation)| relation)
+    }
+
+    /// Takes out the function that `name` finds.
+    pub fn remove_function(&mut self, name: &str) -> Option<Arc<FunctionDefinition>> {
+        let name = self.function(name)?.name.clone();
+        self.functions.remove(&name).map(|(_, function)| function)
+    }
+}
+
+/// What is replaced keeps its place in the order, since others may be built on it.
+fn put<T>(map: &mut BTreeMap<String, (u64, T)>, next: &mut u64, name: String, value: T) {
+    let order = map.get(&name).map_or(*next, |(order, _)| *order);
+    *next += 1;
+    map.insert(name, (order, value));
+}
+
+fn find<'a, T>(map: &'a BTreeMap<String, T>, name: &str) -> Option<&'a T> {
+    map.get(name).or_else(|| {
+        let mut found = map.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
+    })
+}

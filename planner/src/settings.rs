@@ -1,0 +1,342 @@
+//! SET and RESET: settings with Flink's keys where Flink has one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rainstorm_engine::graph::JobSettings;
+
+use crate::error::suggest;
+
+/// A setting: its key, what holds without SET, and what it is.
+struct Key {
+    name: &'static str,
+    default: &'static str,
+    kind: Kind,
+    description: &'static str,
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Any text.
+    Text,
+    /// A duration; zero means never.
+    Duration,
+    /// A memory size.
+    Memory,
+    /// A number within these bounds, or nothing.
+    Number { min: u64, max: u64 },
+    /// One of these.
+    OneOf(&'static [&'static str]),
+}
+
+const CHECKPOINT_INTERVAL: &str = "execution.checkpointing.interval";
+const BUFFER_TIMEOUT: &str = "execution.buffer-timeout";
+const PARALLELISM: &str = "parallelism.default";
+const MAX_PARALLELISM: &str = "pipeline.max-parallelism";
+const NAME: &str = "pipeline.name";
+const MEMORY_BUDGET: &str = "state.memory-budget";
+const TIME_ZONE: &str = "table.local-time-zone";
+const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
+const STATE_TTL: &str = "table.exec.state.ttl";
+
+/// All settings, sorted by key.
+const KEYS: &[Key] = &[
+    Key {
+        name: BUFFER_TIMEOUT,
+        default: "5 ms",
+        kind: Kind::Duration,
+        description: "how long rows may wait for their batch to fill",
+    },
+    Key {
+        name: CHECKPOINT_INTERVAL,
+        default: "10 s",
+        kind: Kind::Duration,
+        description: "time between two checkpoints; 0 takes none but the final one",
+    },
+    Key {
+        name: PARALLELISM,
+        default: "",
+        kind: Kind::Number { min: 1, max: 256 },
+        description: "subtasks per stage; empty: one per slot of the cluster",
+    },
+    Key {
+        name: MAX_PARALLELISM,
+        default: "256",
+        kind: Kind::Number { min: 1, max: 32768 },
+        description: "number of key groups, fixed for the life of a job's state",
+    },
+    Key { name: NAME, default: "", kind: Kind::Text, description: "the name of the job" },
+    Key {
+        name: MEMORY_BUDGET,
+        default: "8 gb",
+        kind: Kind::Memory,
+        description: "state that one worker may hold for a job",
+    },
+    Key {
+        name: IDLE_TIMEOUT,
+        default: "0 ms",
+        kind: Kind::Duration,
+        description: "after this long without rows a source no longer holds the watermark back; 0: never",
+    },
+    Key {
+        name: STATE_TTL,
+        default: "0 ms",
+        kind: Kind::Duration,
+        description: "state unused for this long may be dropped; 0: never",
+    },
+    Key {
+        name: TIME_ZONE,
+        default: "UTC",
+        kind: Kind::OneOf(&["UTC"]),
+        description: "the session's time zone",
+    },
+];
+
+/// Values of settings, all valid. Settings without one have their default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    values: BTreeMap<&'static str, String>,
+}
+
+/// Why a setting was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidSetting {
+    /// Key, value and what was expected.
+    pub message: String,
+    /// The key that was probably meant.
+    pub help: Option<String>,
+}
+
+impl Settings {
+    /// Sets a value.
+    ///
+    /// # Errors
+    /// Where there is no such key, or it does not take such a value.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), InvalidSetting> {
+        let key = find(key)?;
+        let value = value.trim();
+        if let Err(expected) = key.kind.check(value) {
+            let message = format!("setting '{}' takes {expected}, not '{value}'", key.name);
+            return Err(InvalidSetting { message, help: None });
+        }
+        self.values.insert(key.name, value.to_owned());
+        Ok(())
+    }
+
+    /// Puts a setting back to its default.
+    ///
+    /// # Errors
+    /// Where there is no such key.
+    pub fn reset(&mut self, key: &str) -> Result<(), InvalidSetting> {
+        self.values.remove(find(key)?.name);
+        Ok(())
+    }
+
+    /// Puts all settings back to their defaults.
+    pub fn reset_all(&mut self) {
+        self.values.clear();
+    }
+
+    /// Returns the value of a setting as text.
+    ///
+    /// # Errors
+    /// Where there is no such key.
+    pub fn get(&self, key: &str) -> Result<&str, InvalidSetting> {
+        find(key).map(|key| self.text(key.name, key.default))
+    }
+
+    /// Returns key, value and description of all settings, sorted by key.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, &str, &'static str)> {
+        KEYS.iter().map(|key| (key.name, self.text(key.name, key.default), key.description))
+    }
+
+    /// Returns the settings that differ from their defaults, for [`set`](Self::set) elsewhere.
+    pub fn changed(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.values.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// Returns `parallelism.default`; `None` leaves it to the cluster.
+    #[must_use]
+    pub fn parallelism(&self) -> Option<usize> {
+        self.value(PARALLELISM).parse().ok()
+    }
+
+    /// Returns `pipeline.name`.
+    #[must_use]
+    pub fn job_name(&self) -> Option<&str> {
+        Some(self.value(NAME)).filter(|name| !name.is_empty())
+    }
+
+    /// Returns what a job needs to know.
+    #[must_use]
+    pub fn job_settings(&self) -> JobSettings {
+        JobSettings {
+            checkpoint_interval: self.duration(CHECKPOINT_INTERVAL),
+            idle_timeout: self.duration(IDLE_TIMEOUT),
+            buffer_timeout: self.duration(BUFFER_TIMEOUT).unwrap_or_default(),
+            memory_budget_bytes: parse_memory(self.value(MEMORY_BUDGET))
+                .expect("values are checked when they are set")
+                as usize,
+            state_ttl: self.duration(STATE_TTL),
+            key_groups: self
+                .value(MAX_PARALLELISM)
+                .parse()
+                .expect("values are checked when they are set"),
+        }
+    }
+
+    fn duration(&self, key: &str) -> Option<Duration> {
+        let duration = parse_duration(self.value(key)).expect("values are checked when set");
+        Some(duration).filter(|duration| !duration.is_zero())
+    }
+
+    fn value(&self, key: &str) -> &str {
+        self.get(key).expect("the settings' own keys exist")
+    }
+
+    fn text(&self, key: &str, default: &'static str) -> &str {
+        self.values.get(key).map_or(default, String::as_str)
+    }
+}
+
+impl Kind {
+    /// Succeeds, or tells what is expected.
+    fn check(self, value: &str) -> Result<(), String> {
+        let valid = match self {
+            Self::Text => true,
+            Self::Duration => parse_duration(value).is_some(),
+            Self::Memory => parse_memory(value).is_some_and(|bytes| bytes > 0),
+            Self::Number { min, max } => {
+                value.parse().is_ok_and(|number: u64| (min..=max).contains(&number))
+            }
+            Self::OneOf(values) => values.contains(&value),
+        };
+        if valid { Ok(()) } else { Err(self.expected()) }
+    }
+
+    fn expected(self) -> String {
+        match self {
+            Self::Text => "a text".to_owned(),
+            Self::Duration => "a duration such as '10 s', '500 ms' or '1 min'".to_owned(),
+            Self::Memory => "a size such as '512 mb' or '8 gb'".to_owned(),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::OneOf(values) => values.join(" or "),
+        }
+    }
+}
+
+fn find(key: &str) -> Result<&'static Key, InvalidSetting> {
+    KEYS.iter().find(|known| known.name.eq_ignore_ascii_case(key)).ok_or_else(|| {
+        let help = suggest(key, KEYS.iter().map(|key| key.name))
+            .map(|name| format!("did you mean '{name}'?"));
+        InvalidSetting { message: format!("there is no setting '{key}'"), help }
+    })
+}
+
+/// Parses a duration as Flink writes it: a whole number and a unit, milliseconds without one.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = number_and_unit(text)?;
+    let nanos_per_unit: u64 = match unit.as_str() {
+        "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1,
+        "µs" | "us" | "micro" | "micros" | "microsecond" | "microseconds" => 1_000,
+        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1_000_000,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1_000_000_000,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60_000_000_000,
+        "h" | "hour" | "hours" => 3_600_000_000_000,
+        "d" | "day" | "days" => 86_400_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(nanos_per_unit).map(Duration::from_nanos)
+}
+
+/// Parses a memory size as Flink writes it, in bytes: a whole number and a unit of powers of
+/// 1024, bytes without one.
+#[must_use]
+pub fn parse_memory(text: &str) -> Option<u64> {
+    let (number, unit) = number_and_unit(text)?;
+    let shift = match unit.as_str() {
+        "" | "b" | "bytes" => 0,
+        "k" | "kb" | "kib" | "kibibytes" => 10,
+        "m" | "mb" | "mib" | "mebibytes" => 20,
+        "g" | "gb" | "gib" | "gibibytes" => 30,
+        "t" | "tb" | "tib" | "tebibytes" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, String)> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..digits].parse().ok()?;
+    Some((number, text[digits..].trim().to_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_flink_writes_them() {
+        for (text, millis) in
+            [("10 s", 10_000), ("500 ms", 500), ("1min", 60_000), ("2 h", 7_200_000), ("7", 7)]
+        {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1 s", "1.5 s", "10 parsecs"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_memory("512 mb"), Some(512 << 20));
+        assert_eq!(parse_memory("1GB"), Some(1 << 30));
+        assert_eq!(parse_memory("4096"), Some(4096));
+        assert_eq!(parse_memory("one gb"), None);
+    }
+
+    #[test]
+    fn defaults_are_the_engines() {
+        assert_eq!(Settings::default().job_settings(), JobSettings::default());
+        assert_eq!(Settings::default().parallelism(), None);
+        assert_eq!(Settings::default().job_name(), None);
+    }
+
+    #[test]
+    fn values_reach_the_job() {
+        let mut settings = Settings::default();
+        settings.set("execution.checkpointing.interval", "0").unwrap();
+        settings.set("table.exec.source.idle-timeout", "2 s").unwrap();
+        settings.set("state.memory-budget", "64 mb").unwrap();
+        settings.set("parallelism.default", "4").unwrap();
+        let job = settings.job_settings();
+        assert_eq!(job.checkpoint_interval, None);
+        assert_eq!(job.idle_timeout, Some(Duration::from_secs(2)));
+        assert_eq!(job.memory_budget_bytes, 64 << 20);
+        assert_eq!(settings.parallelism(), Some(4));
+        settings.reset("parallelism.default").unwrap();
+        assert_eq!(settings.parallelism(), None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_a_suggestion() {
+        let error = Settings::default().set("execution.checkpoint.interval", "1 s").unwrap_err();
+        assert_eq!(error.message, "there is no setting 'execution.checkpoint.interval'");
+        assert_eq!(error.help.as_deref(), Some("did you mean 'execution.checkpointing.interval'?"));
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_what_is_expected() {
+        let error = Settings::default().set("parallelism.default", "0").unwrap_err();
+        assert_eq!(
+            error.message,
+            "setting 'parallelism.default' takes a number from 1 to 256, not '0'"
+        );
+        let error = Settings::default().set("table.local-time-zone", "CET").unwrap_err();
+        assert_eq!(error.message, "setting 'table.local-time-zone' takes UTC, not 'CET'");
+    }
+}
