@@ -5,6 +5,10 @@
 //! goes into checkpoints. A sink writes in two phases: writers prepare, one committer publishes
 //! what the job's head names.
 
+mod counted;
+pub mod nexmark;
+mod random;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
