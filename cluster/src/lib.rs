@@ -1,2 +1,5 @@
 //! What makes Rainstorm a system: master, workers, the exchange between them, SDFS, and the
 //! program that people run.
+
+pub mod codec;
+pub mod membership;

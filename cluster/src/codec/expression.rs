@@ -1,0 +1,93 @@
+//! Physical expressions as DataFusion's own messages.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
+use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
+use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
+use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
+use datafusion_proto::protobuf::PhysicalExprNode;
+use prost::Message;
+use rainstorm_engine::{Error, Result};
+use rainstorm_proto::graph as proto;
+
+pub(super) fn encode(expression: &Arc<dyn PhysicalExpr>) -> Result<Bytes> {
+    serialize_physical_expr(expression, &DefaultPhysicalExtensionCodec {})
+        .map(|node| node.encode_to_vec().into())
+        .map_err(|error| Error::compute(format!("encode expression {expression}"), error))
+}
+
+pub(super) fn encode_all(expressions: &[Arc<dyn PhysicalExpr>]) -> Result<Vec<Bytes>> {
+    expressions.iter().map(encode).collect()
+}
+
+pub(super) fn encode_optional(expression: Option<&Arc<dyn PhysicalExpr>>) -> Result<Option<Bytes>> {
+    expression.map(encode).transpose()
+}
+
+pub(super) fn encode_sort(sort: &PhysicalSortExpr) -> Result<proto::SortExpression> {
+    Ok(proto::SortExpression {
+        expression: encode(&sort.expr)?,
+        descending: sort.options.descending,
+        nulls_first: sort.options.nulls_first,
+    })
+}
+
+/// Decodes expressions over one schema.
+#[derive(Clone, Copy)]
+pub(super) struct Decoder<'a> {
+    pub(super) functions: &'a TaskContext,
+    pub(super) schema: &'a Schema,
+}
+
+impl Decoder<'_> {
+    pub(super) fn expression(&self, bytes: &[u8]) -> Result<Arc<dyn PhysicalExpr>> {
+        let node = PhysicalExprNode::decode(bytes)
+            .map_err(|error| Error::Invalid(format!("unreadable expression: {error}")))?;
+        let codec = DefaultPhysicalExtensionCodec {};
+        let expression = parse_physical_expr(&node, self.functions, self.schema, &codec)
+            .map_err(|error| Error::compute("decode an expression", error))?;
+        self.check_columns(&expression)?;
+        Ok(expression)
+    }
+
+    pub(super) fn all(&self, expressions: &[Bytes]) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+        expressions.iter().map(|bytes| self.expression(bytes)).collect()
+    }
+
+    pub(super) fn optional(&self, bytes: Option<&Bytes>) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        bytes.map(|bytes| self.expression(bytes)).transpose()
+    }
+
+    pub(super) fn sort(&self, sort: &proto::SortExpression) -> Result<PhysicalSortExpr> {
+        let options = arrow::compute::SortOptions {
+            descending: sort.descending,
+            nulls_first: sort.nulls_first,
+        };
+        Ok(PhysicalSortExpr::new(self.expression(&sort.expression)?, options))
+    }
+
+    /// A column's index is only looked at when it is evaluated, by which time the job runs.
+    fn check_columns(&self, expression: &Arc<dyn PhysicalExpr>) -> Result<()> {
+        let columns = self.schema.fields().len();
+        let mut outside = None;
+        expression
+            .apply(|node| match node.downcast_ref::<Column>() {
+                Some(column) if column.index() >= columns => {
+                    outside = Some(column.to_string());
+                    Ok(TreeNodeRecursion::Stop)
+                }
+                _ => Ok(TreeNodeRecursion::Continue),
+            })
+            .map_err(|error| Error::compute("check an expression's columns", error))?;
+        match outside {
+            None => Ok(()),
+            Some(column) => Err(Error::Invalid(format!("column {column} of {columns} columns"))),
+        }
+    }
+}
