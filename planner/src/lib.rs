@@ -8,8 +8,11 @@
 //! The planner does no I/O and runs nothing. A script is planned whole before any of it starts.
 
 pub mod catalog;
+mod dialect;
 pub mod error;
+mod parse;
 pub mod script;
 pub mod session;
 pub mod settings;
 pub mod statement;
+pub mod types;

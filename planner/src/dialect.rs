@@ -1,0 +1,109 @@
+//! Flink SQL's surface, as sqlparser is told of it.
+
+use std::any::TypeId;
+
+use sqlparser::ast::{CastKind, DataType, Expr, Ident, ObjectName};
+use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+use crate::types;
+
+/// The dialect of expressions and queries. Statements other than queries have parsers of their
+/// own in [`crate::parse`].
+///
+/// sqlparser gives some syntax to dialects by their type only; this one answers with the generic
+/// dialect's.
+#[derive(Debug)]
+pub(crate) struct RainstormDialect;
+
+impl Dialect for RainstormDialect {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<GenericDialect>()
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '`' || ch == '"'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_' || ch == '$'
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let [first, second] = parser.peek_tokens();
+        let Token::Word(word) = first else { return None };
+        match (word.keyword, second) {
+            (Keyword::TABLE, Token::Word(_)) => Some(parse_table_argument(parser)),
+            (Keyword::CAST, Token::LParen) => Some(parse_cast(parser, CastKind::Cast)),
+            (Keyword::TRY_CAST, Token::LParen) => Some(parse_cast(parser, CastKind::TryCast)),
+            _ => None,
+        }
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_window_clause_named_window_reference(&self) -> bool {
+        true
+    }
+
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
+    fn supports_match_recognize(&self) -> bool {
+        true
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn supports_parens_around_table_factor(&self) -> bool {
+        true
+    }
+
+    fn supports_struct_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_try_convert(&self) -> bool {
+        false
+    }
+}
+
+/// Parses `TABLE t`, the first argument of a windowing table function.
+fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let prefix = parser.parse_identifier()?;
+    let name = parser.parse_identifier()?;
+    Ok(Expr::Prefixed { prefix, value: Box::new(Expr::Identifier(name)) })
+}
+
+/// Parses a cast to one of Flink's types, which sqlparser does not know all of. The type is kept
+/// as its text, which [`types::FlinkTypePlanner`] reads again.
+fn parse_cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> {
+    parser.next_token();
+    parser.expect_token(&Token::LParen)?;
+    let expr = Box::new(parser.parse_expr()?);
+    parser.expect_keyword_is(Keyword::AS)?;
+    let data_type = types::parse_type(parser)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Cast { kind, expr, data_type: named_type(&data_type), array: false, format: None })
+}
+
+/// Wraps a type's text as a type of sqlparser's.
+pub(crate) fn named_type(data_type: &arrow::datatypes::DataType) -> DataType {
+    let text = types::type_sql(data_type);
+    DataType::Custom(ObjectName::from(vec![Ident::new(text)]), Vec::new())
+}
