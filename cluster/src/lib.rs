@@ -2,4 +2,5 @@
 //! program that people run.
 
 pub mod codec;
+pub mod job;
 pub mod membership;

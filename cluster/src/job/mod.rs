@@ -1,0 +1,29 @@
+//! Jobs: where their tasks run, how their checkpoints are taken and committed, and how they end.
+//!
+//! [`JobManager`] is a state machine without I/O: messages and time go in, [`Effect`]s come out.
+//! The master's driver performs them against workers and a [`CheckpointStore`], and reports back
+//! what came of them. In the order in which a job meets them:
+//!
+//! - `store`: `head` and manifests as objects, written conditionally
+//! - `restore`: which state and which splits each subtask begins with
+//! - `placement`: which worker runs which subtask
+//! - `manager`: the machine
+//! - `checkpoint`: the one checkpoint that is being taken
+
+mod checkpoint;
+mod manager;
+mod manifest;
+mod message;
+mod placement;
+mod restore;
+#[cfg(test)]
+mod simulation;
+mod store;
+
+pub use manager::JobManager;
+pub use manifest::{CheckpointRef, Head, Manifest, OperatorKey, SourceState, StatePlace};
+pub use message::{
+    Deployment, Effect, Failure, JobConfig, JobState, Message, Prepared, RestorePoint, WorkerId,
+    WorkerMessage, WorkerSlots, WorkerSnapshot,
+};
+pub use store::{CheckpointStore, HeldHead};

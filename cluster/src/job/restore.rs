@@ -1,0 +1,123 @@
+//! What each subtask begins with: the splits of its source and the state of a checkpoint.
+
+use std::collections::BTreeMap;
+
+use rainstorm_engine::connector::SplitState;
+use rainstorm_engine::graph::{JobGraph, OperatorNode, OperatorSpec, SourceSpec};
+use rainstorm_engine::task::TaskId;
+use rainstorm_engine::{Error, OperatorId, Result, StageId};
+
+use super::manifest::{Manifest, OperatorKey};
+
+/// Deals the splits of each source out over its subtasks, whatever their number was when a
+/// checkpoint was taken. Open and finished splits are dealt apart, so that no subtask gets only
+/// finished ones while others have several open ones.
+pub(crate) fn deal_splits(
+    graph: &JobGraph,
+    by_stage: &BTreeMap<StageId, Vec<SplitState>>,
+) -> BTreeMap<TaskId, Vec<SplitState>> {
+    let mut dealt = BTreeMap::new();
+    for stage in graph.stages.iter().filter(|stage| stage.source.is_some()) {
+        let splits = by_stage.get(&stage.id).map_or(&[][..], Vec::as_slice);
+        let mut subtasks = vec![Vec::new(); stage.parallelism];
+        for finished in [false, true] {
+            for (n, split) in splits.iter().filter(|split| split.finished == finished).enumerate() {
+                subtasks[n % stage.parallelism].push(split.clone());
+            }
+        }
+        for (subtask, splits) in subtasks.into_iter().enumerate() {
+            dealt.insert(TaskId { stage: stage.id, subtask }, splits);
+        }
+    }
+    dealt
+}
+
+/// Returns the splits of a checkpoint by the stage that reads them now.
+pub(crate) fn restored_splits(
+    graph: &JobGraph,
+    manifest: &Manifest,
+) -> BTreeMap<StageId, Vec<SplitState>> {
+    let mut by_stage = BTreeMap::new();
+    for stage in &graph.stages {
+        if let Some(source) = &stage.source
+            && let Some(state) = manifest.sources.get(&OperatorKey(source.id))
+        {
+            by_stage.insert(stage.id, state.splits.clone());
+        }
+    }
+    by_stage
+}
+
+/// Checks that a graph can start from a checkpoint: what kept state then exists now, what keeps
+/// state now existed then, and the key groups are the same. The layout of each operator's tables
+/// is checked where they are read.
+///
+/// # Errors
+/// `Restore`, naming everything that does not match.
+pub(crate) fn check(graph: &JobGraph, manifest: &Manifest) -> Result<()> {
+    let mut wrong = Vec::new();
+    if graph.settings.key_groups != manifest.key_groups {
+        wrong.push(format!(
+            "pipeline.max-parallelism is {}, the checkpoint's state is divided by {}",
+            graph.settings.key_groups, manifest.key_groups
+        ));
+    }
+    let operators: BTreeMap<_, _> = stateful(graph).collect();
+    for (id, name) in &manifest.operators {
+        if !operators.contains_key(&id.0) {
+            wrong.push(format!("the query has no operator for the state of {name} {}", id.0));
+        }
+    }
+    for (id, name) in &operators {
+        if !manifest.operators.contains_key(&OperatorKey(*id)) {
+            wrong.push(format!("the checkpoint has no state for {name} {id}"));
+        }
+    }
+    let sources: BTreeMap<_, _> = sources(graph).map(|source| (source.id, source)).collect();
+    for (id, state) in &manifest.sources {
+        if !sources.contains_key(&id.0) {
+            wrong.push(format!(
+                "the query has no source for the splits of {} {}",
+                state.table, id.0
+            ));
+        }
+    }
+    for (id, source) in &sources {
+        if !manifest.sources.contains_key(&OperatorKey(*id)) {
+            wrong.push(format!("the checkpoint has no splits for {} {id}", source.table));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Restore {
+        what: format!("checkpoint {}", manifest.checkpoint.epoch),
+        reason: format!("it does not fit the query: {}", wrong.join("; ")),
+    })
+}
+
+/// Returns the operators that keep state, with what they do.
+pub(crate) fn stateful(graph: &JobGraph) -> impl Iterator<Item = (OperatorId, &'static str)> {
+    graph
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.chain)
+        .filter_map(|node| Some((node.id, state_name(node)?)))
+}
+
+/// Returns the sources.
+pub(crate) fn sources(graph: &JobGraph) -> impl Iterator<Item = &SourceSpec> {
+    graph.stages.iter().filter_map(|stage| stage.source.as_ref())
+}
+
+/// Names an operator that keeps state; `None` for one that keeps none.
+fn state_name(node: &OperatorNode) -> Option<&'static str> {
+    match &node.spec {
+        OperatorSpec::Project(_) | OperatorSpec::Filter(_) | OperatorSpec::WindowAssign(_) => None,
+        OperatorSpec::WindowAggregate(_) => Some("WindowAggregate"),
+        OperatorSpec::GroupAggregate(_) => Some("GroupAggregate"),
+        OperatorSpec::WindowJoin(_) => Some("WindowJoin"),
+        OperatorSpec::IntervalJoin(_) => Some("IntervalJoin"),
+        OperatorSpec::LookupJoin(_) => Some("LookupJoin"),
+    }
+}

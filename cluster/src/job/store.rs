@@ -1,0 +1,406 @@
+//! A job's checkpoints as objects: `head`, which is written conditionally and names what exists,
+//! and immutable manifests and state files, which are written before.
+//!
+//! ```text
+//! jobs/<name>/head                                          Head, JSON
+//! jobs/<name>/manifests/<generation>-<attempt>-<epoch>.json Manifest, JSON
+//! jobs/<name>/state/<generation>-<attempt>-<epoch>-…        state files, written by workers
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::TryStreamExt as _;
+use object_store::path::Path;
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion,
+};
+use rainstorm_engine::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::manifest::{CheckpointRef, FORMAT, Head, Manifest};
+use super::message::RestorePoint;
+
+/// How many checkpoints stay restorable, apart from savepoints.
+const CHECKPOINTS_KEPT: usize = 3;
+
+/// How often a conditional write of unknown outcome is settled and, where it did not arrive,
+/// repeated.
+const WRITE_ATTEMPTS_MAX: usize = 4;
+
+/// The objects of one job. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CheckpointStore {
+    store: Arc<dyn ObjectStore>,
+    directory: Path,
+    writer: Arc<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    name: String,
+    requests: AtomicU64,
+}
+
+/// A `head` as this process last read or wrote it, and the right to replace exactly that one.
+#[derive(Debug, Clone)]
+pub struct HeldHead {
+    /// The contents.
+    pub head: Head,
+    version: UpdateVersion,
+}
+
+impl CheckpointStore {
+    /// Makes the store of a job whose objects are under `directory`. `writer` is unique among all
+    /// processes that ever write there.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, directory: Path, writer: &str) -> Self {
+        let writer = Writer { name: writer.to_owned(), requests: AtomicU64::new(0) };
+        Self { store, directory, writer: Arc::new(writer) }
+    }
+
+    /// Returns the directory under which workers write state files.
+    #[must_use]
+    pub fn state_directory(&self) -> Path {
+        self.directory.clone().join("state")
+    }
+
+    /// Reads `head`; `None` where the job has never been started.
+    ///
+    /// # Errors
+    /// `Storage`, or `Restore` where it is not one.
+    pub async fn head(&self) -> Result<Option<HeldHead>> {
+        let path = self.head_path();
+        let Some((head, version)) = self.read::<Head>(&path).await? else { return Ok(None) };
+        check_format(&path, head.format)?;
+        Ok(Some(HeldHead { head, version }))
+    }
+
+    /// Claims the next generation of the job, from which on older ones can commit nothing, and
+    /// returns the checkpoint to start from. Without `restore` the job starts from the beginning
+    /// and its earlier checkpoints become garbage; checkpoints after the one that is restored do
+    /// as well.
+    ///
+    /// # Errors
+    /// `Restore` where the wanted checkpoint is not kept or unreadable; `Storage`, also where
+    /// someone else claims the job at the same time.
+    pub async fn claim(
+        &self,
+        leader_epoch: u64,
+        restore: Option<RestorePoint>,
+    ) -> Result<(HeldHead, Option<Manifest>)> {
+        let current = self.head().await?;
+        let from = match (restore, &current) {
+            (None, _) | (Some(RestorePoint::Latest), None) => None,
+            (Some(RestorePoint::Latest), Some(current)) => current.head.checkpoints.last().copied(),
+            (Some(RestorePoint::Epoch(epoch)), current) => {
+                Some(find(epoch.0, current.as_ref().map(|current| &current.head))?)
+            }
+        };
+        let manifest = match &from {
+            Some(checkpoint) => Some(self.manifest(checkpoint).await?),
+            None => None,
+        };
+        let mut head = current.as_ref().map_or_else(
+            || Head {
+                format: FORMAT,
+                generation: 0,
+                leader_epoch,
+                last_epoch: 0,
+                checkpoints: vec![],
+                savepoints: vec![],
+                request_id: String::new(),
+            },
+            |current| current.head.clone(),
+        );
+        head.generation += 1;
+        head.leader_epoch = leader_epoch;
+        head.checkpoints.retain(|kept| from.is_some_and(|from| kept.epoch <= from.epoch));
+        let current = self.replace(current.as_ref(), head).await?;
+        Ok((current, manifest))
+    }
+
+    /// Commits a checkpoint whose manifest is written: makes `head` name it, if `head` is still
+    /// what `current` says. The oldest checkpoints over the number kept are dropped from it.
+    ///
+    /// # Errors
+    /// `Storage`: `head` does not name the checkpoint and never will, unless the outcome is
+    /// unknown after several attempts; then only the next claim settles it.
+    pub async fn commit(&self, current: &HeldHead, checkpoint: CheckpointRef) -> Result<HeldHead> {
+        let mut head = current.head.clone();
+        head.last_epoch = head.last_epoch.max(checkpoint.epoch);
+        head.checkpoints.push(checkpoint);
+        let surplus = head.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
+        head.checkpoints.drain(..surplus);
+        self.replace(Some(current), head).await
+    }
+
+    /// Writes a manifest. Writing the same one again does no harm.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        let path = self.manifest_path(&manifest.checkpoint);
+        let failed = |error| Error::storage(format!("write {path}"), error);
+        let body = encode(manifest)?;
+        // The name belongs to one generation, attempt and epoch, and so to one content: whatever
+        // is there already is a write of ours whose answer was lost.
+        self.store.put(&path, body).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// `Restore` where it is missing or not one; `Storage`.
+    pub async fn manifest(&self, checkpoint: &CheckpointRef) -> Result<Manifest> {
+        let path = self.manifest_path(checkpoint);
+        let (manifest, _) = self.read::<Manifest>(&path).await?.ok_or_else(|| Error::Restore {
+            what: format!("checkpoint {}", checkpoint.epoch),
+            reason: format!("{path} is missing"),
+        })?;
+        check_format(&path, manifest.format)?;
+        Ok(manifest)
+    }
+
+    /// Deletes manifests and state files that `head` does not reach, and returns how many. Those
+    /// of later epochs or generations are left alone: they may be on their way into a checkpoint.
+    ///
+    /// # Errors
+    /// `Storage`; what was not deleted is tried again the next time.
+    pub async fn collect_garbage(&self, head: &Head) -> Result<usize> {
+        let mut reached = BTreeSet::new();
+        for checkpoint in head.checkpoints.iter().chain(&head.savepoints) {
+            reached.insert(self.manifest_path(checkpoint));
+            let manifest = self.manifest(checkpoint).await?;
+            reached.extend(manifest.files().map(Path::from));
+        }
+        let mut deleted = 0;
+        for part in ["manifests", "state"] {
+            let directory = self.directory.clone().join(part);
+            let failed = |error| Error::storage(format!("collect garbage in {directory}"), error);
+            let listed = self.store.list(Some(&directory));
+            let files: Vec<_> = listed.try_collect().await.map_err(failed)?;
+            for path in files.into_iter().map(|file| file.location) {
+                if reached.contains(&path) || !is_settled(&path, head) {
+                    continue;
+                }
+                match self.store.delete(&path).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => deleted += 1,
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Writes `head` in place of `current`, and finds out what became of the write where the store
+    /// does not say.
+    async fn replace(&self, current: Option<&HeldHead>, mut head: Head) -> Result<HeldHead> {
+        let path = self.head_path();
+        let number = self.writer.requests.fetch_add(1, Ordering::Relaxed);
+        head.request_id = format!("{}-{number}", self.writer.name);
+        let body = encode(&head)?;
+        let mut failure = None;
+        for _ in 0..WRITE_ATTEMPTS_MAX {
+            let mode =
+                current.map_or(PutMode::Create, |current| PutMode::Update(current.version.clone()));
+            let options = PutOptions::from(mode);
+            match self.store.put_opts(&path, body.clone(), options).await {
+                Ok(result) => return Ok(HeldHead { head, version: result.into() }),
+                Err(error) => failure = Some(error),
+            }
+            match self.head().await {
+                Ok(Some(found)) if found.head.request_id == head.request_id => return Ok(found),
+                Ok(found) if !same(found.as_ref(), current) => {
+                    return Err(superseded(found.as_ref()));
+                }
+                // Nothing has been written yet, or nothing is known: since the condition still
+                // holds back every write but the first, trying again is safe.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let error = failure.unwrap_or(object_store::Error::NotImplemented {
+            operation: "put".to_owned(),
+            implementer: self.store.to_string(),
+        });
+        Err(Error::storage(format!("write {path}"), error))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<(T, UpdateVersion)>> {
+        let failed = |error| Error::storage(format!("read {path}"), error);
+        let result = match self.store.get(path).await {
+            Ok(result) => result,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let version = UpdateVersion {
+            e_tag: result.meta.e_tag.clone(),
+            version: result.meta.version.clone(),
+        };
+        let bytes = result.bytes().await.map_err(failed)?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| Error::Restore {
+            what: path.to_string(),
+            reason: format!("it is not what was written there: {error}"),
+        })?;
+        Ok(Some((value, version)))
+    }
+
+    fn head_path(&self) -> Path {
+        self.directory.clone().join("head")
+    }
+
+    fn manifest_path(&self, checkpoint: &CheckpointRef) -> Path {
+        self.directory.clone().join("manifests").join(checkpoint.file_name())
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<PutPayload> {
+    serde_json::to_vec_pretty(value)
+        .map(PutPayload::from)
+        .map_err(|error| Error::Internal(format!("encode an object of a job: {error}")))
+}
+
+fn check_format(path: &Path, format: u16) -> Result<()> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(Error::Restore {
+        what: path.to_string(),
+        reason: format!("it has format {format}, this build reads {FORMAT}"),
+    })
+}
+
+fn find(epoch: u64, head: Option<&Head>) -> Result<CheckpointRef> {
+    let kept = || head.into_iter().flat_map(|head| head.checkpoints.iter().chain(&head.savepoints));
+    kept().find(|checkpoint| checkpoint.epoch == epoch).copied().ok_or_else(|| {
+        let epochs: Vec<_> = kept().map(|checkpoint| checkpoint.epoch.to_string()).collect();
+        let reason = if epochs.is_empty() {
+            "the job has no checkpoints".to_owned()
+        } else {
+            format!("it is not kept; there are {}", epochs.join(", "))
+        };
+        Error::Restore { what: format!("checkpoint {epoch}"), reason }
+    })
+}
+
+fn same(found: Option<&HeldHead>, current: Option<&HeldHead>) -> bool {
+    found.map(|found| &found.version) == current.map(|current| &current.version)
+}
+
+fn superseded(found: Option<&HeldHead>) -> Error {
+    Error::Invalid(match found {
+        Some(found) => {
+            format!("the job was taken over: its generation is now {}", found.head.generation)
+        }
+        None => "the job's head was deleted while it ran".to_owned(),
+    })
+}
+
+/// Tells whether a file belongs to a checkpoint that was decided about: its name begins with
+/// generation, attempt and epoch. Names that do not are never touched.
+fn is_settled(path: &Path, head: &Head) -> bool {
+    let mut numbers = path.filename().unwrap_or("").split(['-', '.']).map(str::parse::<u64>);
+    let (Some(Ok(generation)), Some(Ok(_)), Some(Ok(epoch))) =
+        (numbers.next(), numbers.next(), numbers.next())
+    else {
+        return false;
+    };
+    generation < head.generation || (generation == head.generation && epoch <= head.last_epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use object_store::memory::InMemory;
+    use rainstorm_engine::Epoch;
+
+    use super::super::manifest::StatePlace;
+    use super::*;
+
+    fn open(store: &Arc<InMemory>, writer: &str) -> CheckpointStore {
+        CheckpointStore::new(Arc::clone(store) as _, Path::from("jobs/j"), writer)
+    }
+
+    fn manifest(generation: u64, epoch: u64) -> Manifest {
+        let path = format!("jobs/j/state/{generation}-1-{epoch}-w");
+        Manifest {
+            format: FORMAT,
+            checkpoint: CheckpointRef { generation, attempt: 1, epoch, last: false },
+            key_groups: 256,
+            operators: BTreeMap::new(),
+            state: vec![StatePlace::File { path, size_bytes: 1 }],
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+        }
+    }
+
+    async fn checkpoint(
+        store: &CheckpointStore,
+        current: &HeldHead,
+        epoch: u64,
+    ) -> Result<HeldHead> {
+        let manifest = manifest(current.head.generation, epoch);
+        for path in manifest.files() {
+            store.store.put(&Path::from(path), PutPayload::from("s")).await.expect("state");
+        }
+        store.write_manifest(&manifest).await?;
+        store.commit(current, manifest.checkpoint).await
+    }
+
+    async fn names(store: &CheckpointStore) -> Vec<String> {
+        let files: Vec<_> = store.store.list(None).try_collect().await.expect("list");
+        files.iter().map(|file| file.location.filename().unwrap_or("").to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_last_checkpoints_can_be_restored_and_the_others_are_collected() {
+        let store = open(&Arc::default(), "a");
+        let (mut current, restored) =
+            store.claim(1, Some(RestorePoint::Latest)).await.expect("claim");
+        assert_eq!(restored, None);
+        for epoch in 1..=5 {
+            current = checkpoint(&store, &current, epoch).await.expect("checkpoint");
+        }
+        assert_eq!(store.collect_garbage(&current.head).await.expect("collect"), 4);
+        let expected =
+            ["head", "1-1-3.json", "1-1-4.json", "1-1-5.json", "1-1-3-w", "1-1-4-w", "1-1-5-w"];
+        assert_eq!(names(&store).await, expected);
+        let restore = Some(RestorePoint::Epoch(Epoch(4)));
+        let (current, restored) = store.claim(1, restore).await.expect("claim");
+        assert_eq!(restored, Some(manifest(1, 4)));
+        assert_eq!((current.head.generation, current.head.last_epoch), (2, 5));
+        assert_eq!(store.collect_garbage(&current.head).await.expect("collect"), 2);
+        let gone = store.claim(1, Some(RestorePoint::Epoch(Epoch(5)))).await.expect_err("gone");
+        assert_eq!(gone.to_string(), "restore checkpoint 5: it is not kept; there are 3, 4");
+    }
+
+    #[tokio::test]
+    async fn an_older_generation_commits_nothing() {
+        let objects = Arc::default();
+        let (old, new) = (open(&objects, "a"), open(&objects, "b"));
+        let (current, _) = old.claim(1, None).await.expect("claim");
+        let current = checkpoint(&old, &current, 1).await.expect("checkpoint");
+        let (claimed, restored) = new.claim(2, Some(RestorePoint::Latest)).await.expect("claim");
+        assert_eq!(restored, Some(manifest(1, 1)));
+        let refused = checkpoint(&old, &current, 2).await.expect_err("superseded");
+        assert_eq!(refused.to_string(), "the job was taken over: its generation is now 2");
+        let now = new.head().await.expect("read").expect("head");
+        assert_eq!(now.head, claimed.head);
+    }
+
+    #[tokio::test]
+    async fn starting_without_restore_forgets_the_checkpoints() {
+        let store = open(&Arc::default(), "a");
+        let (current, _) = store.claim(1, None).await.expect("claim");
+        checkpoint(&store, &current, 1).await.expect("checkpoint");
+        let (current, restored) = store.claim(1, None).await.expect("claim");
+        assert_eq!(
+            (restored, current.head.checkpoints.len(), current.head.last_epoch),
+            (None, 0, 1)
+        );
+    }
+}
