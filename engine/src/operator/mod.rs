@@ -3,12 +3,20 @@
 //! Operators are synchronous and know no clock, channel, task or thread: the task around them
 //! merges watermarks, aligns barriers and moves batches.
 
+mod build;
+mod filter;
+mod project;
+#[cfg(test)]
+pub(crate) mod testing;
+mod transform;
+
 use std::ops::Range;
 
 use crate::Result;
 use crate::batch::Batch;
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
+pub use build::build;
 
 /// Something that is done to a stream of batches.
 ///
