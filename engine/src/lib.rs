@@ -14,6 +14,7 @@
 //! - [`graph`]: what is to be run
 //! - [`connector`] and [`format`](mod@format): how rows come in and go out
 //! - [`batch`], [`hash`], [`time`]: what moves between operators
+//! - [`views`]: keeps string views from holding on to more than they show
 //! - [`operator`]: what is done to rows, one operator per file
 //! - [`state`]: what operators keep, and how it is written into checkpoints
 //! - [`task`]: how a subtask runs: channels, alignment of barriers, flushing
@@ -33,6 +34,7 @@ pub mod state;
 pub mod storage;
 pub mod task;
 pub mod time;
+pub mod views;
 
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{Attempt, Epoch, Generation, JobId, OperatorId, StageId};

@@ -4,6 +4,8 @@
 //! of each row, so that a checkpoint can be read back by other subtasks than wrote it; lists do
 //! not, and are handed to every subtask, which takes what is its own.
 
+pub mod file;
+
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
