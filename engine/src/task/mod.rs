@@ -4,9 +4,17 @@
 //! what comes out. It never blocks a thread: where an output is full it waits without holding
 //! the core. All tasks run on a runtime of their own, apart from the one that serves the network.
 
+mod chain;
 mod channel;
+mod gate;
+mod local;
 mod memory;
 mod metrics;
+mod outlet;
+mod output;
+mod run;
+mod source;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +28,12 @@ use crate::graph::JobGraph;
 use crate::state::{StateTable, TaskSnapshot};
 use crate::time::Watermark;
 pub use channel::{Receiver, Sender, channel};
+pub use local::run_local;
 pub use memory::MemoryBudget;
 pub use metrics::TaskMetrics;
+pub use run::run;
+pub use source::split_states_from_tables;
+pub use wire::{CHANNEL_BYTES, ChannelId, RemoteEnd, TaskChannels, channels_of, wire};
 
 use crate::{Attempt, Epoch, Error, Generation, JobId, OperatorId, Result, StageId};
 

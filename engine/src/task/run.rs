@@ -1,0 +1,426 @@
+//! The loop of one task.
+
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use super::chain::{Chain, Ports};
+use super::gate::{Event, Gate};
+use super::outlet::Outlet;
+use super::output::{EdgeWriter, FlushWhen};
+use super::source::{SourceDriver, SourceEvent};
+use super::{MemoryBudget, Task, TaskCommand, TaskEvent, TaskMetrics};
+use crate::batch::Batch;
+use crate::connector;
+use crate::graph::{SinkTarget, Stage};
+use crate::hash::key_groups_of;
+use crate::operator::OperatorContext;
+use crate::state::TaskSnapshot;
+use crate::time::{ClockRef, TimestampMs, Watermark};
+use crate::{Epoch, Error, OperatorId, Result};
+
+/// Under load gathered changes are held back this many buffer timeouts, so that a key that
+/// changes often is emitted seldom; a task whose input pauses emits after one.
+const BUSY_TIMEOUTS: i64 = 10;
+/// Events between two looks at the memory that operators hold.
+const EVENTS_PER_ACCOUNT: u32 = 16;
+/// Events after which a task lets others run.
+const EVENTS_PER_YIELD: u32 = 8;
+
+/// Runs a task to its end and reports on `events`; the last one is `Finished` or `Failed`.
+///
+/// The future never blocks its thread for longer than a batch takes. Dropping it stops the task
+/// without a report.
+pub async fn run(mut task: Task, events: mpsc::UnboundedSender<TaskEvent>) {
+    let (barrier_sender, barriers) = mpsc::unbounded_channel();
+    let mut commands = std::mem::replace(&mut task.commands, mpsc::unbounded_channel().1);
+    let cancelled = async move {
+        while let Some(TaskCommand::Checkpoint(epoch)) = commands.recv().await {
+            // The task has ended where the barrier has no receiver: it has reported so.
+            let _ = barrier_sender.send(epoch);
+        }
+    };
+    let result = tokio::select! {
+        result = run_to_end(task, barriers, &events) => result,
+        () = cancelled => Err(Error::Cancelled),
+    };
+    // Without a receiver nobody wants to know.
+    let _ = match result {
+        Ok(finished) => events.send(finished),
+        Err(error) => events.send(TaskEvent::Failed(error)),
+    };
+}
+
+async fn run_to_end(
+    task: Task,
+    mut barriers: mpsc::UnboundedReceiver<Epoch>,
+    events: &mpsc::UnboundedSender<TaskEvent>,
+) -> Result<TaskEvent> {
+    let mut running = Running::start(task).await?;
+    loop {
+        let happening = running.wait(&mut barriers).await?;
+        match happening {
+            Happening::Barrier(epoch) => {
+                let snapshot = running.barrier(epoch).await?;
+                // Without a receiver the worker is gone, and commands end as well.
+                let _ = events.send(snapshot);
+            }
+            Happening::Input(event) => {
+                if let Some(snapshot) = running.input(event).await? {
+                    let _ = events.send(snapshot);
+                }
+            }
+            Happening::Source(SourceEvent::Ended) => return running.finish().await,
+            Happening::Source(event) => running.source_event(event).await?,
+            Happening::InputEnded => return running.finish().await,
+            Happening::Tick => running.tick().await?,
+        }
+        running.breathe().await?;
+    }
+}
+
+enum Happening {
+    Barrier(Epoch),
+    Input(Event),
+    InputEnded,
+    Source(SourceEvent),
+    /// A deadline has come.
+    Tick,
+}
+
+enum Inlet {
+    Gate(Gate),
+    Source(Box<SourceDriver>, OperatorId),
+}
+
+struct Running {
+    inlet: Inlet,
+    chain: Chain,
+    outlet: Outlet,
+    clock: ClockRef,
+    memory: Arc<MemoryBudget>,
+    metrics: Arc<TaskMetrics>,
+    buffer_timeout_ms: i64,
+    emitted: Vec<Batch>,
+    /// Since when operators may hold gathered changes, and when the last rows came.
+    dirty_since: Option<TimestampMs>,
+    last_rows_at: TimestampMs,
+    /// A paced source has nothing before this time.
+    resume_at: Option<TimestampMs>,
+    watermark: Watermark,
+    last_epoch: Epoch,
+    held_bytes: usize,
+    events: u32,
+}
+
+impl Running {
+    async fn start(mut task: Task) -> Result<Self> {
+        let graph = Arc::clone(&task.graph);
+        let stage = graph.stage(task.id.stage);
+        let count = graph.settings.key_groups;
+        let context = OperatorContext {
+            subtask: task.id.subtask,
+            parallelism: stage.parallelism,
+            key_groups: key_groups_of(task.id.subtask, stage.parallelism, count),
+            key_group_count: count,
+        };
+        let clock = Arc::clone(&task.connectors.clock);
+        let chain = Chain::build(&stage.chain, &context, &mut task.state)?;
+        let inlet = open_inlet(&mut task, stage, &context)?;
+        let outlet = open_outlet(&mut task, stage).await?;
+        Ok(Self {
+            inlet,
+            chain,
+            outlet,
+            last_rows_at: clock.now_ms(),
+            clock,
+            memory: task.memory,
+            metrics: task.metrics,
+            buffer_timeout_ms: graph.settings.buffer_timeout.as_millis() as i64,
+            emitted: Vec::new(),
+            dirty_since: None,
+            resume_at: None,
+            watermark: Watermark::MIN,
+            last_epoch: Epoch::default(),
+            held_bytes: 0,
+            events: 0,
+        })
+    }
+
+    /// Waits for what happens next. Before it waits for real, receivers that have nothing to do
+    /// get what has been gathered for them.
+    async fn wait(&mut self, barriers: &mut mpsc::UnboundedReceiver<Epoch>) -> Result<Happening> {
+        if let Some(happening) = self.poll_once(barriers).await? {
+            return Ok(happening);
+        }
+        self.outlet.flush(FlushWhen::Drained).await?;
+        let deadline = self.next_deadline();
+        let sleep = sleep_until(&self.clock, deadline);
+        let ports = self.chain.accepted_ports();
+        tokio::select! {
+            biased;
+            Some(epoch) = barriers.recv(), if self.inlet.is_source() => Ok(Happening::Barrier(epoch)),
+            happening = self.inlet.next(ports, self.resume_at) => happening,
+            () = sleep => Ok(Happening::Tick),
+        }
+    }
+
+    /// Returns what has already happened.
+    async fn poll_once(
+        &mut self,
+        barriers: &mut mpsc::UnboundedReceiver<Epoch>,
+    ) -> Result<Option<Happening>> {
+        if self.next_deadline().is_some_and(|deadline| deadline <= self.clock.now_ms()) {
+            return Ok(Some(Happening::Tick));
+        }
+        let ports = self.chain.accepted_ports();
+        tokio::select! {
+            biased;
+            Some(epoch) = barriers.recv(), if self.inlet.is_source() => {
+                Ok(Some(Happening::Barrier(epoch)))
+            }
+            happening = self.inlet.next(ports, self.resume_at) => happening.map(Some),
+            () = std::future::ready(()) => Ok(None),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<TimestampMs> {
+        let flush = self.dirty_since.map(|since| {
+            let busy = since + BUSY_TIMEOUTS * self.buffer_timeout_ms;
+            busy.min(self.last_rows_at + self.buffer_timeout_ms)
+        });
+        let send = self.outlet.waiting_since().map(|since| since + self.buffer_timeout_ms);
+        let idle = match &self.inlet {
+            Inlet::Source(source, _) => source.next_idle_at(),
+            Inlet::Gate(_) => None,
+        };
+        [self.chain.next_timer(), flush, send, idle, self.resume_at].into_iter().flatten().min()
+    }
+
+    async fn tick(&mut self) -> Result<()> {
+        let now = self.clock.now_ms();
+        self.resume_at = self.resume_at.filter(|resume| *resume > now);
+        self.chain.processing_time(now, &mut self.emitted)?;
+        self.hand_on(now).await?;
+        let quiet = now - self.last_rows_at >= self.buffer_timeout_ms;
+        let busy = |since| now - since >= BUSY_TIMEOUTS * self.buffer_timeout_ms;
+        if self.dirty_since.is_some_and(|since| quiet || busy(since)) {
+            self.dirty_since = None;
+            self.chain.flush(now, &mut self.emitted)?;
+            self.hand_on(now).await?;
+            if quiet {
+                self.outlet.show().await?;
+            }
+        }
+        self.outlet.flush(FlushWhen::WaitingSince(now - self.buffer_timeout_ms)).await?;
+        self.idle_source(now).await
+    }
+
+    /// Lets the watermark rise past splits that have become idle.
+    async fn idle_source(&mut self, now: TimestampMs) -> Result<()> {
+        let Inlet::Source(source, _) = &mut self.inlet else { return Ok(()) };
+        let all_idle = source.is_all_idle();
+        if let Some(watermark) = source.risen_watermark() {
+            self.rise(watermark, now).await?;
+        }
+        if all_idle { self.outlet.idle().await } else { Ok(()) }
+    }
+
+    async fn source_event(&mut self, event: SourceEvent) -> Result<()> {
+        match event {
+            SourceEvent::Rows(batch, watermark) => {
+                self.push(0, batch).await?;
+                if let Some(watermark) = watermark {
+                    self.rise(watermark, self.clock.now_ms()).await?;
+                }
+                // A source is never out of work, so its receivers are looked after here.
+                self.outlet.flush(FlushWhen::Drained).await
+            }
+            SourceEvent::NotBefore(time) => {
+                self.resume_at = Some(time);
+                Ok(())
+            }
+            SourceEvent::Ended => Ok(()),
+        }
+    }
+
+    /// Takes an event of the gate; returns a snapshot where it was the barrier.
+    async fn input(&mut self, event: Event) -> Result<Option<TaskEvent>> {
+        let now = self.clock.now_ms();
+        match event {
+            Event::Batch(port, batch) => self.push(port, batch).await?,
+            Event::Watermark(watermark) => self.rise(watermark, now).await?,
+            Event::Idle => {
+                self.chain.flush(now, &mut self.emitted)?;
+                self.hand_on(now).await?;
+                self.outlet.idle().await?;
+            }
+            Event::Barrier(epoch) => return self.barrier(epoch).await.map(Some),
+            Event::PortEnded(port) => {
+                self.chain.end(port, now, &mut self.emitted)?;
+                self.hand_on(now).await?;
+            }
+            Event::Ended => {}
+        }
+        Ok(None)
+    }
+
+    async fn push(&mut self, port: usize, batch: Batch) -> Result<()> {
+        let now = self.clock.now_ms();
+        self.metrics.rows_in.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.last_rows_at = now;
+        self.dirty_since.get_or_insert(now);
+        self.chain.push(port, batch, now, &mut self.emitted)?;
+        self.hand_on(now).await
+    }
+
+    async fn rise(&mut self, watermark: Watermark, now: TimestampMs) -> Result<()> {
+        self.watermark = watermark;
+        self.metrics.watermark_ms.store(watermark.0, Ordering::Relaxed);
+        let passed_on = self.chain.watermark(watermark, now, &mut self.emitted)?;
+        self.hand_on(now).await?;
+        self.outlet.watermark(passed_on, now).await
+    }
+
+    async fn barrier(&mut self, epoch: Epoch) -> Result<TaskEvent> {
+        let now = self.clock.now_ms();
+        self.last_epoch = epoch;
+        self.dirty_since = None;
+        self.chain.flush(now, &mut self.emitted)?;
+        self.hand_on(now).await?;
+        let snapshot = self.snapshot()?;
+        let committables = self.outlet.barrier(epoch).await?;
+        self.account()?;
+        Ok(TaskEvent::Snapshot { epoch, snapshot, committables })
+    }
+
+    /// Drives the end of the input through the chain and makes the last report.
+    async fn finish(&mut self) -> Result<TaskEvent> {
+        let now = self.clock.now_ms();
+        if self.watermark < Watermark::MAX {
+            self.rise(Watermark::MAX, now).await?;
+        }
+        if self.inlet.is_source() {
+            self.chain.end(0, now, &mut self.emitted)?;
+        }
+        self.chain.end_rest(now, &mut self.emitted)?;
+        self.chain.flush(now, &mut self.emitted)?;
+        self.hand_on(now).await?;
+        let snapshot = self.snapshot()?;
+        let committables = self.outlet.end(Epoch(self.last_epoch.0 + 1)).await?;
+        self.count();
+        self.memory.resize("finished task", self.held_bytes, 0)?;
+        Ok(TaskEvent::Finished { snapshot, committables })
+    }
+
+    fn snapshot(&mut self) -> Result<TaskSnapshot> {
+        let mut snapshot = self.chain.snapshot()?;
+        if let Inlet::Source(source, id) = &self.inlet {
+            snapshot.operators.insert(*id, source.snapshot()?);
+        }
+        Ok(snapshot)
+    }
+
+    async fn hand_on(&mut self, now: TimestampMs) -> Result<()> {
+        if self.emitted.is_empty() {
+            return Ok(());
+        }
+        self.outlet.write(&mut self.emitted, now, &self.metrics).await
+    }
+
+    /// Lets other tasks run and keeps the books, every few events.
+    async fn breathe(&mut self) -> Result<()> {
+        self.events = self.events.wrapping_add(1);
+        if self.events.is_multiple_of(EVENTS_PER_ACCOUNT) {
+            self.account()?;
+        }
+        if self.events.is_multiple_of(EVENTS_PER_YIELD) {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn account(&mut self) -> Result<()> {
+        self.count();
+        let (bytes, largest) = self.chain.memory();
+        let before = std::mem::replace(&mut self.held_bytes, bytes);
+        self.metrics.state_bytes.store(bytes, Ordering::Relaxed);
+        self.memory.resize(largest, before, bytes)
+    }
+
+    fn count(&self) {
+        self.metrics.late_rows.store(self.chain.late_rows(), Ordering::Relaxed);
+        if let Inlet::Source(source, _) = &self.inlet {
+            self.metrics.skipped_rows.store(source.skipped_rows(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Inlet {
+    fn is_source(&self) -> bool {
+        matches!(self, Self::Source(..))
+    }
+
+    /// Returns the next event. Dropping the future before it is done loses nothing.
+    async fn next(&mut self, ports: Ports, resume_at: Option<TimestampMs>) -> Result<Happening> {
+        match self {
+            Self::Gate(gate) => {
+                let event = poll_fn(|context| gate.poll_next(context, ports)).await?;
+                Ok(match event {
+                    Event::Ended => Happening::InputEnded,
+                    event => Happening::Input(event),
+                })
+            }
+            Self::Source(..) if resume_at.is_some() => pending().await,
+            Self::Source(source, _) => source.next().await.map(Happening::Source),
+        }
+    }
+}
+
+fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Result<Inlet> {
+    let Some(spec) = &stage.source else {
+        return Ok(Inlet::Gate(Gate::new(std::mem::take(&mut task.inputs))));
+    };
+    let source = connector::source(spec, &task.connectors)?;
+    let prepare = Chain::build(&spec.prepare, context, &mut task.state)?;
+    let splits = std::mem::take(&mut task.splits);
+    let clock = Arc::clone(&task.connectors.clock);
+    let idle_timeout = task.graph.settings.idle_timeout;
+    let driver = SourceDriver::new(source, clock, splits, prepare, spec, idle_timeout);
+    Ok(Inlet::Source(Box::new(driver), spec.id))
+}
+
+async fn open_outlet(task: &mut Task, stage: &Stage) -> Result<Outlet> {
+    let Some(spec) = &stage.sink else {
+        let edges = std::mem::take(&mut task.outputs).into_iter().map(|channels| {
+            EdgeWriter::new(
+                &task.graph.edges[channels.edge],
+                channels,
+                task.graph.settings.key_groups,
+            )
+        });
+        return Ok(Outlet::Edges(edges.collect()));
+    };
+    match &spec.target {
+        SinkTarget::Connector { .. } => {
+            let sink = connector::sink(spec, &task.connectors)?;
+            let attempt = format!("{}-{}-{}-{}", task.job, task.generation, task.attempt, stage.id);
+            Ok(Outlet::Table(sink.writer(task.id.subtask, &attempt).await?))
+        }
+        SinkTarget::Client => {
+            let client = task.client.take().ok_or_else(|| {
+                Error::Internal("a stage that ends at a client has none".to_owned())
+            })?;
+            Ok(Outlet::Client(client))
+        }
+    }
+}
+
+async fn sleep_until(clock: &ClockRef, deadline: Option<TimestampMs>) {
+    match deadline {
+        Some(deadline) => clock.sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
