@@ -80,11 +80,7 @@ impl Gate {
     ///
     /// # Errors
     /// `Closed` where a sender is gone without having ended.
-    pub(crate) fn poll_next(
-        &mut self,
-        context: &Context<'_>,
-        ports: Ports,
-    ) -> Poll<Result<Event>> {
+    pub(crate) fn poll_next(&mut self, context: &Context<'_>, ports: Ports) -> Poll<Result<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Poll::Ready(Ok(event));
@@ -203,5 +199,140 @@ impl Gate {
             self.ready.push_back(Event::Idle);
         }
         self.idle = all_idle;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, RecordBatch};
+    use futures::FutureExt;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::task::{Sender, channel};
+
+    const ALL: Ports = Ports(u8::MAX);
+
+    /// Runs `script`, lines of `<channel> <message>`, and returns the events after each line.
+    fn check(ports_of_channels: &[usize], open: Ports, script: &str) -> Vec<String> {
+        let (mut senders, inputs): (Vec<Sender>, Vec<InputChannel>) = ports_of_channels
+            .iter()
+            .map(|port| {
+                let (sender, receiver) = channel(1 << 20);
+                (sender, InputChannel { port: *port, receiver })
+            })
+            .unzip();
+        let mut gate = Gate::new(inputs);
+        script
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(|line| {
+                let (index, message) = line.split_once(' ').expect("channel and message");
+                let index: usize = index.parse().expect("channel");
+                senders[index].send(parse(message)).now_or_never().expect("room").expect("open");
+                format!("{line} -> {}", events(&mut gate, open).join(", "))
+            })
+            .collect()
+    }
+
+    fn parse(message: &str) -> Message {
+        let (kind, value) = message.split_once(' ').unwrap_or((message, "0"));
+        let value: i64 = value.parse().expect("number");
+        match kind {
+            "row" => {
+                let column = Arc::new(Int64Array::from(vec![value])) as _;
+                let rows = RecordBatch::try_from_iter([("a", column)]).expect("batch");
+                Message::Data(Batch::insert(rows))
+            }
+            "watermark" => Message::Watermark(Watermark(value)),
+            "idle" => Message::Idle,
+            "barrier" => Message::Barrier(Epoch(value as u64)),
+            "end" => Message::End,
+            other => panic!("unknown message {other}"),
+        }
+    }
+
+    fn events(gate: &mut Gate, open: Ports) -> Vec<String> {
+        let mut found = Vec::new();
+        while let Some(event) =
+            std::future::poll_fn(|context| gate.poll_next(context, open)).now_or_never()
+        {
+            let event = event.expect("senders live");
+            let ended = matches!(event, Event::Ended);
+            found.push(match event {
+                Event::Batch(port, batch) => format!("{} row on {port}", batch.num_rows()),
+                Event::Watermark(watermark) => format!("watermark {}", watermark.0),
+                Event::Idle => "idle".to_owned(),
+                Event::Barrier(epoch) => format!("barrier {epoch}"),
+                Event::PortEnded(port) => format!("port {port} ended"),
+                Event::Ended => "ended".to_owned(),
+            });
+            if ended {
+                break;
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_channel_waits_after_its_barrier_until_all_have_delivered_it() {
+        let events = check(&[0, 0], ALL, "0 barrier 1\n 0 row 5\n 1 row 6\n 1 barrier 1");
+        assert_eq!(
+            events,
+            [
+                "0 barrier 1 -> ",
+                "0 row 5 -> ",
+                "1 row 6 -> 1 row on 0",
+                "1 barrier 1 -> barrier 1, 1 row on 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_ended_channel_counts_as_aligned() {
+        let events = check(&[0, 0], ALL, "0 barrier 1\n 1 end\n 0 end");
+        assert_eq!(
+            events,
+            ["0 barrier 1 -> ", "1 end -> barrier 1", "0 end -> port 0 ended, ended"]
+        );
+    }
+
+    #[test]
+    fn a_newer_barrier_overrides_one_that_was_given_up() {
+        let script = "0 barrier 1\n 1 barrier 2\n 0 barrier 2\n 0 row 1";
+        let events = check(&[0, 0], ALL, script);
+        assert_eq!(
+            events[1..],
+            ["1 barrier 2 -> ", "0 barrier 2 -> barrier 2", "0 row 1 -> 1 row on 0"]
+        );
+    }
+
+    #[test]
+    fn the_watermark_is_the_least_of_the_inputs_that_are_not_idle() {
+        let script =
+            "0 watermark 10\n 1 watermark 4\n 1 idle\n 1 row 1\n 0 watermark 12\n 1 watermark 20";
+        let events = check(&[0, 1], ALL, script);
+        assert_eq!(
+            events,
+            [
+                "0 watermark 10 -> ",
+                "1 watermark 4 -> watermark 4",
+                "1 idle -> watermark 10",
+                "1 row 1 -> 1 row on 1",
+                "0 watermark 12 -> ",
+                "1 watermark 20 -> watermark 12",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_port_that_is_read_to_its_end_first_does_not_wait_at_barriers() {
+        let build_only = Ports(0b10);
+        let events = check(&[0, 1], build_only, "1 barrier 1\n 0 row 1\n 1 row 2\n 1 end");
+        assert_eq!(
+            events,
+            ["1 barrier 1 -> ", "0 row 1 -> ", "1 row 2 -> 1 row on 1", "1 end -> port 1 ended"]
+        );
     }
 }

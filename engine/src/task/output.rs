@@ -321,3 +321,94 @@ fn with_columns(
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| Error::compute("put an exchange's columns together", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+    use crate::StageId;
+    use crate::task::{Receiver as ChannelReceiver, channel};
+
+    fn writer(partitioning: Partitioning, receivers: usize) -> (EdgeWriter, Vec<ChannelReceiver>) {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let edge = Edge {
+            from: StageId(0),
+            to: StageId(1),
+            port: 0,
+            partitioning,
+            schema,
+            changelog: ChangelogMode::AppendOnly,
+        };
+        let (senders, ends) = (0..receivers).map(|_| channel(1 << 24)).unzip();
+        (EdgeWriter::new(&edge, OutputChannels { edge: 0, senders }, 256), ends)
+    }
+
+    fn rows(values: impl IntoIterator<Item = i64>) -> Batch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        Batch::insert(RecordBatch::try_new(schema, vec![column]).expect("one column"))
+    }
+
+    async fn received(mut end: ChannelReceiver) -> Vec<String> {
+        let mut found = Vec::new();
+        while let Some(message) = end.recv().await {
+            found.push(match message {
+                Message::Data(batch) => format!("{} rows", batch.num_rows()),
+                Message::Watermark(watermark) => format!("watermark {}", watermark.0),
+                other => format!("{other:?}"),
+            });
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_watermark_goes_after_the_rows_before_it_and_does_not_force_them_out() {
+        let (mut writer, mut ends) = writer(Partitioning::Forward, 1);
+        writer.write(&rows(0..10), 0).await.expect("open");
+        writer.watermark(Watermark(5), 0).await.expect("open");
+        assert!(writer.receivers[0].sender.is_drained(), "nothing has been sent yet");
+        writer.write(&rows(0..10), 0).await.expect("open");
+        writer.flush(FlushWhen::Drained).await.expect("open");
+        writer.broadcast(&Control::End).await.expect("open");
+        drop(writer);
+        assert_eq!(received(ends.remove(0)).await, ["20 rows", "watermark 5", "End"]);
+    }
+
+    #[tokio::test]
+    async fn a_watermark_is_sent_under_load_without_a_flush() {
+        let (mut writer, mut ends) = writer(Partitioning::Forward, 1);
+        for turn in 0..20 {
+            writer.write(&rows(0..1000), 0).await.expect("open");
+            writer.watermark(Watermark(turn), 0).await.expect("open");
+        }
+        drop(writer);
+        assert_eq!(
+            received(ends.remove(0)).await,
+            ["8192 rows", "watermark 0", "8192 rows", "watermark 8"]
+        );
+    }
+
+    #[tokio::test]
+    async fn equal_keys_go_to_the_same_receiver_and_no_row_is_lost() {
+        let (mut writer, ends) = writer(Partitioning::Hash(vec![0]), 3);
+        for _ in 0..4 {
+            writer.write(&rows(0..1000), 0).await.expect("open");
+        }
+        writer.broadcast(&Control::End).await.expect("open");
+        drop(writer);
+        let mut counts = std::collections::BTreeMap::<i64, (usize, usize)>::new();
+        for (index, mut end) in ends.into_iter().enumerate() {
+            while let Some(Message::Data(batch)) = end.recv().await {
+                let column = batch.column(0).as_primitive::<arrow::datatypes::Int64Type>().clone();
+                for value in column.values() {
+                    let entry = counts.entry(*value).or_insert((index, 0));
+                    assert_eq!(entry.0, index, "key {value} went to two receivers");
+                    entry.1 += 1;
+                }
+            }
+        }
+        assert_eq!(counts.len(), 1000);
+        assert!(counts.values().all(|(_, count)| *count == 4));
+    }
+}
