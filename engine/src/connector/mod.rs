@@ -8,6 +8,7 @@
 mod counted;
 pub mod nexmark;
 mod random;
+mod registry;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+
+pub use registry::{sink, source};
 
 use crate::batch::Batch;
 use crate::storage::Storage;
@@ -82,6 +85,9 @@ pub trait SplitReader: Send {
     /// Returns the position after the rows that were returned, in the form of
     /// [`Split::position`].
     fn position(&self) -> String;
+
+    /// Returns the number of malformed rows that were skipped since the split was opened.
+    fn skipped_rows(&self) -> u64;
 }
 
 /// Something that a sink's writer has made ready and that its committer publishes, in the

@@ -200,4 +200,7 @@ impl SplitReader for NexmarkReader {
     fn position(&self) -> String {
         self.counter.share.position()
     }
+    fn skipped_rows(&self) -> u64 {
+        0
+    }
 }
