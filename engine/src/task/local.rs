@@ -135,3 +135,127 @@ async fn commit(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::PhysicalExpr;
+    use datafusion::physical_expr::expressions::{binary, col, lit};
+
+    use super::*;
+    use crate::graph::{
+        ChangelogMode, Edge, JobSettings, OperatorNode, OperatorSpec, Partitioning, SinkSpec,
+        SourceSpec,
+    };
+    use crate::storage::Storage;
+    use crate::time::SimulatedClock;
+    use crate::{OperatorId, StageId};
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("event_type", DataType::Int32, false)]))
+    }
+
+    fn is_bid() -> Arc<dyn PhysicalExpr> {
+        let kind = col("event_type", &schema()).expect("a column");
+        binary(kind, Operator::Eq, lit(2), &schema()).expect("comparable")
+    }
+
+    /// Events, filtered in their source's stage, exchanged twice, to the client.
+    fn bids_only(events: u64, parallelism: [usize; 2]) -> JobGraph {
+        let source = SourceSpec {
+            id: OperatorId(1),
+            table: "events".to_owned(),
+            connector: "nexmark".to_owned(),
+            options: BTreeMap::from([("events".to_owned(), events.to_string())]),
+            table_schema: schema(),
+            schema: schema(),
+            filters: Vec::new(),
+            limit: None,
+            prepare: Vec::new(),
+            watermark: None,
+        };
+        let filter = OperatorNode {
+            id: OperatorId(2),
+            spec: OperatorSpec::Filter(is_bid()),
+            inputs: vec![schema()],
+            output: schema(),
+        };
+        let sink = SinkSpec {
+            id: OperatorId(3),
+            table: "client".to_owned(),
+            target: SinkTarget::Client,
+            schema: schema(),
+            changelog: ChangelogMode::AppendOnly,
+        };
+        let stage = |id, parallelism| Stage {
+            id: StageId(id),
+            parallelism,
+            source: None,
+            chain: Vec::new(),
+            sink: None,
+        };
+        let edge = |from, to, partitioning| Edge {
+            from: StageId(from),
+            to: StageId(to),
+            port: 0,
+            partitioning,
+            schema: schema(),
+            changelog: ChangelogMode::AppendOnly,
+        };
+        let first = Stage { source: Some(source), chain: vec![filter], ..stage(0, parallelism[0]) };
+        JobGraph {
+            stages: vec![
+                first,
+                stage(1, parallelism[1]),
+                Stage { sink: Some(sink), ..stage(2, 1) },
+            ],
+            edges: vec![
+                edge(0, 1, Partitioning::Hash(vec![0])),
+                edge(1, 2, Partitioning::RoundRobin),
+            ],
+            settings: JobSettings::default(),
+        }
+    }
+
+    async fn run_bids(events: u64, parallelism: [usize; 2]) -> Result<usize> {
+        let connectors = ConnectorContext {
+            storage: Storage::default(),
+            clock: Arc::new(SimulatedClock::new(0)),
+        };
+        let graph = Arc::new(bids_only(events, parallelism));
+        let batches = run_local(JobId::new("test"), graph, connectors).await?;
+        Ok(batches.iter().map(Batch::num_rows).sum())
+    }
+
+    #[tokio::test]
+    async fn a_job_of_three_stages_delivers_every_row_once_whatever_its_parallelism() {
+        for parallelism in [[1, 1], [2, 3], [4, 2]] {
+            let rows = run_bids(100_000, parallelism).await.expect("a job that runs");
+            assert_eq!(rows, 92_000, "at parallelism {parallelism:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failing_task_fails_the_job_with_its_own_error() {
+        let connectors = ConnectorContext {
+            storage: Storage::default(),
+            clock: Arc::new(SimulatedClock::new(0)),
+        };
+        let mut graph = bids_only(100, [1, 2]);
+        let divide = binary(
+            col("event_type", &schema()).expect("a column"),
+            Operator::Divide,
+            lit(0),
+            &schema(),
+        );
+        let fails =
+            binary(divide.expect("numbers"), Operator::Eq, lit(1), &schema()).expect("comparable");
+        graph.stages[0].chain[0].spec = OperatorSpec::Filter(fails);
+        let error = run_local(JobId::new("test"), Arc::new(graph), connectors).await;
+        let error = error.expect_err("division by zero");
+        assert!(matches!(error, Error::Compute { .. }), "{error:?}");
+    }
+}
