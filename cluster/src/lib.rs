@@ -2,5 +2,7 @@
 //! program that people run.
 
 pub mod codec;
+pub mod fs;
+pub mod identity;
 pub mod job;
 pub mod membership;
