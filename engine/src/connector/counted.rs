@@ -157,10 +157,18 @@ impl Counter {
         let due = self.pace.as_mut().map_or(u64::MAX, |pace| pace.due(&self.share));
         match self.share.take(self.end.min(due), TARGET_BATCH_ROWS as u64) {
             Some(numbers) => Next::Numbers(numbers),
-            None => Next::NotBefore(
-                self.pace.as_ref().map_or(i64::MAX, |pace| pace.time_of(self.share.next())),
-            ),
+            None => Next::NotBefore(self.wake_time()),
         }
+    }
+
+    /// Returns when it is worth coming back: where rows are due more often than every ten
+    /// milliseconds, when ten milliseconds' worth of them is.
+    fn wake_time(&self) -> TimestampMs {
+        self.pace.as_ref().map_or(i64::MAX, |pace| {
+            let worth = pace.rows_per_second / 100;
+            let last = self.share.next().saturating_add(worth.saturating_sub(1));
+            pace.time_of(last.min(self.end - 1))
+        })
     }
 }
 

@@ -5,8 +5,11 @@
 //! goes into checkpoints. A sink writes in two phases: writers prepare, one committer publishes
 //! what the job's head names.
 
+pub mod blackhole;
 mod counted;
+pub mod datagen;
 pub mod nexmark;
+pub mod print;
 mod random;
 mod registry;
 

@@ -66,7 +66,7 @@ fn expires(generator: &Generator, auctions: &Selection) -> ArrayRef {
 fn seller(generator: &Generator, auctions: &Selection) -> ArrayRef {
     let draws = generator.draws(Stream::Seller);
     auctions.integers(|event| match draws.at(event) {
-        bits if bits & 3 == 0 => any_person(event, bits),
+        random if random.is_multiple_of(4) => any_person(event, random),
         _ => hot_person(event, 0),
     })
 }

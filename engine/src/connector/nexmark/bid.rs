@@ -24,7 +24,7 @@ pub(super) const COLUMNS: &[Column] = &[
 fn auction(generator: &Generator, bids: &Selection) -> ArrayRef {
     let draws = generator.draws(Stream::Auction);
     bids.integers(|event| match draws.at(event) {
-        bits if bits & 1 == 0 => any_auction(event, bits),
+        random if random.is_multiple_of(2) => any_auction(event, random),
         _ => hot_auction(event),
     })
 }
@@ -32,7 +32,7 @@ fn auction(generator: &Generator, bids: &Selection) -> ArrayRef {
 fn bidder(generator: &Generator, bids: &Selection) -> ArrayRef {
     let draws = generator.draws(Stream::Bidder);
     bids.integers(|event| match draws.at(event) {
-        bits if bits & 3 == 0 => any_person(event, bits),
+        random if random.is_multiple_of(4) => any_person(event, random),
         // The id after the hot seller's, so that the two do not collide.
         _ => hot_person(event, 1),
     })
@@ -47,8 +47,8 @@ fn price(generator: &Generator, bids: &Selection) -> ArrayRef {
 fn channel_index(generator: &Generator) -> impl Fn(u64) -> u64 {
     let (draws, others) = (generator.draws(Stream::Channel), TEXTS.channels.len() - HOT);
     move |event| match draws.at(event) {
-        bits if bits & 1 == 0 => HOT + below(bits, others),
-        bits => below(bits, HOT),
+        random if random.is_multiple_of(2) => HOT + below(random, others),
+        random => below(random, HOT),
     }
 }
 

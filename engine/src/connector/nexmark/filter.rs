@@ -26,7 +26,7 @@ impl Kinds {
                 Error::Invalid(format!("connector 'nexmark' does not enforce the filter {filter}"))
             })?;
             for (kind, kept) in kinds.iter_mut().enumerate() {
-                *kept &= wanted == Some(kind as i64);
+                *kept &= wanted == kind as i64;
             }
         }
         Ok(Self(kinds))
@@ -55,7 +55,7 @@ impl Kinds {
 }
 
 /// Returns the value that `event_type` is compared with.
-fn wanted_kind(filter: &Arc<dyn PhysicalExpr>) -> Option<Option<i64>> {
+fn wanted_kind(filter: &Arc<dyn PhysicalExpr>) -> Option<i64> {
     let binary = filter.downcast_ref::<BinaryExpr>()?;
     if *binary.op() != Operator::Eq {
         return None;
@@ -86,13 +86,13 @@ pub fn enforces(filter: &Expr) -> bool {
     }
 }
 
-/// Returns the integer in a literal: `None` where it is none, `Some(None)` where it is null.
-fn integer(value: &ScalarValue) -> Option<Option<i64>> {
+/// Returns the integer in a literal.
+fn integer(value: &ScalarValue) -> Option<i64> {
     match *value {
-        ScalarValue::Int8(value) => Some(value.map(i64::from)),
-        ScalarValue::Int16(value) => Some(value.map(i64::from)),
-        ScalarValue::Int32(value) => Some(value.map(i64::from)),
-        ScalarValue::Int64(value) => Some(value),
+        ScalarValue::Int8(value) => value.map(i64::from),
+        ScalarValue::Int16(value) => value.map(i64::from),
+        ScalarValue::Int32(value) => value.map(i64::from),
+        ScalarValue::Int64(value) => value,
         _ => None,
     }
 }

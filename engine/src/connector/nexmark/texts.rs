@@ -160,10 +160,10 @@ fn base_url(number: u64) -> String {
 }
 
 fn channel_url(channel: u64) -> String {
-    let mut url = base_url(HOT + channel);
-    if below(Draws::new(channel, 6).at(0), 10) > 0 {
-        let reversed = i64::from((channel as i32).reverse_bits()).abs();
-        url.push_str(&format!("&channel_id={reversed}"));
+    let url = base_url(HOT + channel);
+    if below(Draws::new(channel, 6).at(0), 10) == 0 {
+        return url;
     }
-    url
+    let reversed = i64::from((channel as i32).reverse_bits()).abs();
+    format!("{url}&channel_id={reversed}")
 }
