@@ -140,4 +140,8 @@ impl SplitReader for DatagenReader {
     fn position(&self) -> String {
         self.counter.share.position()
     }
+
+    fn skipped_rows(&self) -> u64 {
+        0
+    }
 }
