@@ -41,7 +41,7 @@ const TAIL: u64 = 0xa409_3822_299f_31d1;
 /// `Compute` where a nested column has a type without a row format.
 pub fn hash_columns(columns: &[ArrayRef], hashes: &mut Vec<u64>) -> Result<()> {
     hashes.clear();
-    hashes.resize(columns.first().map_or(0, |column| column.len()), SEED);
+    hashes.resize(columns.first().map_or(0, Array::len), SEED);
     for column in columns {
         fold_column(column, hashes, |hash, value| *hash = mix(*hash, value))?;
     }
@@ -353,10 +353,16 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), None, Some(100)]));
         let decimals = cast(&numbers, &DataType::Decimal128(20, 2)).unwrap();
         for width in [DataType::Int8, DataType::UInt8, DataType::Int32, DataType::UInt64] {
-            assert_eq!(hashes(&[cast(&numbers, &width).unwrap()]), hashes(&[numbers.clone()]));
+            assert_eq!(
+                hashes(&[cast(&numbers, &width).unwrap()]),
+                hashes(std::slice::from_ref(&numbers))
+            );
         }
         for width in [DataType::Decimal64(10, 2), DataType::Decimal256(40, 2)] {
-            assert_eq!(hashes(&[cast(&numbers, &width).unwrap()]), hashes(&[decimals.clone()]));
+            assert_eq!(
+                hashes(&[cast(&numbers, &width).unwrap()]),
+                hashes(std::slice::from_ref(&decimals))
+            );
         }
     }
 
@@ -398,7 +404,7 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(1), None, Some(-7)]));
         let words: ArrayRef = Arc::new(StringArray::from(vec!["", "a", "auction", "nexmark.com/"]));
         assert_eq!(
-            hashes(&[numbers.clone()]),
+            hashes(std::slice::from_ref(&numbers)),
             [
                 0xbcd4_a457_6d85_cc02,
                 0x3ab6_3a52_81b3_2fc0,

@@ -3,6 +3,8 @@
 use super::filter::Filter;
 use super::project::Project;
 use super::transform::TransformOperator;
+use super::window_aggregate::WindowAggregate;
+use super::window_assign::WindowAssign;
 use super::{Operator, OperatorContext};
 use crate::graph::{OperatorNode, OperatorSpec};
 use crate::{Error, Result};
@@ -13,14 +15,13 @@ use crate::{Error, Result};
 /// `Invalid` where the node asks for what the operator cannot do; `Internal` where its columns
 /// and expressions do not fit one another.
 pub fn build(node: &OperatorNode, context: &OperatorContext) -> Result<Box<dyn Operator>> {
-    let _ = context;
     Ok(match &node.spec {
         OperatorSpec::Project(exprs) => {
             Box::new(TransformOperator(Project::new(exprs, &node.output)?))
         }
         OperatorSpec::Filter(predicate) => Box::new(TransformOperator(Filter::new(predicate))),
-        OperatorSpec::WindowAssign(_) => return Err(missing("WindowAssign")),
-        OperatorSpec::WindowAggregate(_) => return Err(missing("WindowAggregate")),
+        OperatorSpec::WindowAssign(window) => Box::new(WindowAssign::new(window, &node.output)?),
+        OperatorSpec::WindowAggregate(spec) => Box::new(WindowAggregate::new(spec, node, context)?),
         OperatorSpec::GroupAggregate(_) => return Err(missing("GroupAggregate")),
         OperatorSpec::WindowJoin(_) => return Err(missing("WindowJoin")),
         OperatorSpec::IntervalJoin(_) => return Err(missing("IntervalJoin")),

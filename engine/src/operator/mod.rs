@@ -3,12 +3,18 @@
 //! Operators are synchronous and know no clock, channel, task or thread: the task around them
 //! merges watermarks, aligns barriers and moves batches.
 
+mod aggregate;
 mod build;
 mod filter;
+mod partial_groups;
 mod project;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transform;
+mod window;
+mod window_aggregate;
+mod window_assign;
+mod window_slices;
 
 use std::ops::Range;
 

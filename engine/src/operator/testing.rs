@@ -12,11 +12,15 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMillisecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::prelude::SessionContext;
 
 use super::{Operator, OperatorContext, Output, build};
 use crate::OperatorId;
 use crate::batch::Batch;
-use crate::graph::{OperatorNode, OperatorSpec};
+use crate::graph::{AggregateCall, OperatorNode, OperatorSpec};
 use crate::hash::key_groups_of;
 use crate::state::{StateReader, StateTable, StateWriter};
 use crate::time::{TimestampMs, Watermark};
@@ -238,4 +242,40 @@ impl Harness {
         expected.sort();
         assert_eq!(found, expected);
     }
+}
+
+/// Returns a call of an aggregate function on columns, each with its name and index.
+pub(crate) fn call(
+    output: &str,
+    function: Arc<AggregateUDF>,
+    args: &[(&str, usize)],
+) -> AggregateCall {
+    let column = |(name, index): &(&str, usize)| -> Arc<dyn PhysicalExpr> {
+        Arc::new(Column::new(name, *index))
+    };
+    AggregateCall {
+        function,
+        args: args.iter().map(column).collect(),
+        filter: None,
+        distinct: false,
+        order_by: vec![],
+        ignore_nulls: false,
+        output: Arc::new(schema(output).field(0).clone()),
+    }
+}
+
+/// Returns the rows that a text describes, whatever their weights.
+pub(crate) fn table(columns: &str, rows: &str) -> RecordBatch {
+    batch(&schema(columns), rows).into_parts().0
+}
+
+/// Returns the lines that DataFusion's batch engine answers to a query of the table `input`.
+pub(crate) fn oracle(input: &RecordBatch, sql: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let found = runtime.block_on(async {
+        let context = SessionContext::new();
+        context.register_batch("input", input.clone()).unwrap();
+        context.sql(sql).await.unwrap().collect().await.unwrap()
+    });
+    found.into_iter().map(Batch::insert).flat_map(|batch| text(&batch)).collect()
 }

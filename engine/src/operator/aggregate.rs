@@ -1,0 +1,127 @@
+//! Calls of DataFusion's aggregate functions.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{Field, SchemaRef};
+use datafusion::logical_expr::{Accumulator, GroupsAccumulator};
+use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
+
+use super::window::Rows;
+use crate::graph::AggregateCall;
+use crate::{Error, Result};
+
+/// An aggregate function with its arguments, ready to be computed.
+pub(super) struct Aggregate {
+    function: Arc<AggregateFunctionExpr>,
+    /// Arguments, then the expressions of ORDER BY: what accumulators expect.
+    args: Vec<Arc<dyn PhysicalExpr>>,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    state_columns: usize,
+}
+
+/// The arguments of an aggregate, computed for the rows of a batch.
+pub(super) struct Arguments {
+    pub(super) values: Vec<ArrayRef>,
+    /// FILTER's result; null counts as false.
+    pub(super) filter: Option<BooleanArray>,
+}
+
+impl Arguments {
+    /// Picks some rows.
+    pub(super) fn pick(&self, rows: &Rows) -> Result<Self> {
+        let values = self.values.iter().map(|value| rows.pick(value)).collect::<Result<_>>()?;
+        let filter = match &self.filter {
+            None => None,
+            Some(filter) => {
+                let filter: ArrayRef = Arc::new(filter.clone());
+                Some(rows.pick(&filter)?.as_boolean().clone())
+            }
+        };
+        Ok(Self { values, filter })
+    }
+}
+
+impl Aggregate {
+    /// Prepares a call over rows of `input`.
+    ///
+    /// # Errors
+    /// `Compute` where the function does not take these arguments.
+    pub(super) fn new(call: &AggregateCall, input: &SchemaRef) -> Result<Self> {
+        let failed = |error| Error::compute(format!("prepare {}", call.output.name()), error);
+        // COUNT without arguments counts rows, and a builder wants an argument.
+        let args = if call.args.is_empty() { vec![lit(1_i64)] } else { call.args.clone() };
+        let function = AggregateExprBuilder::new(Arc::clone(&call.function), args)
+            .schema(Arc::clone(input))
+            .alias(call.output.name())
+            .with_distinct(call.distinct)
+            .with_ignore_nulls(call.ignore_nulls)
+            .order_by(call.order_by.clone())
+            .build()
+            .map_err(failed)?;
+        let mut args = function.expressions();
+        args.extend(function.order_bys().iter().map(|order| Arc::clone(&order.expr)));
+        let state_columns = function.state_fields().map_err(failed)?.len();
+        let filter = call.filter.clone();
+        Ok(Self { function: Arc::new(function), args, filter, state_columns })
+    }
+
+    /// Computes the arguments for all rows of a batch.
+    pub(super) fn arguments(&self, rows: &RecordBatch) -> Result<Arguments> {
+        let evaluate = |expr: &Arc<dyn PhysicalExpr>| {
+            expr.evaluate(rows)
+                .and_then(|value| value.into_array(rows.num_rows()))
+                .map_err(|error| Error::compute(format!("compute {expr}"), error))
+        };
+        let values = self.args.iter().map(evaluate).collect::<Result<_>>()?;
+        let filter = match &self.filter {
+            None => None,
+            Some(filter) => Some(evaluate(filter)?.as_boolean().clone()),
+        };
+        Ok(Arguments { values, filter })
+    }
+
+    /// Returns the number of columns of its state.
+    pub(super) fn state_columns(&self) -> usize {
+        self.state_columns
+    }
+
+    /// Returns the name of its result, for errors.
+    pub(super) fn name(&self) -> &str {
+        self.function.name()
+    }
+
+    /// Makes an accumulator of one group.
+    pub(super) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
+        self.function.create_accumulator().map_err(|error| self.failed(error))
+    }
+
+    /// Makes an accumulator of many groups.
+    pub(super) fn groups_accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.function.groups_accumulator_supported() {
+            self.function.create_groups_accumulator().map_err(|error| self.failed(error))
+        } else {
+            let function = Arc::clone(&self.function);
+            let factory = move || function.create_accumulator();
+            Ok(Box::new(GroupsAccumulatorAdapter::new(factory)))
+        }
+    }
+
+    /// Wraps an error of this aggregate.
+    pub(super) fn failed(&self, error: datafusion::error::DataFusionError) -> Error {
+        Error::compute(format!("aggregate {}", self.name()), error)
+    }
+}
+
+/// Gives a result the type that its column declares. Mostly it has it already; nested types may
+/// differ in the names of their parts.
+pub(super) fn conform(column: ArrayRef, field: &Field) -> Result<ArrayRef> {
+    if column.data_type() == field.data_type() {
+        return Ok(column);
+    }
+    cast(&column, field.data_type())
+        .map_err(|error| Error::compute(format!("give {} its type", field.name()), error))
+}

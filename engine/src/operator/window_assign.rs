@@ -1,0 +1,194 @@
+//! The windows of each row, as columns.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+
+use super::window::{Span, milliseconds, window_columns};
+use super::{Operator, Output};
+use crate::batch::Batch;
+use crate::graph::{Window, WindowSpec};
+use crate::state::{StateReader, StateWriter};
+use crate::time::{TimestampMs, Watermark};
+use crate::{Error, Result};
+
+/// Appends `window_start`, `window_end` and `window_time` to each row, once per window of the
+/// row. Rows without a time belong to no window: they are dropped and counted as late.
+pub(super) struct WindowAssign {
+    window: Window,
+    /// The event time's column; `None` for processing time.
+    time: Option<usize>,
+    schema: SchemaRef,
+    late_rows: u64,
+}
+
+impl WindowAssign {
+    /// Makes the operator.
+    ///
+    /// # Errors
+    /// `Invalid` where the windows' lengths are, or where rows carry their windows already.
+    pub(super) fn new(spec: &WindowSpec, schema: &SchemaRef) -> Result<Self> {
+        let (window, time) = match *spec {
+            WindowSpec::EventTime { window, time } => (window, Some(time)),
+            WindowSpec::ProcessingTime { window } => (window, None),
+            WindowSpec::Attached { .. } => {
+                return Err(Error::Invalid("rows that carry windows get none again".to_owned()));
+            }
+        };
+        window.validate()?;
+        Ok(Self { window, time, schema: Arc::clone(schema), late_rows: 0 })
+    }
+
+    /// Returns per output row the input row and its window.
+    fn assign(&mut self, batch: &Batch, now: TimestampMs) -> Result<(Vec<u32>, Vec<Span>)> {
+        let mut rows = Vec::with_capacity(batch.num_rows());
+        let mut windows = Vec::with_capacity(batch.num_rows());
+        let times = self.time.map(|time| milliseconds(batch.column(time))).transpose()?;
+        for row in 0..batch.num_rows() {
+            let time = match &times {
+                None => now,
+                Some(times) if times.is_valid(row) => times.value(row),
+                Some(_) => {
+                    self.late_rows += 1;
+                    continue;
+                }
+            };
+            self.window.windows(self.window.slice(time), |window| {
+                rows.push(row as u32);
+                windows.push(window);
+            });
+        }
+        Ok((rows, windows))
+    }
+}
+
+impl Operator for WindowAssign {
+    fn name(&self) -> &'static str {
+        "WindowAssign"
+    }
+
+    fn accepts(&self, _port: usize) -> bool {
+        true
+    }
+
+    fn process(
+        &mut self,
+        _port: usize,
+        batch: Batch,
+        now: TimestampMs,
+        out: &mut Output,
+    ) -> Result<()> {
+        let late_before = self.late_rows;
+        let (rows, windows) = self.assign(&batch, now)?;
+        let once_each = rows.len() == batch.num_rows() && self.late_rows == late_before;
+        let batch = if once_each { batch } else { batch.take(&UInt32Array::from(rows))? };
+        let mut columns = batch.rows().columns().to_vec();
+        columns.extend(window_columns(&windows));
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
+            .map_err(|error| Error::compute("append the windows of rows", error))?;
+        out.push(batch.with_rows(rows)?);
+        Ok(())
+    }
+
+    fn watermark(&mut self, watermark: Watermark, _out: &mut Output) -> Result<Watermark> {
+        Ok(watermark)
+    }
+
+    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn next_timer(&self) -> Option<TimestampMs> {
+        None
+    }
+
+    fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _writer: &mut StateWriter) -> Result<()> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _state: &StateReader) -> Result<()> {
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    fn late_rows(&self) -> u64 {
+        self.late_rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Harness;
+    use super::*;
+    use crate::graph::OperatorSpec;
+
+    const OUTPUT: &str = "id:int t:ts window_start:ts window_end:ts window_time:ts";
+
+    fn assign(window: WindowSpec) -> Harness {
+        Harness::new(OperatorSpec::WindowAssign(window), &["id:int t:ts"], OUTPUT)
+    }
+
+    #[test]
+    fn a_row_gets_its_tumbling_window() {
+        let window = Window::Tumble { size_ms: 10, offset_ms: 0 };
+        let mut test = assign(WindowSpec::EventTime { window, time: 1 });
+        test.rows(
+            "+ 1 12
+             - 2 20",
+        );
+        test.expect(
+            "+ 1 12 10 20 19
+             - 2 20 20 30 29",
+        );
+    }
+
+    #[test]
+    fn a_row_is_repeated_for_each_of_its_windows() {
+        let window = Window::Hop { size_ms: 10, slide_ms: 5, offset_ms: 0 };
+        let mut test = assign(WindowSpec::EventTime { window, time: 1 });
+        test.rows(
+            "+ 1 12
+             - 2 4",
+        );
+        test.expect(
+            "+ 1 12 5 15 14
+             + 1 12 10 20 19
+             - 2 4 -5 5 4
+             - 2 4 0 10 9",
+        );
+        assert_eq!(test.watermark(7), 7);
+    }
+
+    #[test]
+    fn rows_without_a_time_are_dropped_and_counted() {
+        let window = Window::Cumulate { size_ms: 6, step_ms: 3, offset_ms: 0 };
+        let mut test = assign(WindowSpec::EventTime { window, time: 1 });
+        test.rows(
+            "+ 1 ~
+             + 2 4",
+        );
+        test.expect("+ 2 4 0 6 5");
+        assert_eq!(test.operator().late_rows(), 1);
+    }
+
+    #[test]
+    fn processing_time_takes_the_clock() {
+        let window = Window::Tumble { size_ms: 10, offset_ms: 0 };
+        let mut test = assign(WindowSpec::ProcessingTime { window });
+        test.time(25);
+        test.rows("+ 1 ~");
+        test.expect("+ 1 ~ 20 30 29");
+    }
+}
