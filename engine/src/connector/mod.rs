@@ -8,6 +8,7 @@
 pub mod blackhole;
 mod counted;
 pub mod datagen;
+pub mod filesystem;
 pub mod nexmark;
 pub mod print;
 mod random;
@@ -21,7 +22,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-pub use registry::{sink, source};
+pub use registry::{ConnectorInfo, describe, enforces, names, sink, source};
 
 use crate::batch::Batch;
 use crate::storage::Storage;

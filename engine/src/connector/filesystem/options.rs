@@ -1,0 +1,209 @@
+//! What the options of a filesystem table say.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use crate::format::{Compression, CsvStyle, Format};
+use crate::{Error, Result};
+
+/// The options of the connector.
+pub const OPTIONS: &[&str] = &[
+    "path",
+    "format",
+    "compression",
+    "on-error",
+    "csv.header",
+    "csv.field-delimiter",
+    "csv.null-literal",
+    "csv.quote-character",
+    "csv.ignore-parse-errors",
+    "json.ignore-parse-errors",
+];
+
+/// What happens to rows that do not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnError {
+    /// The job fails.
+    Fail,
+    /// They are counted and left out.
+    Skip,
+}
+
+/// Where files are and what is in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Options {
+    /// `path`: a URL of a file, a directory or a pattern.
+    pub(super) path: String,
+    /// `format`.
+    pub(super) format: Format,
+    /// `compression`: `None` goes by the file's extension, and writes plain files.
+    pub(super) compression: Option<Compression>,
+    /// `on-error`, by default fail.
+    pub(super) on_error: OnError,
+    /// The `csv.…` options.
+    pub(super) csv: CsvStyle,
+}
+
+impl Options {
+    /// Reads the options.
+    pub(super) fn parse(options: &BTreeMap<String, String>) -> Result<Self> {
+        let get = |key: &str| options.get(key).map(String::as_str);
+        let format = match required(options, "format")? {
+            "csv" => Format::Csv,
+            "json" => Format::Json,
+            "parquet" => Format::Parquet,
+            other => return Err(wrong("format", other, "csv, json or parquet")),
+        };
+        let prefix = format!("{}.", format.name());
+        if let Some(other) =
+            options.keys().find(|key| key.contains('.') && !key.starts_with(&prefix))
+        {
+            return Err(Error::Invalid(format!(
+                "option '{other}' does not go with 'format' = '{}'",
+                format.name()
+            )));
+        }
+        let compression = match get("compression") {
+            None | Some("auto") => None,
+            Some("none") => Some(Compression::None),
+            Some("gzip" | "gz") => Some(Compression::Gzip),
+            Some("zstd" | "zst") => Some(Compression::Zstd),
+            Some(other) => return Err(wrong("compression", other, "auto, none, gzip or zstd")),
+        };
+        if format == Format::Parquet && compression.is_some_and(|kind| kind != Compression::None) {
+            return Err(Error::Invalid(
+                "option 'compression' does not go with 'format' = 'parquet', which compresses inside"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self {
+            path: required(options, "path")?.to_owned(),
+            format,
+            compression,
+            on_error: on_error(options, format)?,
+            csv: csv_style(options)?,
+        })
+    }
+
+    /// Returns the compression of a file that is read.
+    pub(super) fn compression_of(&self, file: &str) -> Compression {
+        match (self.format, self.compression) {
+            (Format::Parquet, _) => Compression::None,
+            (_, Some(compression)) => compression,
+            (_, None) => Compression::of_file_name(file),
+        }
+    }
+}
+
+fn required<'a>(options: &'a BTreeMap<String, String>, key: &str) -> Result<&'a str> {
+    options
+        .get(key)
+        .map(String::as_str)
+        .ok_or_else(|| Error::Invalid(format!("connector 'filesystem' needs the option '{key}'")))
+}
+
+fn wrong(key: &str, value: impl Display, expected: &str) -> Error {
+    Error::Invalid(format!("option '{key}' = '{value}': expected {expected}"))
+}
+
+fn boolean(options: &BTreeMap<String, String>, key: &str) -> Result<Option<bool>> {
+    match options.get(key) {
+        None => Ok(None),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Some(other) => Err(wrong(key, other, "true or false")),
+    }
+}
+
+fn character(options: &BTreeMap<String, String>, key: &str) -> Result<Option<u8>> {
+    match options.get(key).map(String::as_str) {
+        None => Ok(None),
+        Some("\\t") => Ok(Some(b'\t')),
+        Some(text) => match text.as_bytes() {
+            &[byte] if byte.is_ascii() && !matches!(byte, b'\r' | b'\n') => Ok(Some(byte)),
+            _ => Err(wrong(key, text, "one ASCII character")),
+        },
+    }
+}
+
+fn on_error(options: &BTreeMap<String, String>, format: Format) -> Result<OnError> {
+    let ignore = boolean(options, &format!("{}.ignore-parse-errors", format.name()))?;
+    match (options.get("on-error").map(String::as_str), ignore) {
+        (None, None | Some(false)) | (Some("fail"), None | Some(false)) => Ok(OnError::Fail),
+        (None, Some(true)) | (Some("skip"), None | Some(true)) => Ok(OnError::Skip),
+        (Some("fail" | "skip"), Some(_)) => Err(Error::Invalid(
+            "options 'on-error' and 'ignore-parse-errors' contradict each other".to_owned(),
+        )),
+        (Some(other), _) => Err(wrong("on-error", other, "fail or skip")),
+    }
+}
+
+fn csv_style(options: &BTreeMap<String, String>) -> Result<CsvStyle> {
+    let default = CsvStyle::default();
+    let style = CsvStyle {
+        header: boolean(options, "csv.header")?.unwrap_or(default.header),
+        delimiter: character(options, "csv.field-delimiter")?.unwrap_or(default.delimiter),
+        quote: character(options, "csv.quote-character")?.unwrap_or(default.quote),
+        null_literal: options.get("csv.null-literal").cloned().unwrap_or(default.null_literal),
+    };
+    if style.quote == style.delimiter {
+        return Err(wrong(
+            "csv.quote-character",
+            char::from(style.quote),
+            "another character than the field delimiter",
+        ));
+    }
+    Ok(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &[(&str, &str)]) -> Result<Options, String> {
+        let all = [("path", "file:///a"), ("format", "csv")].iter().chain(options);
+        let options = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Options::parse(&options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn headers_are_expected_unless_said_otherwise() {
+        assert!(parse(&[]).unwrap().csv.header);
+        assert!(!parse(&[("csv.header", "FALSE")]).unwrap().csv.header);
+        assert!(parse(&[("csv.header", "maybe")]).unwrap_err().contains("true or false"));
+    }
+
+    #[test]
+    fn delimiters_are_single_characters() {
+        assert_eq!(parse(&[("csv.field-delimiter", "\\t")]).unwrap().csv.delimiter, b'\t');
+        assert!(parse(&[("csv.field-delimiter", "||")]).is_err());
+        assert!(parse(&[("csv.field-delimiter", "\"")]).is_err());
+    }
+
+    #[test]
+    fn errors_are_skipped_by_either_spelling() {
+        assert_eq!(parse(&[]).unwrap().on_error, OnError::Fail);
+        assert_eq!(parse(&[("on-error", "skip")]).unwrap().on_error, OnError::Skip);
+        assert_eq!(parse(&[("csv.ignore-parse-errors", "true")]).unwrap().on_error, OnError::Skip);
+        let both = parse(&[("csv.ignore-parse-errors", "true"), ("on-error", "fail")]);
+        assert!(both.unwrap_err().contains("contradict"));
+    }
+
+    #[test]
+    fn options_of_another_format_are_refused() {
+        assert_eq!(
+            parse(&[("format", "json"), ("csv.header", "true")]).unwrap_err(),
+            "option 'csv.header' does not go with 'format' = 'json'"
+        );
+        assert!(parse(&[("format", "parquet"), ("compression", "gzip")]).is_err());
+    }
+
+    #[test]
+    fn compression_goes_by_the_extension() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.compression_of("a.csv.gz"), Compression::Gzip);
+        assert_eq!(options.compression_of("a.csv"), Compression::None);
+        let options = parse(&[("compression", "zstd")]).unwrap();
+        assert_eq!(options.compression_of("a.csv.gz"), Compression::Zstd);
+    }
+}
