@@ -244,6 +244,9 @@ pub struct GroupAggregateSpec {
     pub keys: Vec<usize>,
     /// The aggregates; may be empty (DISTINCT).
     pub aggregates: Vec<AggregateCall>,
+    /// Whether rows are taken back. Append-only input costs less state, and only it can be
+    /// aggregated by any function.
+    pub input: ChangelogMode,
 }
 
 /// Output columns: the left ones, then the right ones; for semi and anti joins only one side's.

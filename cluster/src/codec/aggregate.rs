@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use rainstorm_engine::graph::{AggregateCall, GroupAggregateSpec, WindowAggregateSpec};
+use rainstorm_engine::graph::{
+    AggregateCall, ChangelogMode, GroupAggregateSpec, WindowAggregateSpec,
+};
 use rainstorm_engine::{Error, Result};
 use rainstorm_proto::graph as proto;
 
 use super::expression::{self, Decoder};
+use super::graph::decode_changelog;
 use super::{indices, missing, schema, to_wire, window};
 
 fn encode_call(call: &AggregateCall) -> Result<proto::AggregateCall> {
@@ -61,6 +64,7 @@ pub(super) fn encode_group(spec: &GroupAggregateSpec) -> Result<proto::GroupAggr
     Ok(proto::GroupAggregate {
         keys: to_wire(&spec.keys),
         aggregates: spec.aggregates.iter().map(encode_call).collect::<Result<_>>()?,
+        retracts: spec.input == ChangelogMode::Retract,
     })
 }
 
@@ -71,6 +75,7 @@ pub(super) fn decode_group(
     Ok(GroupAggregateSpec {
         keys: indices(&spec.keys),
         aggregates: decode_calls(&spec.aggregates, decoder)?,
+        input: decode_changelog(spec.retracts),
     })
 }
 

@@ -124,7 +124,7 @@ fn decode_edge(edge: &proto::Edge) -> Result<Edge> {
     })
 }
 
-fn decode_changelog(retracts: bool) -> ChangelogMode {
+pub(super) fn decode_changelog(retracts: bool) -> ChangelogMode {
     if retracts { ChangelogMode::Retract } else { ChangelogMode::AppendOnly }
 }
 

@@ -104,7 +104,11 @@ fn chain() -> Vec<OperatorNode> {
             aggregates: vec![max_price(), distinct.clone()],
         })
     };
-    let group = GroupAggregateSpec { keys: vec![0, 3], aggregates: vec![distinct.clone()] };
+    let group = GroupAggregateSpec {
+        keys: vec![0, 3],
+        aggregates: vec![distinct.clone()],
+        input: ChangelogMode::Retract,
+    };
     let assign = WindowSpec::ProcessingTime { window: tumble };
     vec![
         projection(),
