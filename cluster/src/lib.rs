@@ -1,6 +1,7 @@
 //! What makes Rainstorm a system: master, workers, the exchange between them, SDFS, and the
 //! program that people run.
 
+pub mod cli;
 pub mod codec;
 pub mod fs;
 pub mod identity;

@@ -1,0 +1,209 @@
+//! Runs statements on a master and shows what comes back.
+
+use std::io::{self, IsTerminal, Write};
+
+use arrow::array::{AsArray, Int8Array, RecordBatch};
+use arrow::datatypes::{Int8Type, SchemaRef};
+use arrow::ipc::reader::StreamReader;
+use rainstorm_proto::client::client_client::ClientClient;
+use rainstorm_proto::client::execute_event::Event;
+use rainstorm_proto::client::{ExecuteEvent, ExecuteRequest, Failed, RowsStarted};
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::output::{Format, RowWriter};
+use super::progress::ProgressLine;
+use super::sql_errors;
+
+/// The name of the column that tells whether a row is inserted or taken back.
+const WEIGHT_COLUMN: &str = "__weight";
+
+/// How statements ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All are done.
+    Finished,
+    /// One failed; it has been shown why.
+    Failed,
+    /// Ctrl-C.
+    Cancelled,
+    /// Nobody reads standard output any more.
+    OutputClosed,
+}
+
+/// Where results and messages go.
+pub(crate) struct Screen {
+    format: Format,
+    /// What errors call the text: its file, or `<sql>`.
+    name: String,
+    /// Whether messages such as `CREATE TABLE` are shown.
+    verbose: bool,
+    progress: ProgressLine,
+    writer: Option<RowWriter>,
+}
+
+impl Screen {
+    pub(crate) fn new(format: Format, name: &str, verbose: bool) -> Self {
+        let name = name.to_owned();
+        Self { format, name, verbose, progress: ProgressLine::new(), writer: None }
+    }
+}
+
+/// Runs `request` and shows its events until it ends or Ctrl-C is pressed.
+pub(crate) async fn execute(
+    client: &mut ClientClient<Channel>,
+    request: ExecuteRequest,
+    screen: &mut Screen,
+) -> Outcome {
+    let text = request.text.clone();
+    let mut events = match client.execute(request).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => {
+            complain(&format!("error: {}\n", status.message()));
+            return Outcome::Failed;
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = follow(&mut events, &text, screen) => outcome,
+        _ = tokio::signal::ctrl_c() => Ok(Outcome::Cancelled),
+    };
+    screen.progress.clear();
+    screen.writer = None;
+    match outcome {
+        Ok(Outcome::Cancelled) => {
+            // The master cancels what still runs when the stream is gone.
+            drop(events);
+            complain("cancelled\n");
+            Outcome::Cancelled
+        }
+        Ok(outcome) => outcome,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::OutputClosed,
+        Err(error) => {
+            complain(&format!("error: {error}\n"));
+            Outcome::Failed
+        }
+    }
+}
+
+async fn follow(
+    events: &mut Streaming<ExecuteEvent>,
+    text: &str,
+    screen: &mut Screen,
+) -> io::Result<Outcome> {
+    loop {
+        let event = match events.message().await {
+            Ok(Some(ExecuteEvent { event: Some(event) })) => event,
+            Ok(Some(ExecuteEvent { event: None })) => continue,
+            Ok(None) => return Err(io::Error::other("the master ended the answer early")),
+            Err(status) => {
+                let message = format!("lost the master: {}", status.message());
+                return Err(io::Error::other(message));
+            }
+        };
+        if let Some(outcome) = screen.show(event, text)? {
+            return Ok(outcome);
+        }
+    }
+}
+
+impl Screen {
+    fn show(&mut self, event: Event, text: &str) -> io::Result<Option<Outcome>> {
+        match event {
+            Event::JobStarted(started) => self.progress.start(&started.job_id),
+            Event::Message(message) => {
+                if self.verbose {
+                    self.note(&message);
+                }
+            }
+            Event::Warning(warning) => self.note(&format!("warning: {warning}")),
+            Event::RowsStarted(started) => self.start_rows(started)?,
+            Event::Rows(rows) => self.push_rows(&rows.batches)?,
+            Event::RowsFinished(_) => self.finish_rows()?,
+            Event::Progress(progress) => self.progress.show(&progress),
+            Event::Finished(_) => return Ok(Some(Outcome::Finished)),
+            Event::Failed(failed) => {
+                self.progress.clear();
+                complain(&explain(&failed, &self.name, text));
+                return Ok(Some(Outcome::Failed));
+            }
+        }
+        Ok(None)
+    }
+
+    fn note(&mut self, message: &str) {
+        self.progress.clear();
+        complain(&format!("{message}\n"));
+    }
+
+    fn start_rows(&mut self, started: RowsStarted) -> io::Result<()> {
+        let (schema, _) = read_ipc(&started.schema)?;
+        let width = terminal_width();
+        let writer = RowWriter::new(self.format, started, schema, width);
+        self.writer = Some(writer.map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    fn push_rows(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let (_, batches) = read_ipc(bytes)?;
+        self.progress.clear();
+        for batch in batches {
+            let (rows, weights) = split_weights(batch)?;
+            writer.push(rows, weights.as_ref(), &mut io::stdout().lock())?;
+        }
+        Ok(())
+    }
+
+    fn finish_rows(&mut self) -> io::Result<()> {
+        self.progress.clear();
+        if let Some(writer) = self.writer.take() {
+            writer.finish(&mut io::stdout().lock())?;
+        }
+        Ok(())
+    }
+}
+
+fn read_ipc(bytes: &[u8]) -> io::Result<(SchemaRef, Vec<RecordBatch>)> {
+    let reader = StreamReader::try_new(bytes, None).map_err(io::Error::other)?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    Ok((schema, batches))
+}
+
+fn split_weights(batch: RecordBatch) -> io::Result<(RecordBatch, Option<Int8Array>)> {
+    let last = batch.num_columns().saturating_sub(1);
+    let schema = batch.schema();
+    if !schema.fields().last().is_some_and(|field| field.name() == WEIGHT_COLUMN) {
+        return Ok((batch, None));
+    }
+    let weights = batch.column(last).as_primitive_opt::<Int8Type>().cloned();
+    let rows = batch.project(&(0..last).collect::<Vec<_>>()).map_err(io::Error::other)?;
+    Ok((rows, weights))
+}
+
+fn explain(failed: &Failed, name: &str, text: &str) -> String {
+    let mut drawn = String::new();
+    for error in &failed.sql_errors {
+        drawn.push_str(&sql_errors::draw(error, name, text));
+    }
+    if failed.sql_errors.is_empty() {
+        drawn = format!("error: {}\n", failed.message);
+        for cause in &failed.causes {
+            drawn.push_str(&format!("  caused by: {cause}\n"));
+        }
+    }
+    drawn
+}
+
+/// Writes to standard error. Where that is closed, there is nobody to tell.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Returns the width of the terminal that standard output is, where it is one.
+fn terminal_width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+}

@@ -1,0 +1,157 @@
+//! How results are shown: the only place of the program that writes rows to standard output.
+
+mod fold;
+mod table;
+mod text;
+mod values;
+
+use std::io::{self, Write};
+
+use arrow::array::{Int8Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use rainstorm_proto::client::RowsStarted;
+
+use self::fold::Fold;
+use self::table::Table;
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned columns that fit the terminal.
+    Table,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object a line.
+    Json,
+    /// Every change as it comes, as CSV with a column `op`: +I, -U, +U, -D.
+    Changelog,
+}
+
+/// Writes the rows of one result.
+pub(crate) struct RowWriter {
+    format: Format,
+    started: RowsStarted,
+    width: Option<usize>,
+    mode: Mode,
+    rows: usize,
+}
+
+enum Mode {
+    /// Rows are collected and shown once all are known.
+    Final(Fold),
+    /// Rows are shown as they come; `op` tells whether with their kind.
+    Direct { op: bool, table: Option<Table>, header_written: bool },
+}
+
+impl RowWriter {
+    /// Begins a result. A bounded one is folded into its final rows unless changes are asked for;
+    /// where nothing has to wait for the end, rows are written as they come. `width` is the
+    /// terminal's.
+    ///
+    /// # Errors
+    /// Where a column's type cannot be compared.
+    pub(crate) fn new(
+        format: Format,
+        started: RowsStarted,
+        schema: SchemaRef,
+        width: Option<usize>,
+    ) -> Result<Self, ArrowError> {
+        let waits = started.retracts
+            || format == Format::Table
+            || !started.order_by.is_empty()
+            || started.limit.is_some()
+            || started.offset > 0;
+        let mode = if started.bounded && format != Format::Changelog && waits {
+            Mode::Final(Fold::new(schema, started.retracts)?)
+        } else {
+            let op = format == Format::Changelog || (started.retracts && !started.bounded);
+            Mode::Direct { op, table: None, header_written: false }
+        };
+        Ok(Self { format, started, width, mode, rows: 0 })
+    }
+
+    /// Takes rows; `weights` has -1 for each that is taken back.
+    ///
+    /// # Errors
+    /// What the output fails with, as an I/O error.
+    pub(crate) fn push(
+        &mut self,
+        rows: RecordBatch,
+        weights: Option<&Int8Array>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        if let Mode::Final(fold) = &mut self.mode {
+            return fold.push(rows, weights).map_err(io::Error::other);
+        }
+        let visible = (0..self.started.visible as usize).collect::<Vec<_>>();
+        let shown = rows.project(&visible).map_err(io::Error::other)?;
+        self.rows += shown.num_rows();
+        let text = self.direct_text(&shown, weights).map_err(io::Error::other)?;
+        out.write_all(&text)?;
+        out.flush()
+    }
+
+    /// Ends the result and returns the number of rows that were shown.
+    ///
+    /// # Errors
+    /// What the output fails with, as an I/O error.
+    pub(crate) fn finish(mut self, out: &mut dyn Write) -> io::Result<usize> {
+        let text = match self.mode {
+            Mode::Final(fold) => {
+                let rows = fold.finish(&self.started).map_err(io::Error::other)?;
+                self.rows = rows.num_rows();
+                final_text(self.format, &rows, self.width).map_err(io::Error::other)?
+            }
+            Mode::Direct { table: Some(_), .. } => table::footer(self.rows).into_bytes(),
+            Mode::Direct { .. } => Vec::new(),
+        };
+        out.write_all(&text)?;
+        out.flush()?;
+        Ok(self.rows)
+    }
+
+    fn direct_text(
+        &mut self,
+        rows: &RecordBatch,
+        weights: Option<&Int8Array>,
+    ) -> Result<Vec<u8>, ArrowError> {
+        let Mode::Direct { op, table, header_written } = &mut self.mode else {
+            return Ok(Vec::new());
+        };
+        let rows = if *op { text::with_op(rows, weights)? } else { rows.clone() };
+        let header = !std::mem::replace(header_written, true);
+        match self.format {
+            Format::Json => text::json(&rows),
+            Format::Csv | Format::Changelog => text::csv(&rows, header),
+            Format::Table => {
+                let mut text = String::new();
+                if table.is_none() {
+                    let mut laid_out = Table::new(&rows.schema(), &rows, None)?;
+                    laid_out.widen_for_types(&rows.schema(), self.width);
+                    text.push_str(&laid_out.header());
+                    *table = Some(laid_out);
+                }
+                if let Some(table) = table {
+                    text.push_str(&table.body(&rows)?);
+                }
+                Ok(text.into_bytes())
+            }
+        }
+    }
+}
+
+fn final_text(
+    format: Format,
+    rows: &RecordBatch,
+    width: Option<usize>,
+) -> Result<Vec<u8>, ArrowError> {
+    match format {
+        Format::Json => text::json(rows),
+        Format::Csv | Format::Changelog => text::csv(rows, true),
+        Format::Table => {
+            let table = Table::new(&rows.schema(), rows, width)?;
+            Ok((table.header() + &table.body(rows)? + &table::footer(rows.num_rows())).into_bytes())
+        }
+    }
+}

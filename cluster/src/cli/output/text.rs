@@ -1,0 +1,137 @@
+//! Rows as CSV and as JSON lines.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, StringArray};
+use arrow::csv::WriterBuilder as CsvBuilder;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use arrow::json::WriterBuilder as JsonBuilder;
+use arrow::json::writer::LineDelimited;
+
+use super::values::{Cells, TIMESTAMP_FORMAT};
+
+/// Returns rows as CSV, with a header where asked for; NULL is empty, nested values are text.
+pub(crate) fn csv(rows: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
+    let flat = flatten(rows)?;
+    let mut text = Vec::new();
+    let format = || TIMESTAMP_FORMAT.to_owned();
+    CsvBuilder::new()
+        .with_header(header)
+        .with_timestamp_format(format())
+        .with_datetime_format(format())
+        .build(&mut text)
+        .write(&flat)?;
+    Ok(text)
+}
+
+/// Returns rows as JSON, one object a line, with nulls.
+pub(crate) fn json(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let format = || TIMESTAMP_FORMAT.to_owned();
+    let mut writer = JsonBuilder::new()
+        .with_explicit_nulls(true)
+        .with_timestamp_format(format())
+        .with_datetime_format(format())
+        .build::<_, LineDelimited>(Vec::new());
+    writer.write(rows)?;
+    writer.finish()?;
+    Ok(writer.into_inner())
+}
+
+/// Puts a first column `op` before the rows: `+I` and `-D`, and `-U` and `+U` for a row that is
+/// taken back right before another takes its place.
+pub(crate) fn with_op(
+    rows: &RecordBatch,
+    weights: Option<&Int8Array>,
+) -> Result<RecordBatch, ArrowError> {
+    let ops: ArrayRef = Arc::new(StringArray::from(ops(rows.num_rows(), weights)));
+    let schema = rows.schema();
+    let mut fields = vec![Arc::new(Field::new("op", DataType::Utf8, false))];
+    fields.extend(schema.fields().iter().cloned());
+    let columns = std::iter::once(ops).chain(rows.columns().iter().cloned()).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+fn ops(count: usize, weights: Option<&Int8Array>) -> Vec<&'static str> {
+    let Some(weights) = weights else { return vec!["+I"; count] };
+    let mut ops = Vec::with_capacity(count);
+    while ops.len() < count {
+        let row = ops.len();
+        let replaced = weights.value(row) < 0 && row + 1 < count && weights.value(row + 1) > 0;
+        match (replaced, weights.value(row) < 0) {
+            (true, _) => ops.extend(["-U", "+U"]),
+            (false, true) => ops.push("-D"),
+            (false, false) => ops.push("+I"),
+        }
+    }
+    ops
+}
+
+/// Turns nested columns, which CSV does not have, into text.
+fn flatten(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if !rows.schema().fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(rows.clone());
+    }
+    let cells = Cells::new(rows)?;
+    let schema = rows.schema();
+    let columns = schema.fields().iter().enumerate().map(|(index, field)| {
+        let column = rows.column(index);
+        if !field.data_type().is_nested() {
+            return (field.name().clone(), Arc::clone(column));
+        }
+        let texts =
+            (0..rows.num_rows()).map(|row| column.is_valid(row).then(|| cells.text(index, row)));
+        let text: ArrayRef = Arc::new(texts.collect::<StringArray>());
+        (field.name().clone(), text)
+    });
+    let (names, columns): (Vec<_>, Vec<_>) = columns.unzip();
+    let fields = names
+        .into_iter()
+        .zip(&columns)
+        .map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+    RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, TimestampMillisecondArray};
+
+    use super::*;
+
+    fn rows() -> RecordBatch {
+        let times = TimestampMillisecondArray::from(vec![978_307_200_000, 978_307_200_250]);
+        let numbers = Int64Array::from(vec![Some(1), None]);
+        RecordBatch::try_from_iter([
+            ("at", Arc::new(times) as ArrayRef),
+            ("n", Arc::new(numbers) as ArrayRef),
+        ])
+        .expect("columns of one length")
+    }
+
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn csv_has_a_header_and_timestamps_with_milliseconds() {
+        assert_eq!(
+            text(csv(&rows(), true).expect("printable")),
+            "at,n\n2001-01-01 00:00:00.000,1\n2001-01-01 00:00:00.250,\n"
+        );
+    }
+
+    #[test]
+    fn json_has_an_object_a_line_with_nulls() {
+        assert_eq!(
+            text(json(&rows()).expect("printable")),
+            "{\"at\":\"2001-01-01 00:00:00.000\",\"n\":1}\n\
+             {\"at\":\"2001-01-01 00:00:00.250\",\"n\":null}\n"
+        );
+    }
+
+    #[test]
+    fn a_retraction_right_before_an_insertion_is_an_update() {
+        let weights = Int8Array::from(vec![1, -1, 1, -1]);
+        assert_eq!(ops(4, Some(&weights)), ["+I", "-U", "+U", "-D"]);
+    }
+}
