@@ -105,6 +105,19 @@ pub struct ViewDefinition {
     pub comment: Option<String>,
 }
 
+impl ViewDefinition {
+    /// Gives the query's columns the view's names for them.
+    #[must_use]
+    pub fn rename(&self, schema: &Schema) -> Schema {
+        let mut names = self.columns.iter();
+        let fields = schema.fields().iter().map(|field| match names.next() {
+            Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
+            None => Arc::clone(field),
+        });
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+}
+
 /// A function written as an expression, expanded where it is called.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionDefinition {
@@ -174,6 +187,18 @@ impl Catalog {
         self.functions.values().map(|(_, function)| function)
     }
 
+    /// Returns tables and views with numbers that rise in the order in which they were made.
+    pub(crate) fn ordered_relations(&self) -> impl Iterator<Item = (u64, &Relation)> {
+        self.relations.values().map(|(order, relation)| (*order, relation))
+    }
+
+    /// Returns functions with numbers that rise in the order in which they were made.
+    pub(crate) fn ordered_functions(
+        &self,
+    ) -> impl Iterator<Item = (u64, &Arc<FunctionDefinition>)> {
+        self.functions.values().map(|(order, function)| (*order, function))
+    }
+
     /// Puts a table or view in, in place of what had exactly its name.
     pub fn put_relation(&mut self, relation: Relation) {
         put(&mut self.relations, &mut self.next, relation.name().to_owned(), relation);
@@ -182,6 +207,11 @@ impl Catalog {
     /// Puts a function in, in place of what had exactly its name.
     pub fn put_function(&mut self, function: Arc<FunctionDefinition>) {
         put(&mut self.functions, &mut self.next, function.name.clone(), function);
+    }
+
+    /// Takes out the table or view of exactly this name.
+    pub(crate) fn remove_exact_relation(&mut self, name: &str) {
+        self.relations.remove(name);
     }
 
     /// Takes out the table or view that `name` finds.

@@ -8,11 +8,20 @@
 //! The planner does no I/O and runs nothing. A script is planned whole before any of it starts.
 
 pub mod catalog;
+mod define;
+mod diagnose;
 mod dialect;
 pub mod error;
+mod expression;
 mod parse;
+mod planner;
+mod query;
+mod resolve;
 pub mod script;
 pub mod session;
 pub mod settings;
+mod show;
 pub mod statement;
 pub mod types;
+
+pub use planner::Planner;

@@ -50,6 +50,11 @@ impl Session {
         self.temporary.function(name).or_else(|| self.catalog.function(name))
     }
 
+    /// Returns all functions made by CREATE FUNCTION, temporary ones first.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionDefinition>> {
+        self.temporary.functions().chain(self.catalog.functions())
+    }
+
     /// Returns the names of all tables and views, sorted, each once.
     pub fn relation_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self

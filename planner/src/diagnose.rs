@@ -1,0 +1,113 @@
+//! DataFusion's errors as complaints about SQL.
+
+use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+use sqlparser::tokenizer::{Location, Span};
+
+use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
+
+/// Turns an error of binding into complaints. What has no place of its own is placed at
+/// `fallback`.
+pub(crate) fn from_datafusion(error: &DataFusionError, fallback: Span) -> SqlErrors {
+    let mut errors = Vec::new();
+    collect(error, None, &mut errors);
+    errors.sort_by_key(|error| (error.line, error.column));
+    errors.dedup();
+    SqlErrors(errors.into_iter().map(|error| error.or_at(fallback)).collect())
+}
+
+fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, errors: &mut Vec<SqlError>) {
+    match error {
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            collect(inner, Some(diagnostic), errors);
+        }
+        DataFusionError::Context(_, inner) => collect(inner, diagnostic, errors),
+        DataFusionError::Shared(inner) => collect(inner, diagnostic, errors),
+        DataFusionError::Collection(all) => {
+            all.iter().for_each(|error| collect(error, diagnostic, errors));
+        }
+        other => {
+            let (code, message, help) = describe(other);
+            let span = diagnostic.and_then(|diagnostic| diagnostic.span).map_or_else(
+                Span::empty,
+                |span| {
+                    let start = Location::new(span.start.line, span.start.column);
+                    Span::new(start, Location::new(span.end.line, span.end.column))
+                },
+            );
+            let mut complaint = SqlError::at(code, span, message);
+            complaint.help = help.or_else(|| {
+                let help = diagnostic.and_then(|diagnostic| diagnostic.helps.first());
+                help.map(|help| tidy(&help.message))
+            });
+            errors.push(complaint);
+        }
+    }
+}
+
+fn describe(error: &DataFusionError) -> (SqlErrorCode, String, Option<String>) {
+    match error {
+        DataFusionError::SchemaError(error, _) => describe_schema_error(error),
+        DataFusionError::NotImplemented(message) => {
+            (SqlErrorCode::Unsupported, tidy(message), None)
+        }
+        DataFusionError::Plan(message)
+        | DataFusionError::Execution(message)
+        | DataFusionError::Configuration(message) => (code_of(message), tidy(message), None),
+        DataFusionError::SQL(error, _) => {
+            let error = SqlError::from((**error).clone());
+            (SqlErrorCode::Parse, error.message, error.help)
+        }
+        DataFusionError::ArrowError(error, _) => (SqlErrorCode::Type, error.to_string(), None),
+        DataFusionError::Internal(message) => (SqlErrorCode::Internal, tidy(message), None),
+        other => (SqlErrorCode::Type, tidy(&other.strip_backtrace()), None),
+    }
+}
+
+/// Some of DataFusion's plan errors are of other kinds than types.
+fn code_of(message: &str) -> SqlErrorCode {
+    if message.contains("not supported") || message.contains("Unsupported") {
+        SqlErrorCode::Unsupported
+    } else if message.contains("mbiguous") {
+        SqlErrorCode::Ambiguous
+    } else {
+        SqlErrorCode::Type
+    }
+}
+
+fn describe_schema_error(error: &SchemaError) -> (SqlErrorCode, String, Option<String>) {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names: Vec<String> = valid_fields.iter().map(|c| c.name().to_owned()).collect();
+            let help = suggest(field.name(), names.iter().map(String::as_str))
+                .map(|name| format!("did you mean '{name}'?"));
+            (
+                SqlErrorCode::UnknownColumn,
+                format!("there is no column '{}'", field.flat_name()),
+                help,
+            )
+        }
+        SchemaError::AmbiguousReference { field } => {
+            (SqlErrorCode::Ambiguous, format!("column '{}' is ambiguous", field.flat_name()), None)
+        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => (
+            SqlErrorCode::Ambiguous,
+            format!("there are two columns '{name}'"),
+            Some("give one of them another name with AS".to_owned()),
+        ),
+    }
+}
+
+/// Brings a message into the house's form: lower case, no full stop, no backtrace.
+fn tidy(message: &str) -> String {
+    let message = message.split("\n\nbacktrace:").next().unwrap_or_default().trim();
+    let message = message.trim_start_matches("Error during planning: ").trim_end_matches('.');
+    let mut characters = message.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        _ => message.to_owned(),
+    }
+}

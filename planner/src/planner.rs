@@ -1,0 +1,354 @@
+//! Scripts, statement by statement.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rainstorm_engine::function::{Registry, registry};
+use rainstorm_engine::time::ClockRef;
+use sqlparser::ast::Ident;
+use sqlparser::tokenizer::Span;
+
+use crate::catalog::{Catalog, Relation};
+use crate::define::{self, Definer};
+use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
+use crate::parse::{self, Template};
+use crate::resolve::{Resolved, resolve_insert, resolve_query};
+use crate::script::{Script, Step};
+use crate::session::{QueryContext, Session};
+use crate::settings::InvalidSetting;
+use crate::statement::{Insert, ParsedStatement, Show, Statement};
+use crate::{query, show};
+
+/// Plans scripts.
+///
+/// ```
+/// use std::sync::Arc;
+/// use rainstorm_engine::time::SystemClock;
+/// use rainstorm_planner::{Planner, script::{Script, Step}, session::Session};
+///
+/// let clock: rainstorm_engine::time::ClockRef = Arc::new(SystemClock);
+/// let planner = Planner::new(&clock);
+/// let mut session = Session::default();
+/// let script = Script {
+///     text: "CREATE TABLE t (a INT) WITH ('connector' = 'blackhole')".to_owned(),
+///     ..Script::default()
+/// };
+/// let steps = planner.plan(&mut session, &script)?;
+/// assert!(matches!(&steps[..], [Step::Done { .. }]));
+/// assert!(session.table("t").is_some());
+/// # Ok::<(), rainstorm_planner::error::SqlErrors>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Planner {
+    functions: Arc<Registry>,
+}
+
+impl Planner {
+    /// Makes a planner whose functions of the current time read `clock`.
+    #[must_use]
+    pub fn new(clock: &ClockRef) -> Self {
+        Self { functions: Arc::new(registry(clock)) }
+    }
+
+    /// Returns the functions that plans refer to by name.
+    #[must_use]
+    pub fn functions(&self) -> &Arc<Registry> {
+        &self.functions
+    }
+
+    /// Tells whether a text ends with a complete statement, or has none.
+    #[must_use]
+    pub fn is_complete(text: &str) -> bool {
+        parse::is_complete(text)
+    }
+
+    /// Plans a whole script and applies its definitions and settings to the session.
+    ///
+    /// # Errors
+    /// All parse errors of the script, or all complaints about its first statement that has any;
+    /// the session is then as it was.
+    pub fn plan(&self, session: &mut Session, script: &Script) -> Result<Vec<Step>, SqlErrors> {
+        let template = Template::new(&script.text, &script.variables)?;
+        let plan = || {
+            let statements = parse::parse_script(template.text())?;
+            let mut run = ScriptPlanner::new(self, session.clone(), &script.base_directory);
+            for statement in &statements {
+                let place = |error: SqlError| error.or_at(statement.span);
+                run.statement(statement)
+                    .map_err(|errors| SqlErrors(errors.0.into_iter().map(place).collect()))?;
+            }
+            run.finish()
+        };
+        let (planned, steps) = plan().map_err(|errors| template.locate(errors))?;
+        *session = planned;
+        Ok(steps)
+    }
+
+    /// Makes a catalog of the statements that [`Catalog::to_sql`] gave.
+    ///
+    /// # Errors
+    /// Where a statement is not one of these.
+    pub fn restore_catalog(&self, statements: &[String]) -> Result<Catalog, SqlErrors> {
+        let mut session = Session::default();
+        let definer = Definer { functions: &self.functions, base_directory: "/", checked: false };
+        for text in statements {
+            for parsed in parse::parse_script(text)? {
+                match &parsed.statement {
+                    Statement::CreateTable(table) => definer.create_table(&mut session, table)?,
+                    Statement::CreateView(view) => definer.create_view(&mut session, view)?,
+                    Statement::CreateFunction(function) => {
+                        definer.create_function(&mut session, function)?
+                    }
+                    _ => {
+                        let message = "a catalog consists of CREATE statements";
+                        let code = SqlErrorCode::InvalidStatement;
+                        return Err(SqlError::at(code, parsed.span, message).into());
+                    }
+                };
+            }
+        }
+        Ok(session.catalog)
+    }
+}
+
+/// Plans one script.
+struct ScriptPlanner<'a> {
+    planner: &'a Planner,
+    base_directory: &'a str,
+    session: Session,
+    steps: Vec<Step>,
+    /// INSERTs that will be one job.
+    pending: Vec<Resolved<Insert>>,
+    /// The tables of an INSERT that never ends.
+    endless: Option<String>,
+}
+
+impl<'a> ScriptPlanner<'a> {
+    fn new(planner: &'a Planner, session: Session, base_directory: &'a str) -> Self {
+        Self {
+            planner,
+            base_directory,
+            session,
+            steps: Vec::new(),
+            pending: Vec::new(),
+            endless: None,
+        }
+    }
+
+    fn finish(mut self) -> Result<(Session, Vec<Step>), SqlErrors> {
+        self.flush()?;
+        Ok((self.session, self.steps))
+    }
+
+    fn context(&self) -> QueryContext<'_> {
+        QueryContext { session: &self.session, functions: &self.planner.functions }
+    }
+
+    fn statement(&mut self, parsed: &ParsedStatement) -> Result<(), SqlErrors> {
+        match &parsed.statement {
+            Statement::CreateTable(_)
+            | Statement::CreateView(_)
+            | Statement::CreateFunction(_)
+            | Statement::Drop(_) => self.define(&parsed.statement),
+            Statement::Insert(inserts) => self.insert(inserts),
+            Statement::Query(select) => {
+                self.flush()?;
+                self.check_reached(parsed.span)?;
+                let resolved = resolve_query(self.context(), select)?;
+                let step = query::plan_select(self.context(), &resolved.node)?;
+                self.push(step);
+                Ok(())
+            }
+            Statement::Set { .. } | Statement::Reset(_) => self.set(&parsed.statement),
+            Statement::Show(Show::Jobs) => {
+                self.push(Step::ShowJobs);
+                Ok(())
+            }
+            Statement::Show(what) => {
+                let rows = show::show(&self.session, &self.planner.functions, *what);
+                self.push(Step::Rows(rows));
+                Ok(())
+            }
+            Statement::ShowCreate(name) => {
+                let sql = self.relation(name)?.to_sql();
+                self.push(Step::Rows(show::text_rows(["sql"], [[sql]])));
+                Ok(())
+            }
+            Statement::Describe(name) => self.describe(name),
+            Statement::Explain(statement) => self.explain(statement),
+        }
+    }
+
+    fn push(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// Definitions do not wait for the INSERTs before them, unless they take away what those use.
+    fn define(&mut self, statement: &Statement) -> Result<(), SqlErrors> {
+        let takes_away = match statement {
+            Statement::Drop(_) => true,
+            Statement::CreateTable(create) => create.mode.or_replace,
+            Statement::CreateView(create) => create.mode.or_replace,
+            Statement::CreateFunction(create) => create.mode.or_replace,
+            _ => false,
+        };
+        if takes_away {
+            self.flush()?;
+        }
+        let definer = Definer {
+            functions: &self.planner.functions,
+            base_directory: self.base_directory,
+            checked: true,
+        };
+        let session = &mut self.session;
+        let message = match statement {
+            Statement::CreateTable(create) => definer.create_table(session, create)?,
+            Statement::CreateView(create) => definer.create_view(session, create)?,
+            Statement::CreateFunction(create) => definer.create_function(session, create)?,
+            Statement::Drop(drop) => define::drop(session, drop)?,
+            _ => return Ok(()),
+        };
+        self.push(Step::Done { message });
+        Ok(())
+    }
+
+    fn set(&mut self, statement: &Statement) -> Result<(), SqlErrors> {
+        self.flush()?;
+        let refused = |key: &Ident, error: InvalidSetting| {
+            let mut refused = SqlError::at(SqlErrorCode::InvalidSetting, key.span, error.message);
+            refused.help = error.help;
+            refused
+        };
+        let settings = &mut self.session.settings;
+        let message = match statement {
+            Statement::Set { key, value } => {
+                settings.set(&key.value, value).map_err(|error| refused(key, error))?;
+                format!("{} set to {value}", key.value)
+            }
+            Statement::Reset(Some(key)) => {
+                settings.reset(&key.value).map_err(|error| refused(key, error))?;
+                format!("{} reset", key.value)
+            }
+            _ => {
+                settings.reset_all();
+                "all settings reset".to_owned()
+            }
+        };
+        self.push(Step::Done { message });
+        Ok(())
+    }
+
+    fn insert(&mut self, inserts: &[Insert]) -> Result<(), SqlErrors> {
+        let mut errors = Vec::new();
+        let mut resolved = Vec::new();
+        for insert in inserts {
+            match resolve_insert(self.context(), insert) {
+                Ok(insert) => resolved.push(insert),
+                Err(found) => errors.extend(found.0),
+            }
+        }
+        SqlErrors::check(errors)?;
+        check_set(&resolved)?;
+        if resolved.iter().any(|insert| self.pending.iter().any(|before| waits(insert, before))) {
+            self.flush()?;
+        }
+        if let Some(first) = resolved.first() {
+            self.check_reached(first.node.table.span)?;
+        }
+        self.pending.extend(resolved);
+        Ok(())
+    }
+
+    /// Plans the INSERTs that have been gathered as one job.
+    fn flush(&mut self) -> Result<(), SqlErrors> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let inserts: Vec<Insert> =
+            std::mem::take(&mut self.pending).into_iter().map(|insert| insert.node).collect();
+        let job = query::plan_inserts(self.context(), &inserts)?;
+        if !job.bounded {
+            self.endless = Some(job.inserts.join(", "));
+        }
+        self.push(Step::Job(Box::new(job)));
+        Ok(())
+    }
+
+    /// Refuses what would wait for ever.
+    fn check_reached(&self, span: Span) -> Result<(), SqlErrors> {
+        let Some(tables) = &self.endless else { return Ok(()) };
+        let message =
+            format!("this is never reached: the INSERT INTO {tables} before it never ends");
+        Err(SqlError::at(SqlErrorCode::InvalidStatement, span, message).into())
+    }
+
+    fn relation(&self, name: &Ident) -> Result<&Relation, SqlErrors> {
+        self.session.relation(&name.value).ok_or_else(|| {
+            let message = format!("there is no table or view '{}'", name.value);
+            let suggestion = suggest(&name.value, self.session.relation_names());
+            let error = SqlError::at(SqlErrorCode::UnknownTable, name.span, message);
+            error.with_suggestion(suggestion).into()
+        })
+    }
+
+    fn describe(&mut self, name: &Ident) -> Result<(), SqlErrors> {
+        let rows = match self.relation(name)? {
+            Relation::Table(table) => show::describe_table(table),
+            Relation::View(view) => {
+                let resolved = resolve_query(self.context(), &view.query)?;
+                let schema = query::query_schema(self.context(), &resolved.node)?;
+                show::describe_schema(&view.rename(&schema))
+            }
+        };
+        self.push(Step::Rows(rows));
+        Ok(())
+    }
+
+    fn explain(&mut self, statement: &Statement) -> Result<(), SqlErrors> {
+        let context = self.context();
+        let statement = match statement {
+            Statement::Insert(inserts) => {
+                let inserts: Result<Vec<_>, _> =
+                    inserts.iter().map(|insert| resolve_insert(context, insert)).collect();
+                Statement::Insert(inserts?.into_iter().map(|insert| insert.node).collect())
+            }
+            Statement::Query(select) => {
+                Statement::Query(Box::new(resolve_query(context, select)?.node))
+            }
+            other => other.clone(),
+        };
+        let plans = query::explain(context, &statement)?;
+        let rows = plans.into_iter().map(|(kind, text)| [kind, text]);
+        self.push(Step::Rows(show::text_rows(["plan", "text"], rows)));
+        Ok(())
+    }
+}
+
+/// Tells whether an INSERT cannot be in one job with one before it.
+fn waits(insert: &Resolved<Insert>, before: &Resolved<Insert>) -> bool {
+    let written = &before.node.table.value;
+    let same = insert.node.table.value == *written;
+    insert.reads.contains(written) || (same && (insert.node.overwrite || before.node.overwrite))
+}
+
+/// The INSERTs of a statement set start together, so none may wait for another.
+fn check_set(inserts: &[Resolved<Insert>]) -> Result<(), SqlErrors> {
+    let written: BTreeSet<&str> =
+        inserts.iter().map(|insert| insert.node.table.value.as_str()).collect();
+    if inserts.len() < 2 {
+        return Ok(());
+    }
+    let mut errors = Vec::new();
+    for insert in inserts {
+        if let Some(table) = insert.reads.iter().find(|table| written.contains(table.as_str())) {
+            let message =
+                format!("this reads '{table}', which another INSERT of the statement set writes");
+            let span = insert.node.table.span;
+            errors.push(SqlError::at(SqlErrorCode::InvalidStatement, span, message));
+        }
+    }
+    SqlErrors::check(errors)
+}
+
+#[cfg(test)]
+mod tests;

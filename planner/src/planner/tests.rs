@@ -1,0 +1,250 @@
+use std::collections::BTreeMap;
+
+use arrow::util::pretty::pretty_format_batches;
+use rainstorm_engine::time::SimulatedClock;
+
+use super::*;
+
+fn planner() -> Planner {
+    let clock: ClockRef = Arc::new(SimulatedClock::new(0));
+    Planner::new(&clock)
+}
+
+fn script(text: &str) -> Script {
+    Script {
+        text: text.to_owned(),
+        base_directory: "/home/u".to_owned(),
+        variables: BTreeMap::from([("N".to_owned(), "7".to_owned())]),
+    }
+}
+
+fn plan(session: &mut Session, text: &str) -> Result<Vec<Step>, SqlErrors> {
+    planner().plan(session, &script(text))
+}
+
+#[track_caller]
+fn check_errors(session: &mut Session, text: &str, expected: &[&str]) {
+    let before = session.clone();
+    let errors = plan(session, text).expect_err("has errors");
+    let errors: Vec<String> =
+        errors.0.iter().map(|error| format!("{} {error}", error.code)).collect();
+    assert_eq!(errors, expected);
+    assert_eq!(*session, before, "a script with an error leaves the session as it was");
+}
+
+#[track_caller]
+fn check_rows(session: &mut Session, text: &str, expected: &str) {
+    let steps = plan(session, text).unwrap_or_else(|errors| panic!("{errors}"));
+    let Some(Step::Rows(rows)) = steps.last() else { panic!("no rows") };
+    let table = pretty_format_batches(std::slice::from_ref(rows)).unwrap().to_string();
+    assert_eq!(table.trim(), expected.trim(), "\n{table}");
+}
+
+const TABLES: &str = "
+    CREATE TABLE flights (
+      airport STRING NOT NULL COMMENT 'it''s IATA', delay DOUBLE, `time` TIMESTAMP(3),
+      place ROW<lat DOUBLE, lon DOUBLE>, tags ARRAY<STRING>,
+      late AS delay > 15 AND airport <> 'x',
+      WATERMARK FOR `time` AS `time` - INTERVAL '5' MINUTE,
+      PRIMARY KEY (airport) NOT ENFORCED
+    ) COMMENT 'all' PARTITIONED BY (airport)
+    WITH ('connector' = 'filesystem', 'path' = 'data/../flights.csv', 'format' = 'csv', 'n' = '${N}');
+    CREATE FUNCTION twice(x BIGINT) RETURNS BIGINT RETURN x * 2;
+    CREATE VIEW late_flights AS SELECT airport, delay FROM flights WHERE late;";
+
+#[test]
+fn definitions_survive_their_own_text() {
+    let mut session = Session::default();
+    plan(&mut session, TABLES).expect("plans");
+    let statements = session.catalog.to_sql();
+    assert_eq!(statements.len(), 3);
+    assert!(statements[0].contains("'path' = 'file:///home/u/flights.csv'"), "{}", statements[0]);
+    let restored = planner().restore_catalog(&statements).expect("restores");
+    assert_eq!(restored.to_sql(), statements);
+    assert_eq!(
+        restored.relation("flights").map(Relation::to_sql),
+        session.catalog.relation("flights").map(Relation::to_sql)
+    );
+}
+
+#[test]
+fn tables_are_described() {
+    let mut session = Session::default();
+    plan(&mut session, TABLES).expect("plans");
+    check_rows(
+        &mut session,
+        "DESCRIBE Flights",
+        "
++---------+---------------------------------+-------+--------------+----------------------------------+------------------------------+
+| name    | type                            | null  | key          | extras                           | watermark                    |
++---------+---------------------------------+-------+--------------+----------------------------------+------------------------------+
+| airport | STRING                          | FALSE | PRI(airport) |                                  |                              |
+| delay   | DOUBLE                          | TRUE  |              |                                  |                              |
+| time    | TIMESTAMP(3)                    | TRUE  |              |                                  | `time` - INTERVAL '5' MINUTE |
+| place   | ROW<`lat` DOUBLE, `lon` DOUBLE> | TRUE  |              |                                  |                              |
+| tags    | ARRAY<STRING>                   | TRUE  |              |                                  |                              |
+| late    | BOOLEAN                         | TRUE  |              | AS delay > 15 AND airport <> 'x' |                              |
++---------+---------------------------------+-------+--------------+----------------------------------+------------------------------+",
+    );
+}
+
+#[test]
+fn tables_and_settings_are_shown() {
+    let mut session = Session::default();
+    plan(&mut session, TABLES).expect("plans");
+    check_rows(
+        &mut session,
+        "SHOW TABLES",
+        "
++--------------+-------+------------+
+| name         | kind  | connector  |
++--------------+-------+------------+
+| flights      | table | filesystem |
+| late_flights | view  |            |
++--------------+-------+------------+",
+    );
+    let steps = plan(&mut session, "SET 'pipeline.name' = 'x'; SET; RESET;").expect("plans");
+    assert!(matches!(&steps[0], Step::Done { message } if message == "pipeline.name set to x"));
+    assert_eq!(session.settings.job_name(), None);
+}
+
+#[test]
+fn taken_names_are_refused_unless_asked_for() {
+    let mut session = Session::default();
+    plan(&mut session, TABLES).expect("plans");
+    check_errors(
+        &mut session,
+        "CREATE TABLE flights (a INT) WITH ('connector' = 'print')",
+        &["exists 1:14: table 'flights' exists already"],
+    );
+    check_errors(
+        &mut session,
+        "CREATE OR REPLACE VIEW flights AS SELECT 1",
+        &["exists 1:24: table 'flights' exists already"],
+    );
+    plan(&mut session, "CREATE TABLE IF NOT EXISTS flights (a INT) WITH ('connector' = 'print')")
+        .expect("does nothing");
+    assert_eq!(session.table("flights").unwrap().columns.len(), 6);
+    plan(&mut session, "CREATE OR REPLACE TABLE flights (a INT) WITH ('connector' = 'print')")
+        .expect("replaces");
+    assert_eq!(session.table("flights").unwrap().columns.len(), 1);
+}
+
+#[test]
+fn temporary_things_come_first_and_go_alone() {
+    let mut session = Session::default();
+    plan(&mut session, TABLES).expect("plans");
+    plan(&mut session, "CREATE TEMPORARY TABLE flights (a INT) WITH ('connector' = 'print')")
+        .expect("plans");
+    assert_eq!(session.table("flights").unwrap().connector, "print");
+    assert_eq!(session.catalog.to_sql().len(), 3);
+    plan(&mut session, "DROP TEMPORARY TABLE flights").expect("drops");
+    assert_eq!(session.table("flights").unwrap().connector, "filesystem");
+    check_errors(
+        &mut session,
+        "DROP VIEW flight",
+        &["unknown_table 1:11: there is no view 'flight' (did you mean 'flights'?)"],
+    );
+    plan(&mut session, "DROP VIEW IF EXISTS flight; DROP VIEW late_flights").expect("drops");
+    assert!(session.view("late_flights").is_none());
+}
+
+#[test]
+fn columns_are_checked_when_a_table_is_made() {
+    let mut session = Session::default();
+    let with = "WITH ('connector' = 'print')";
+    let mut check = |columns: &str, expected: &[&str]| {
+        check_errors(&mut session, &format!("CREATE TABLE t ({columns}) {with}"), expected);
+    };
+    check("a INT, a INT", &["invalid_statement 1:24: there are two columns 'a'"]);
+    check(
+        "aa INT, b AS a + 1, c AS ab",
+        &[
+            "unknown_column 1:30: there is no column 'a' (did you mean 'aa'?)",
+            "unknown_column 1:42: there is no column 'ab'",
+        ],
+    );
+    check(
+        "a INT, WATERMARK FOR a AS a",
+        &["type 1:38: column 'a' is INT, event time is a TIMESTAMP"],
+    );
+    check(
+        "a TIMESTAMP(3), WATERMARK FOR a AS 1",
+        &["type 1:52: a watermark is a TIMESTAMP, this is BIGINT"],
+    );
+    check(
+        "a INT, PRIMARY KEY (b) NOT ENFORCED",
+        &["unknown_column 1:37: there is no physical column 'b'"],
+    );
+    check(
+        "a INT, s AS SUM(a)",
+        &[
+            "invalid_statement 1:29: 'SUM(a)' is not an expression of one row (aggregates, OVER and subqueries cannot stand here)",
+        ],
+    );
+}
+
+#[test]
+fn a_table_without_a_connector_is_refused() {
+    check_errors(
+        &mut Session::default(),
+        "CREATE TABLE t (a INT)",
+        &[
+            "invalid_option 1:14: table 't' has no connector (add WITH ('connector' = '…'), such as filesystem, datagen or print)",
+        ],
+    );
+}
+
+#[test]
+fn like_copies_what_is_not_said_again() {
+    let mut session = Session::default();
+    plan(&mut session, TABLES).expect("plans");
+    plan(&mut session, "CREATE TABLE copy (x INT) WITH ('connector' = 'print') LIKE flights")
+        .expect("plans");
+    let copy = session.table("copy").unwrap();
+    assert_eq!((copy.columns.len(), copy.connector.as_str()), (7, "print"));
+    assert_eq!(copy.options["format"], "csv");
+}
+
+#[test]
+fn a_type_error_has_its_place() {
+    check_errors(
+        &mut Session::default(),
+        "CREATE FUNCTION f(x BOOLEAN) RETURNS BIGINT\nRETURN x + DATE '2020-01-01'",
+        &["type 2:8: cannot coerce arithmetic expression Boolean + Date32 to valid types"],
+    );
+}
+
+#[test]
+fn a_statement_set_does_not_read_what_it_writes() {
+    let mut session = Session::default();
+    plan(
+        &mut session,
+        "CREATE TABLE a (x INT) WITH ('connector' = 'print');
+         CREATE TABLE b (x INT) WITH ('connector' = 'print');",
+    )
+    .expect("plans");
+    check_errors(
+        &mut session,
+        "BEGIN STATEMENT SET; INSERT INTO a SELECT 1; INSERT INTO b SELECT x FROM a; END;",
+        &[
+            "invalid_statement 1:58: this reads 'a', which another INSERT of the statement set writes",
+        ],
+    );
+}
+
+#[test]
+fn unknown_settings_have_their_place() {
+    check_errors(
+        &mut Session::default(),
+        "SELECT * FORM t; SET 'paralelism.default' = '2'",
+        &["parse 1:10: expected end of statement, found: FORM (did you mean 'FROM'?)"],
+    );
+    check_errors(
+        &mut Session::default(),
+        "SET 'paralelism.default' = '2'",
+        &[
+            "invalid_setting 1:5: there is no setting 'paralelism.default' (did you mean 'parallelism.default'?)",
+        ],
+    );
+}

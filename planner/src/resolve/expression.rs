@@ -1,0 +1,336 @@
+//! Columns and functions in expressions.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use arrow::datatypes::{DataType, Fields};
+use sqlparser::ast::{
+    AccessExpr, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, Query, VisitMut, VisitorMut,
+};
+use sqlparser::tokenizer::Span;
+
+use super::Resolver;
+use super::scope::{Match, OutputColumn, Scope};
+use crate::catalog::FunctionDefinition;
+use crate::dialect::named_type;
+use crate::error::{SqlError, SqlErrorCode, suggest};
+use crate::types::type_sql;
+
+/// Windowing table functions, which are also the group windows of older Flink SQL.
+pub(super) const WINDOW_FUNCTIONS: &[&str] = &["TUMBLE", "HOP", "CUMULATE", "SESSION"];
+
+/// Other functions that binding knows without a registry.
+const SPECIAL_FUNCTIONS: &[&str] = &[
+    "TUMBLE_START",
+    "TUMBLE_END",
+    "TUMBLE_ROWTIME",
+    "TUMBLE_PROCTIME",
+    "HOP_START",
+    "HOP_END",
+    "HOP_ROWTIME",
+    "HOP_PROCTIME",
+    "SESSION_START",
+    "SESSION_END",
+    "SESSION_ROWTIME",
+    "SESSION_PROCTIME",
+    "GROUPING",
+    "UNNEST",
+    "STRUCT",
+    "ROW",
+];
+
+/// Resolves the expressions of a part of a statement in one scope; queries inside are resolved in
+/// scopes of their own.
+pub(super) struct ExpressionVisitor<'r, 'a, 's> {
+    resolver: &'r mut Resolver<'a>,
+    scope: &'s Scope<'s>,
+    /// How many queries the visit is inside of; they are resolved already.
+    depth: usize,
+    /// Places of names that are fields of an expression and not columns.
+    fields: BTreeSet<(u64, u64)>,
+}
+
+impl<'r, 'a, 's> ExpressionVisitor<'r, 'a, 's> {
+    pub(super) fn new(resolver: &'r mut Resolver<'a>, scope: &'s Scope<'s>) -> Self {
+        Self { resolver, scope, depth: 0, fields: BTreeSet::new() }
+    }
+}
+
+impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if self.depth == 0 {
+            self.resolver.query(query, Some(self.scope));
+        }
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        match expr {
+            Expr::Identifier(name) if !self.fields.contains(&place(name.span)) => {
+                self.resolver.identifier(name, self.scope);
+            }
+            Expr::CompoundIdentifier(names) => {
+                self.resolver.compound_identifier(names, self.scope);
+            }
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                for access in access_chain {
+                    if let AccessExpr::Dot(Expr::Identifier(name)) = access {
+                        self.fields.insert(place(name.span));
+                    }
+                }
+            }
+            Expr::Function(function) => self.resolver.function_name(function),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Function(function) = expr
+            && let Some(expanded) = self.resolver.expand(function)
+        {
+            *expr = expanded;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn place(span: Span) -> (u64, u64) {
+    (span.start.line, span.start.column)
+}
+
+impl Resolver<'_> {
+    /// Resolves an expression and returns its type, where it is that of a column.
+    pub(super) fn typed_expression(
+        &mut self,
+        expr: &mut Expr,
+        scope: &Scope<'_>,
+    ) -> Option<DataType> {
+        match expr {
+            Expr::Identifier(name) => self.identifier(name, scope)?.data_type,
+            Expr::CompoundIdentifier(names) => self.compound_identifier(names, scope),
+            _ => {
+                self.expressions(expr, scope);
+                None
+            }
+        }
+    }
+
+    /// Resolves a column in place.
+    pub(super) fn identifier(
+        &mut self,
+        name: &mut Ident,
+        scope: &Scope<'_>,
+    ) -> Option<OutputColumn> {
+        for scope in scope.chain() {
+            match scope.find(&name.value) {
+                Match::One(column) => {
+                    name.value.clone_from(&column.name);
+                    return Some(column.clone());
+                }
+                Match::Several(names) => {
+                    let message = format!("column '{}' is ambiguous", name.value);
+                    let error = SqlError::at(SqlErrorCode::Ambiguous, name.span, message);
+                    self.errors.push(error.with_help(format!("write {}", names.join(" or "))));
+                    return None;
+                }
+                Match::None if scope.is_open() => return None,
+                Match::None => {}
+            }
+        }
+        // Unnamed columns are named after their expression, in a spelling that binding knows.
+        if !name.value.contains('(') {
+            let message = format!("there is no column '{}'", name.value);
+            self.unknown_column(name.span, message, &name.value, scope.column_names());
+        }
+        None
+    }
+
+    /// Resolves `relation.column.field…` or `column.field…` in place and returns its type.
+    fn compound_identifier(&mut self, names: &mut [Ident], scope: &Scope<'_>) -> Option<DataType> {
+        let [first, rest @ ..] = names else { return None };
+        for scope in scope.chain() {
+            if let Some(relation) = scope.relation(&first.value) {
+                if let Some(qualifier) = &relation.qualifier {
+                    first.value.clone_from(qualifier);
+                }
+                let [column, fields @ ..] = rest else { return None };
+                let Some(found) = relation.columns.find(&column.value).one() else {
+                    if !relation.columns.open {
+                        let message = format!("'{first}' has no column '{}'", column.value);
+                        let names = relation.columns.names().collect();
+                        self.unknown_column(column.span, message, &column.value, names);
+                    }
+                    return None;
+                };
+                column.value.clone_from(&found.name);
+                return self.fields(&column.value, found.data_type.clone()?, fields);
+            }
+            if let Match::One(found) = scope.find(&first.value) {
+                first.value.clone_from(&found.name);
+                return self.fields(&first.value, found.data_type.clone()?, rest);
+            }
+            if scope.is_open() {
+                return None;
+            }
+        }
+        let mut known = scope.column_names();
+        known.extend(scope.relations.iter().filter_map(|relation| relation.qualifier.as_deref()));
+        let message = format!("there is no table or column '{}' in this query", first.value);
+        self.unknown_column(first.span, message, &first.value, known);
+        None
+    }
+
+    /// Resolves the fields of a column in place and returns the last one's type.
+    fn fields(&mut self, column: &str, of: DataType, names: &mut [Ident]) -> Option<DataType> {
+        let [first, rest @ ..] = names else { return Some(of) };
+        let DataType::Struct(fields) = &of else {
+            let message = format!(
+                "'{column}' is of type {} and has no field '{}'",
+                type_sql(&of),
+                first.value
+            );
+            self.errors.push(SqlError::at(SqlErrorCode::Type, first.span, message));
+            return None;
+        };
+        let Some((name, data_type)) = find_field(fields, &first.value) else {
+            let message = format!("'{column}' has no field '{}'", first.value);
+            let known = fields.iter().map(|field| field.name().as_str()).collect();
+            self.unknown_column(first.span, message, &first.value, known);
+            return None;
+        };
+        first.value = name;
+        self.fields(&first.value.clone(), data_type, rest)
+    }
+
+    fn unknown_column(&mut self, span: Span, message: String, name: &str, known: Vec<&str>) {
+        let error = SqlError::at(SqlErrorCode::UnknownColumn, span, message);
+        self.errors.push(error.with_suggestion(suggest(name, known)));
+    }
+
+    /// Reports a function that does not exist.
+    fn function_name(&mut self, function: &Function) {
+        let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
+        let functions = self.context.functions;
+        let special = WINDOW_FUNCTIONS.iter().chain(SPECIAL_FUNCTIONS);
+        let known = self.context.session.function(&name.value).is_some()
+            || functions.scalar(&name.value).is_some()
+            || functions.aggregate(&name.value).is_some()
+            || functions.window(&name.value).is_some()
+            || functions.higher_order(&name.value).is_some()
+            || special.clone().any(|known| known.eq_ignore_ascii_case(&name.value));
+        if known {
+            return;
+        }
+        let upper: Vec<String> = functions.names().iter().map(|name| name.to_uppercase()).collect();
+        let own: Vec<String> =
+            self.context.session.functions().map(|function| function.name.clone()).collect();
+        let candidates = upper.iter().chain(&own).map(String::as_str).chain(special.copied());
+        let message = format!("there is no function '{}'", name.value);
+        let error = SqlError::at(SqlErrorCode::UnknownFunction, name.span, message);
+        self.errors.push(error.with_suggestion(suggest(&name.value, candidates)));
+    }
+
+    /// Returns what a call of a function that is written as an expression stands for.
+    fn expand(&mut self, function: &Function) -> Option<Expr> {
+        let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+        let definition = self.context.session.function(&name.value)?;
+        let arguments = plain_arguments(&function.args)?;
+        if arguments.len() != definition.args.len() {
+            let message = format!(
+                "function '{}' takes {} arguments, not {}",
+                definition.name,
+                definition.args.len(),
+                arguments.len()
+            );
+            self.errors.push(SqlError::at(SqlErrorCode::Type, name.span, message));
+            return None;
+        }
+        self.expansions += 1;
+        let mut body = definition.body.clone();
+        let _ = body.visit(&mut Substitution { definition, arguments: &arguments });
+        Some(cast(body, &definition.return_type))
+    }
+}
+
+fn find_field(fields: &Fields, name: &str) -> Option<(String, DataType)> {
+    let exact = fields.iter().find(|field| field.name() == name);
+    let field = exact.or_else(|| fields.iter().find(|f| f.name().eq_ignore_ascii_case(name)))?;
+    Some((field.name().clone(), field.data_type().clone()))
+}
+
+fn plain_arguments(arguments: &FunctionArguments) -> Option<Vec<Expr>> {
+    match arguments {
+        FunctionArguments::None => Some(Vec::new()),
+        FunctionArguments::Subquery(_) => None,
+        FunctionArguments::List(list) => list
+            .args
+            .iter()
+            .map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+fn cast(expr: Expr, data_type: &DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Nested(Box::new(expr))),
+        data_type: named_type(data_type),
+        array: false,
+        format: None,
+    }
+}
+
+/// Puts arguments in the place of a function's parameters.
+struct Substitution<'a> {
+    definition: &'a FunctionDefinition,
+    arguments: &'a [Expr],
+}
+
+impl VisitorMut for Substitution<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let names = match &*expr {
+            Expr::Identifier(name) => vec![name.clone()],
+            Expr::CompoundIdentifier(names) => names.clone(),
+            _ => Vec::new(),
+        };
+        let parameter =
+            |name: &Ident| self.definition.args.iter().position(|(known, _)| *known == name.value);
+        if let [first, fields @ ..] = names.as_slice()
+            && let Some(index) = parameter(first)
+        {
+            let argument = cast(self.arguments[index].clone(), &self.definition.args[index].1);
+            *expr = with_fields(argument, fields);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn with_fields(root: Expr, fields: &[Ident]) -> Expr {
+    if fields.is_empty() {
+        return root;
+    }
+    let dot = |field: &Ident| AccessExpr::Dot(Expr::Identifier(field.clone()));
+    Expr::CompoundFieldAccess {
+        root: Box::new(root),
+        access_chain: fields.iter().map(dot).collect(),
+    }
+}

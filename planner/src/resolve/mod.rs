@@ -1,0 +1,309 @@
+//! Names: every table, column and function of a statement is found, or reported, before the
+//! statement is bound.
+//!
+//! The pass also rewrites: names get their declared spelling, and calls of functions that were
+//! written as expressions become those expressions. What it cannot see into, it lets through;
+//! binding reports what is left.
+
+mod expression;
+mod relation;
+mod scope;
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::Schema;
+use sqlparser::ast::{
+    Cte, Expr, GroupByExpr, Ident, OrderBy, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, VisitMut,
+};
+
+use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
+use crate::session::QueryContext;
+use crate::statement::Insert;
+use expression::ExpressionVisitor;
+use scope::{Columns, OutputColumn, RelationScope, Scope};
+
+/// A query whose names are resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved<T> {
+    /// The query, rewritten.
+    pub(crate) node: T,
+    /// The tables that it reads, also through views.
+    pub(crate) reads: BTreeSet<String>,
+}
+
+/// Resolves the names of a query.
+///
+/// # Errors
+/// All names that mean nothing or several things.
+pub(crate) fn resolve_query(
+    context: QueryContext<'_>,
+    query: &Query,
+) -> Result<Resolved<Query>, SqlErrors> {
+    let mut resolver = Resolver::new(context);
+    let mut node = query.clone();
+    resolver.query(&mut node, None);
+    resolver.finish(node)
+}
+
+/// Resolves the names of an INSERT: its table, its columns and its query.
+///
+/// # Errors
+/// All names that mean nothing or several things, and columns that cannot be written.
+pub(crate) fn resolve_insert(
+    context: QueryContext<'_>,
+    insert: &Insert,
+) -> Result<Resolved<Insert>, SqlErrors> {
+    let mut resolver = Resolver::new(context);
+    let mut node = insert.clone();
+    resolver.insert_target(&mut node);
+    resolver.query(&mut node.source, None);
+    resolver.finish(node)
+}
+
+/// Resolves the names of an expression over columns.
+///
+/// # Errors
+/// All names that mean nothing or several things.
+pub(crate) fn resolve_expression(
+    context: QueryContext<'_>,
+    expr: &Expr,
+    schema: &Schema,
+) -> Result<Expr, SqlErrors> {
+    let mut resolver = Resolver::new(context);
+    let mut node = expr.clone();
+    let columns = Columns::of_schema(schema);
+    let scope = Scope::of(RelationScope { qualifier: None, columns });
+    resolver.expressions(&mut node, &scope);
+    resolver.finish(node).map(|resolved| resolved.node)
+}
+
+/// Views nested more deeply than this refer to themselves.
+const MAX_VIEW_DEPTH: usize = 64;
+
+struct Resolver<'a> {
+    context: QueryContext<'a>,
+    errors: Vec<SqlError>,
+    reads: BTreeSet<String>,
+    /// WITH queries in scope, inner ones last.
+    ctes: Vec<(String, Columns)>,
+    view_depth: usize,
+    /// How many calls have been replaced by their function's expression.
+    expansions: usize,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(context: QueryContext<'a>) -> Self {
+        Self {
+            context,
+            errors: Vec::new(),
+            reads: BTreeSet::new(),
+            ctes: Vec::new(),
+            view_depth: 0,
+            expansions: 0,
+        }
+    }
+
+    fn finish<T>(mut self, node: T) -> Result<Resolved<T>, SqlErrors> {
+        self.errors.sort_by_key(|error| (error.line, error.column));
+        self.errors.dedup();
+        SqlErrors::check(self.errors)?;
+        Ok(Resolved { node, reads: self.reads })
+    }
+
+    fn insert_target(&mut self, insert: &mut Insert) {
+        let session = self.context.session;
+        let Some(relation) = session.relation(&insert.table.value) else {
+            self.unknown_table(&insert.table);
+            return;
+        };
+        insert.table.value = relation.name().to_owned();
+        let Some(table) = session.table(&insert.table.value) else {
+            let message = format!("'{}' is a view and cannot be written", insert.table.value);
+            let span = insert.table.span;
+            self.errors.push(SqlError::at(SqlErrorCode::InvalidStatement, span, message));
+            return;
+        };
+        let physical = Columns::of_schema(&table.physical_schema());
+        let all = Columns::of_schema(&table.schema());
+        let partition = insert.partition.iter_mut().map(|(name, _)| name);
+        for name in insert.columns.iter_mut().chain(partition) {
+            if let Some(column) = physical.find(&name.value).one() {
+                name.value.clone_from(&column.name);
+            } else if all.find(&name.value).one().is_some() {
+                let message = format!("column '{}' is computed and cannot be written", name.value);
+                let error = SqlError::at(SqlErrorCode::InvalidStatement, name.span, message);
+                self.errors.push(error);
+            } else {
+                let message = format!("table '{}' has no column '{}'", table.name, name.value);
+                let error = SqlError::at(SqlErrorCode::UnknownColumn, name.span, message);
+                self.errors.push(error.with_suggestion(suggest(&name.value, physical.names())));
+            }
+        }
+    }
+
+    /// Resolves a query and returns its columns.
+    fn query(&mut self, query: &mut Query, outer: Option<&Scope<'_>>) -> Columns {
+        let outside = self.ctes.len();
+        if let Some(with) = &mut query.with {
+            for cte in &mut with.cte_tables {
+                self.cte(cte, with.recursive, outer);
+            }
+        }
+        let order_by = query.order_by.as_mut();
+        let columns = self.set_expr(&mut query.body, order_by, outer);
+        self.ctes.truncate(outside);
+        columns
+    }
+
+    fn cte(&mut self, cte: &mut Cte, recursive: bool, outer: Option<&Scope<'_>>) {
+        let inside = self.ctes.len();
+        if recursive {
+            self.ctes.push((cte.alias.name.value.clone(), Columns::open()));
+        }
+        let columns = self.query(&mut cte.query, outer);
+        self.ctes.truncate(inside);
+        let columns = columns.renamed(cte.alias.columns.iter().map(|column| &column.name));
+        self.ctes.push((cte.alias.name.value.clone(), columns));
+    }
+
+    fn set_expr(
+        &mut self,
+        body: &mut SetExpr,
+        order_by: Option<&mut OrderBy>,
+        outer: Option<&Scope<'_>>,
+    ) -> Columns {
+        match body {
+            SetExpr::Select(select) => self.select(select, order_by, outer),
+            SetExpr::Query(query) => {
+                let columns = self.query(query, outer);
+                self.order_by(order_by, columns)
+            }
+            SetExpr::SetOperation { left, right, .. } => {
+                let columns = self.set_expr(left, None, outer);
+                self.set_expr(right, None, outer);
+                self.order_by(order_by, columns)
+            }
+            SetExpr::Values(values) => {
+                let width = values.rows.first().map_or(0, |row| row.content.len());
+                self.expressions(values, &Scope { outer, ..Scope::default() });
+                let columns = (1..=width)
+                    .map(|index| OutputColumn { name: format!("column{index}"), data_type: None });
+                let columns = Columns { list: columns.collect(), open: false };
+                self.order_by(order_by, columns)
+            }
+            SetExpr::Table(_)
+            | SetExpr::Insert(_)
+            | SetExpr::Update(_)
+            | SetExpr::Delete(_)
+            | SetExpr::Merge(_) => Columns::open(),
+        }
+    }
+
+    /// Resolves an ORDER BY over a query's own columns.
+    fn order_by(&mut self, order_by: Option<&mut OrderBy>, columns: Columns) -> Columns {
+        let Some(order_by) = order_by else { return columns };
+        let mut scope = Scope::of(RelationScope { qualifier: None, columns });
+        self.expressions(order_by, &scope);
+        scope.relations.remove(0).columns
+    }
+
+    fn select(
+        &mut self,
+        select: &mut Select,
+        order_by: Option<&mut OrderBy>,
+        outer: Option<&Scope<'_>>,
+    ) -> Columns {
+        let mut scope = Scope { outer, ..Scope::default() };
+        for table in &mut select.from {
+            self.table_with_joins(table, &mut scope);
+        }
+        let mut columns = Columns::default();
+        for item in &mut select.projection {
+            self.select_item(item, &scope, &mut columns);
+        }
+        self.expressions(&mut select.selection, &scope);
+        self.expressions(&mut select.lateral_views, &scope);
+        self.expressions(&mut select.distinct, &scope);
+        scope.aliases = columns;
+        if let GroupByExpr::Expressions(..) = &select.group_by {
+            self.expressions(&mut select.group_by, &scope);
+        }
+        self.expressions(&mut select.having, &scope);
+        self.expressions(&mut select.named_window, &scope);
+        self.expressions(&mut select.qualify, &scope);
+        self.expressions(&mut select.sort_by, &scope);
+        if let Some(order_by) = order_by {
+            self.expressions(order_by, &scope);
+        }
+        scope.aliases
+    }
+
+    fn select_item(&mut self, item: &mut SelectItem, scope: &Scope<'_>, columns: &mut Columns) {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let text = expr.to_string();
+                let before = self.expansions;
+                let data_type = self.typed_expression(expr, scope);
+                let name = match &*expr {
+                    Expr::Identifier(name) => name.value.clone(),
+                    Expr::CompoundIdentifier(names) => {
+                        names.last().map_or_else(String::new, |name| name.value.clone())
+                    }
+                    _ => text.clone(),
+                };
+                columns.list.push(OutputColumn { name, data_type });
+                // The column is named after the call that was written.
+                if self.expansions > before {
+                    let expr = expr.clone();
+                    *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('`', text) };
+                }
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                let data_type = self.typed_expression(expr, scope);
+                columns.list.push(OutputColumn { name: alias.value.clone(), data_type });
+            }
+            SelectItem::ExprWithAliases { expr, aliases } => {
+                self.expressions(expr, scope);
+                let names = aliases.iter().map(|alias| alias.value.clone());
+                columns.list.extend(names.map(|name| OutputColumn { name, data_type: None }));
+            }
+            SelectItem::Wildcard(_) => {
+                for relation in &scope.relations {
+                    columns.extend(&relation.columns);
+                }
+            }
+            SelectItem::QualifiedWildcard(kind, _) => {
+                let found = match kind {
+                    SelectItemQualifiedWildcardKind::ObjectName(name) => {
+                        self.qualified_wildcard(name, scope)
+                    }
+                    SelectItemQualifiedWildcardKind::Expr(expr) => {
+                        self.expressions(expr, scope);
+                        None
+                    }
+                };
+                match found {
+                    Some(found) => columns.extend(found),
+                    None => columns.open = true,
+                }
+            }
+        }
+    }
+
+    /// Resolves the expressions anywhere in a part of a statement.
+    fn expressions<T: VisitMut>(&mut self, node: &mut T, scope: &Scope<'_>) {
+        let _ = node.visit(&mut ExpressionVisitor::new(self, scope));
+    }
+
+    fn unknown_table(&mut self, name: &Ident) {
+        let mut known = self.context.session.relation_names();
+        known.extend(self.ctes.iter().map(|(name, _)| name.as_str()));
+        let message = format!("there is no table or view '{}'", name.value);
+        let error = SqlError::at(SqlErrorCode::UnknownTable, name.span, message);
+        self.errors.push(error.with_suggestion(suggest(&name.value, known)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! FROM clauses.
+
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint,
+    JoinOperator, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, TableVersion,
+    TableWithJoins,
+};
+
+use super::expression::WINDOW_FUNCTIONS;
+use super::scope::{Columns, OutputColumn, RelationScope, Scope};
+use super::{MAX_VIEW_DEPTH, Resolver};
+use crate::catalog::{Relation, ViewDefinition};
+use crate::error::{SqlError, SqlErrorCode, suggest};
+
+/// Columns that windowing table functions add.
+const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
+impl Resolver<'_> {
+    pub(super) fn table_with_joins(&mut self, table: &mut TableWithJoins, scope: &mut Scope<'_>) {
+        self.table_factor(&mut table.relation, scope);
+        for join in &mut table.joins {
+            self.table_factor(&mut join.relation, scope);
+            if let Some(constraint) = constraint(&mut join.join_operator) {
+                self.join_constraint(constraint, scope);
+            }
+            if let JoinOperator::AsOf { match_condition, .. } = &mut join.join_operator {
+                self.expressions(match_condition, scope);
+            }
+        }
+    }
+
+    fn join_constraint(&mut self, constraint: &mut JoinConstraint, scope: &mut Scope<'_>) {
+        match constraint {
+            JoinConstraint::On(expr) => self.expressions(expr, scope),
+            JoinConstraint::Using(names) => {
+                scope.merged = true;
+                for name in names {
+                    if let [ObjectNamePart::Identifier(name)] = name.0.as_mut_slice() {
+                        self.identifier(name, scope);
+                    }
+                }
+            }
+            JoinConstraint::Natural => scope.merged = true,
+            JoinConstraint::None => {}
+        }
+    }
+
+    /// Resolves a relation and adds its columns to the scope.
+    fn table_factor(&mut self, factor: &mut TableFactor, scope: &mut Scope<'_>) {
+        let (qualifier, columns, alias) = match factor {
+            TableFactor::Table { name, alias, args: None, version, .. } => {
+                if let Some(TableVersion::ForSystemTimeAsOf(expr)) = version {
+                    self.expressions(expr, scope);
+                }
+                let (qualifier, columns) = self.named_relation(name);
+                (qualifier, columns, alias)
+            }
+            TableFactor::Table { name, alias, args: Some(args), .. } => {
+                let columns = match window_function(name) {
+                    Some(_) => self.window_function(&mut args.args),
+                    None => Columns::open(),
+                };
+                (None, columns, alias)
+            }
+            TableFactor::TableFunction { expr: Expr::Function(function), alias } => {
+                (None, self.table_function(function), alias)
+            }
+            TableFactor::Derived { lateral, subquery, alias, .. } => {
+                let outer = if *lateral { Some(&*scope) } else { scope.outer };
+                (None, self.query(subquery, outer), alias)
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                return self.table_with_joins(table_with_joins, scope);
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let mut inner = Scope { outer: scope.outer, ..Scope::default() };
+                self.table_with_joins(table_with_joins, &mut inner);
+                let mut columns = Columns::default();
+                inner.relations.iter().for_each(|relation| columns.extend(&relation.columns));
+                (None, columns, alias)
+            }
+            TableFactor::UNNEST { array_exprs, alias, .. } => {
+                self.expressions(array_exprs, scope);
+                (None, Columns::open(), alias)
+            }
+            TableFactor::MatchRecognize { table, alias, .. }
+            | TableFactor::Pivot { table, alias, .. }
+            | TableFactor::Unpivot { table, alias, .. } => {
+                let mut inner = Scope { outer: scope.outer, ..Scope::default() };
+                self.table_factor(table, &mut inner);
+                (None, Columns::open(), alias)
+            }
+            TableFactor::TableFunction { alias, .. } | TableFactor::Function { alias, .. } => {
+                (None, Columns::open(), alias)
+            }
+            TableFactor::JsonTable { .. }
+            | TableFactor::OpenJsonTable { .. }
+            | TableFactor::XmlTable { .. }
+            | TableFactor::SemanticView { .. } => (None, Columns::open(), &mut None),
+        };
+        scope.relations.push(aliased(qualifier, columns, alias.as_ref()));
+    }
+
+    /// Resolves the name of a table, view or WITH query; returns its qualifier and columns.
+    fn named_relation(&mut self, name: &mut ObjectName) -> (Option<String>, Columns) {
+        if let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice() {
+            let columns = self.relation(ident);
+            return (Some(ident.value.clone()), columns);
+        }
+        let text = name.to_string();
+        let first = name.0.first().and_then(ObjectNamePart::as_ident);
+        let span = first.map_or_else(sqlparser::tokenizer::Span::empty, |ident| ident.span);
+        let message = format!("there is no table or view '{text}'");
+        self.errors.push(SqlError::at(SqlErrorCode::UnknownTable, span, message));
+        (name.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.clone()), Columns::open())
+    }
+
+    /// Resolves a relation's name in place and returns its columns.
+    fn relation(&mut self, name: &mut Ident) -> Columns {
+        let exact = self.ctes.iter().rev().find(|(cte, _)| *cte == name.value);
+        if let Some((_, columns)) = exact {
+            return columns.clone();
+        }
+        let session = self.context.session;
+        let found = session.relation(&name.value);
+        if found.is_none_or(|relation| relation.name() != name.value) {
+            let folded = |(cte, _): &&(String, Columns)| cte.eq_ignore_ascii_case(&name.value);
+            if let Some((cte, columns)) = self.ctes.iter().rev().find(folded) {
+                name.value.clone_from(cte);
+                return columns.clone();
+            }
+        }
+        match found {
+            None => {
+                self.unknown_table(name);
+                Columns::open()
+            }
+            Some(relation) => {
+                relation.name().clone_into(&mut name.value);
+                self.relation_columns(relation)
+            }
+        }
+    }
+
+    fn relation_columns(&mut self, relation: &Relation) -> Columns {
+        match relation {
+            Relation::Table(table) => {
+                self.reads.insert(table.name.clone());
+                Columns::of_schema(&table.schema())
+            }
+            Relation::View(view) => self.view_columns(view),
+        }
+    }
+
+    /// Returns a view's columns. What is wrong inside it is reported when it is bound.
+    fn view_columns(&mut self, view: &ViewDefinition) -> Columns {
+        if self.view_depth >= MAX_VIEW_DEPTH {
+            return Columns::open();
+        }
+        let mut inner = Resolver::new(self.context);
+        inner.view_depth = self.view_depth + 1;
+        let mut query: Query = (*view.query).clone();
+        let mut columns = inner.query(&mut query, None);
+        self.reads.extend(inner.reads);
+        for (index, name) in view.columns.iter().enumerate() {
+            if let Some(column) = columns.list.get_mut(index) {
+                column.name.clone_from(name);
+            }
+        }
+        columns
+    }
+
+    /// Resolves `TABLE(f(…))`.
+    fn table_function(&mut self, function: &mut Function) -> Columns {
+        let arguments = match &mut function.args {
+            FunctionArguments::List(list) => &mut list.args,
+            FunctionArguments::None | FunctionArguments::Subquery(_) => return Columns::open(),
+        };
+        if window_function(&function.name).is_some() {
+            return self.window_function(arguments);
+        }
+        let name = function.name.to_string();
+        let part = function.name.0.first().and_then(ObjectNamePart::as_ident);
+        let span = part.map_or_else(sqlparser::tokenizer::Span::empty, |ident| ident.span);
+        let message = format!("there is no table function '{name}'");
+        let error = SqlError::at(SqlErrorCode::UnknownFunction, span, message);
+        self.errors.push(error.with_suggestion(suggest(&name, WINDOW_FUNCTIONS.iter().copied())));
+        Columns::open()
+    }
+
+    /// Resolves the arguments of a windowing table function.
+    fn window_function(&mut self, arguments: &mut [FunctionArg]) -> Columns {
+        let mut columns = Columns::open();
+        for (index, argument) in arguments.iter_mut().enumerate() {
+            let (FunctionArg::Unnamed(argument) | FunctionArg::Named { arg: argument, .. }) =
+                argument
+            else {
+                continue;
+            };
+            let FunctionArgExpr::Expr(argument) = argument else { continue };
+            match argument {
+                Expr::Prefixed { value, .. } => {
+                    if let Expr::Identifier(name) = &mut **value {
+                        columns = self.relation(name);
+                    }
+                }
+                Expr::Identifier(name) if index == 0 => columns = self.relation(name),
+                Expr::Identifier(name) => self.descriptor(name, &columns),
+                Expr::Function(function) => {
+                    if let FunctionArguments::List(list) = &mut function.args
+                        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))] =
+                            list.args.as_mut_slice()
+                    {
+                        self.descriptor(name, &columns);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let windows =
+            WINDOW_COLUMNS.map(|name| OutputColumn { name: name.to_owned(), data_type: None });
+        columns.list.extend(windows);
+        columns
+    }
+
+    /// Resolves the time column of a windowing table function.
+    fn descriptor(&mut self, name: &mut Ident, columns: &Columns) {
+        let relation = RelationScope { qualifier: None, columns: columns.clone() };
+        self.identifier(name, &Scope::of(relation));
+    }
+
+    /// Finds the columns of `t.*`.
+    pub(super) fn qualified_wildcard<'s>(
+        &mut self,
+        name: &mut ObjectName,
+        scope: &'s Scope<'_>,
+    ) -> Option<&'s Columns> {
+        let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice() else { return None };
+        let found = scope.chain().find_map(|scope| scope.relation(&ident.value));
+        match found {
+            Some(relation) => {
+                ident.value.clone_from(relation.qualifier.as_ref()?);
+                Some(&relation.columns)
+            }
+            None => {
+                let known = scope.relations.iter().filter_map(|r| r.qualifier.as_deref());
+                let message = format!("there is no table '{}' in this query", ident.value);
+                let error = SqlError::at(SqlErrorCode::UnknownTable, ident.span, message);
+                self.errors.push(error.with_suggestion(suggest(&ident.value, known)));
+                None
+            }
+        }
+    }
+}
+
+/// Applies an alias, with names for columns where it has them.
+fn aliased(
+    qualifier: Option<String>,
+    columns: Columns,
+    alias: Option<&TableAlias>,
+) -> RelationScope {
+    match alias {
+        None => RelationScope { qualifier, columns },
+        Some(alias) => RelationScope {
+            qualifier: Some(alias.name.value.clone()),
+            columns: columns.renamed(alias.columns.iter().map(|column| &column.name)),
+        },
+    }
+}
+
+/// Returns the name of a windowing table function.
+fn window_function(name: &ObjectName) -> Option<&'static str> {
+    let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return None };
+    WINDOW_FUNCTIONS.iter().copied().find(|known| known.eq_ignore_ascii_case(&ident.value))
+}
+
+fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::CrossJoin(constraint)
+        | JoinOperator::Semi(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::RightSemi(constraint)
+        | JoinOperator::Anti(constraint)
+        | JoinOperator::LeftAnti(constraint)
+        | JoinOperator::RightAnti(constraint)
+        | JoinOperator::StraightJoin(constraint)
+        | JoinOperator::AsOf { constraint, .. } => Some(constraint),
+        JoinOperator::CrossApply
+        | JoinOperator::OuterApply
+        | JoinOperator::ArrayJoin
+        | JoinOperator::LeftArrayJoin
+        | JoinOperator::InnerArrayJoin => None,
+    }
+}

@@ -1,0 +1,174 @@
+use std::sync::Arc;
+
+use rainstorm_engine::function::{Registry, registry};
+use rainstorm_engine::time::{ClockRef, SimulatedClock};
+
+use super::*;
+use crate::session::Session;
+use crate::statement::Statement;
+use crate::{Planner, parse, script::Script};
+
+fn clock() -> ClockRef {
+    Arc::new(SimulatedClock::new(0))
+}
+
+/// Makes a session with the tables of these tests.
+fn session() -> Session {
+    let text = "
+        CREATE TABLE bid (
+          auction BIGINT, bidder BIGINT, price BIGINT, extra STRING, dateTime TIMESTAMP(3),
+          WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND
+        ) WITH ('connector' = 'nexmark');
+        CREATE TABLE Auction (id BIGINT, seller BIGINT, item ROW<name STRING, initialBid BIGINT>)
+        WITH ('connector' = 'nexmark');
+        CREATE FUNCTION count_c(s STRING) RETURNS BIGINT
+        RETURN CHAR_LENGTH(s) - CHAR_LENGTH(REPLACE(s, 'c', ''));
+        CREATE TABLE out (price BIGINT, price2 AS price * 2) WITH ('connector' = 'blackhole');";
+    let mut session = Session::default();
+    let script = Script { text: text.to_owned(), ..Script::default() };
+    Planner::new(&clock()).plan(&mut session, &script).expect("definitions are valid");
+    session
+}
+
+fn resolve(sql: &str) -> Result<Resolved<Query>, SqlErrors> {
+    let functions: Registry = registry(&clock());
+    let session = session();
+    let context = QueryContext { session: &session, functions: &functions };
+    match parse::parse_script(sql).expect("parses").remove(0).statement {
+        Statement::Query(query) => resolve_query(context, &query),
+        Statement::Insert(inserts) => {
+            let resolved = resolve_insert(context, &inserts[0])?;
+            Ok(Resolved { node: *resolved.node.source, reads: resolved.reads })
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn check(sql: &str, expected: &str) {
+    let resolved = resolve(sql).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(resolved.node.to_string(), expected);
+}
+
+#[track_caller]
+fn check_errors(sql: &str, expected: &[&str]) {
+    let errors = resolve(sql).expect_err("has errors");
+    let errors: Vec<String> =
+        errors.0.iter().map(|error| format!("{} {error}", error.code)).collect();
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn names_get_their_declared_spelling() {
+    check(
+        "SELECT DATETIME, B.Price FROM BID AS b WHERE b.BIDDER > 1 ORDER BY datetime",
+        "SELECT dateTime, b.price FROM bid AS b WHERE b.bidder > 1 ORDER BY dateTime",
+    );
+    check("SELECT BID.price FROM Bid", "SELECT bid.price FROM bid");
+    check("SELECT a.ITEM.initialbid FROM auction a", "SELECT a.item.initialBid FROM Auction a");
+    check("SELECT item.NAME FROM auction", "SELECT item.name FROM Auction");
+}
+
+#[test]
+fn windowing_table_functions_add_their_columns() {
+    check(
+        "SELECT window_START, COUNT(*) FROM TABLE(TUMBLE(TABLE BID, DESCRIPTOR(datetime), INTERVAL '10' SECOND)) GROUP BY window_start",
+        "SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) GROUP BY window_start",
+    );
+    check(
+        "SELECT w.price FROM TABLE(HOP(DATA => TABLE Bid, TIMECOL => DESCRIPTOR(DateTime), SLIDE => INTERVAL '2' SECOND, SIZE => INTERVAL '10' SECOND)) AS w",
+        "SELECT w.price FROM TABLE(HOP(DATA => TABLE bid, TIMECOL => DESCRIPTOR(dateTime), SLIDE => INTERVAL '2' SECOND, SIZE => INTERVAL '10' SECOND)) AS w",
+    );
+}
+
+#[test]
+fn scopes_nest() {
+    check(
+        "WITH m AS (SELECT MAX(price) AS Best FROM bid) SELECT BEST, x.p FROM M, (SELECT price AS P FROM bid) x WHERE EXISTS (SELECT 1 FROM auction WHERE ID = X.P)",
+        "WITH m AS (SELECT MAX(price) AS Best FROM bid) SELECT Best, x.P FROM m, (SELECT price AS P FROM bid) x WHERE EXISTS (SELECT 1 FROM Auction WHERE id = x.P)",
+    );
+    check(
+        "SELECT price AS P FROM bid UNION ALL SELECT id FROM auction ORDER BY p",
+        "SELECT price AS P FROM bid UNION ALL SELECT id FROM Auction ORDER BY P",
+    );
+}
+
+#[test]
+fn functions_written_as_expressions_are_expanded() {
+    check(
+        "SELECT count_c(EXTRA) FROM bid",
+        "SELECT CAST((CHAR_LENGTH(CAST((extra) AS STRING)) - CHAR_LENGTH(REPLACE(CAST((extra) AS STRING), 'c', ''))) AS BIGINT) AS `count_c(EXTRA)` FROM bid",
+    );
+    check_errors(
+        "SELECT count_c(extra, 1) FROM bid",
+        &["type 1:8: function 'count_c' takes 1 arguments, not 2"],
+    );
+}
+
+#[test]
+fn all_unknown_names_are_reported_at_once() {
+    check_errors(
+        "SELECT pric, b.biddr, CHARLENGTH(extra), b.*, x.*\nFROM bid b JOIN auctions ON bidder = 1",
+        &[
+            "unknown_column 1:16: 'b' has no column 'biddr' (did you mean 'bidder'?)",
+            "unknown_function 1:23: there is no function 'CHARLENGTH' (did you mean 'CHAR_LENGTH'?)",
+            "unknown_table 1:47: there is no table 'x' in this query",
+            "unknown_table 2:17: there is no table or view 'auctions' (did you mean 'Auction'?)",
+        ],
+    );
+    check_errors(
+        "SELECT pric FROM bid WHERE c.price = 1 AND item.nam = 2",
+        &[
+            "unknown_column 1:8: there is no column 'pric' (did you mean 'price'?)",
+            "unknown_column 1:28: there is no table or column 'c' in this query",
+            "unknown_column 1:44: there is no table or column 'item' in this query",
+        ],
+    );
+}
+
+#[test]
+fn fields_are_checked_where_types_are_known() {
+    check_errors(
+        "SELECT item.nam, id.x FROM auction",
+        &[
+            "unknown_column 1:13: 'item' has no field 'nam' (did you mean 'name'?)",
+            "type 1:21: 'id' is of type BIGINT and has no field 'x'",
+        ],
+    );
+}
+
+#[test]
+fn a_name_in_two_tables_is_ambiguous() {
+    check_errors(
+        "SELECT price FROM bid a, bid b",
+        &["ambiguous 1:8: column 'price' is ambiguous (write a.price or b.price)"],
+    );
+    check(
+        "SELECT price FROM bid a JOIN bid b USING (PRICE)",
+        "SELECT price FROM bid a JOIN bid b USING(price)",
+    );
+}
+
+#[test]
+fn targets_of_inserts_are_checked() {
+    check_errors(
+        "INSERT INTO Out (prices, price2) SELECT price, bidderr FROM bid",
+        &[
+            "unknown_column 1:18: table 'out' has no column 'prices' (did you mean 'price'?)",
+            "invalid_statement 1:26: column 'price2' is computed and cannot be written",
+            "unknown_column 1:48: there is no column 'bidderr' (did you mean 'bidder'?)",
+        ],
+    );
+    check_errors(
+        "INSERT INTO outt SELECT 1",
+        &["unknown_table 1:13: there is no table or view 'outt' (did you mean 'out'?)"],
+    );
+}
+
+#[test]
+fn tables_read_are_known_through_subqueries() {
+    let resolved =
+        resolve("SELECT * FROM (SELECT * FROM bid) b WHERE price IN (SELECT id FROM auction)")
+            .expect("resolves");
+    assert_eq!(resolved.reads, BTreeSet::from(["bid".to_owned(), "Auction".to_owned()]));
+}
