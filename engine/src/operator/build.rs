@@ -1,10 +1,13 @@
 //! From an operator's node in the graph to the operator.
 
 use super::filter::Filter;
+use super::interval_join::IntervalJoin;
+use super::lookup_join::LookupJoin;
 use super::project::Project;
 use super::transform::TransformOperator;
 use super::window_aggregate::WindowAggregate;
 use super::window_assign::WindowAssign;
+use super::window_join::WindowJoin;
 use super::{Operator, OperatorContext};
 use crate::graph::{OperatorNode, OperatorSpec};
 use crate::{Error, Result};
@@ -23,9 +26,9 @@ pub fn build(node: &OperatorNode, context: &OperatorContext) -> Result<Box<dyn O
         OperatorSpec::WindowAssign(window) => Box::new(WindowAssign::new(window, &node.output)?),
         OperatorSpec::WindowAggregate(spec) => Box::new(WindowAggregate::new(spec, node, context)?),
         OperatorSpec::GroupAggregate(_) => return Err(missing("GroupAggregate")),
-        OperatorSpec::WindowJoin(_) => return Err(missing("WindowJoin")),
-        OperatorSpec::IntervalJoin(_) => return Err(missing("IntervalJoin")),
-        OperatorSpec::LookupJoin(_) => return Err(missing("LookupJoin")),
+        OperatorSpec::WindowJoin(spec) => Box::new(WindowJoin::new(spec, node, context)?),
+        OperatorSpec::IntervalJoin(spec) => Box::new(IntervalJoin::new(spec, node, context)?),
+        OperatorSpec::LookupJoin(spec) => Box::new(LookupJoin::new(spec, node, context)?),
     })
 }
 

@@ -6,6 +6,9 @@
 mod aggregate;
 mod build;
 mod filter;
+mod interval_join;
+mod join;
+mod lookup_join;
 mod partial_groups;
 mod project;
 #[cfg(test)]
@@ -14,6 +17,7 @@ mod transform;
 mod window;
 mod window_aggregate;
 mod window_assign;
+mod window_join;
 mod window_slices;
 
 use std::ops::Range;
