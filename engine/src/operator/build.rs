@@ -1,6 +1,7 @@
 //! From an operator's node in the graph to the operator.
 
 use super::filter::Filter;
+use super::group_aggregate::GroupAggregate;
 use super::interval_join::IntervalJoin;
 use super::lookup_join::LookupJoin;
 use super::project::Project;
@@ -9,8 +10,8 @@ use super::window_aggregate::WindowAggregate;
 use super::window_assign::WindowAssign;
 use super::window_join::WindowJoin;
 use super::{Operator, OperatorContext};
+use crate::Result;
 use crate::graph::{OperatorNode, OperatorSpec};
-use crate::{Error, Result};
 
 /// Builds the operator that a node describes, for the subtask of `context`.
 ///
@@ -25,13 +26,9 @@ pub fn build(node: &OperatorNode, context: &OperatorContext) -> Result<Box<dyn O
         OperatorSpec::Filter(predicate) => Box::new(TransformOperator(Filter::new(predicate))),
         OperatorSpec::WindowAssign(window) => Box::new(WindowAssign::new(window, &node.output)?),
         OperatorSpec::WindowAggregate(spec) => Box::new(WindowAggregate::new(spec, node, context)?),
-        OperatorSpec::GroupAggregate(_) => return Err(missing("GroupAggregate")),
+        OperatorSpec::GroupAggregate(spec) => Box::new(GroupAggregate::new(spec, node, context)?),
         OperatorSpec::WindowJoin(spec) => Box::new(WindowJoin::new(spec, node, context)?),
         OperatorSpec::IntervalJoin(spec) => Box::new(IntervalJoin::new(spec, node, context)?),
         OperatorSpec::LookupJoin(spec) => Box::new(LookupJoin::new(spec, node, context)?),
     })
-}
-
-fn missing(operator: &str) -> Error {
-    Error::Internal(format!("operator {operator} cannot be built"))
 }

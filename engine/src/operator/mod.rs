@@ -6,6 +6,9 @@
 mod aggregate;
 mod build;
 mod filter;
+mod group_aggregate;
+mod group_changes;
+mod group_columns;
 mod interval_join;
 mod join;
 mod lookup_join;

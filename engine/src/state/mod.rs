@@ -5,6 +5,7 @@
 //! not, and are handed to every subtask, which takes what is its own.
 
 pub mod file;
+pub(crate) mod group_table;
 
 use std::ops::Range;
 

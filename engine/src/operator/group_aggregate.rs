@@ -1,0 +1,362 @@
+//! Aggregation per key without end.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, RecordBatchOptions,
+};
+use arrow::datatypes::{Int64Type, SchemaRef};
+
+use super::aggregate::{Aggregate, conform};
+use super::group_changes::{Before, Changes};
+use super::group_columns::{Column, column};
+use super::partial_groups::part;
+use super::{Operator, OperatorContext, Output};
+use crate::batch::{Batch, TARGET_BATCH_ROWS};
+use crate::graph::{ChangelogMode, GroupAggregateSpec, OperatorNode};
+use crate::hash::{hash_columns, key_group};
+use crate::state::group_table::GroupTable;
+use crate::state::{StateReader, StateWriter};
+use crate::time::{TimestampMs, Watermark};
+use crate::{Error, Result};
+
+const VERSION: u16 = 1;
+/// Columns of the state before the keys: the number of rows, and whether a row was emitted.
+const GROUP_COLUMNS: usize = 2;
+/// Groups that may have changed before what has changed is emitted without being asked for.
+const DIRTY_MAX: usize = 65_536;
+
+/// Keeps a row per key up to date: changes are gathered, and a flush takes back the rows that
+/// were emitted before and emits the present ones, nothing where they are equal.
+///
+/// Rows may be taken back before they have come, so the number of a group's rows may be negative
+/// for a while; a group has a row while its number of rows is positive. Without keys there is one
+/// group that always has one.
+pub(super) struct GroupAggregate {
+    keys: Vec<usize>,
+    input: ChangelogMode,
+    schema: SchemaRef,
+    table: GroupTable,
+    aggregates: Vec<Arc<Aggregate>>,
+    columns: Vec<Box<dyn Column>>,
+    groups: Groups,
+    before: Before,
+    /// Whether this subtask owns the group without a key.
+    owns_keyless: bool,
+    key_group_count: u16,
+    hashes: Vec<u64>,
+    ids: Vec<u32>,
+}
+
+/// What is known of each group, by id.
+#[derive(Default)]
+struct Groups {
+    /// The number of rows, taken-back ones subtracted.
+    rows: Vec<i64>,
+    /// Whether a row was emitted and not taken back.
+    emitted: Vec<bool>,
+    /// Whether it may have changed since the last flush.
+    is_dirty: Vec<bool>,
+    dirty: Vec<u32>,
+}
+
+impl Groups {
+    fn grow(&mut self, groups: usize) {
+        self.rows.resize(groups, 0);
+        self.emitted.resize(groups, false);
+        self.is_dirty.resize(groups, false);
+    }
+
+    /// Marks groups as changing; returns those whose emitted rows have to be kept for that.
+    fn touch(&mut self, ids: &[u32]) -> Vec<u32> {
+        let mut emitted = Vec::new();
+        for id in ids {
+            let index = *id as usize;
+            if !self.is_dirty[index] {
+                self.is_dirty[index] = true;
+                self.dirty.push(*id);
+                if self.emitted[index] {
+                    emitted.push(*id);
+                }
+            }
+        }
+        emitted
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.rows.capacity() * (size_of::<i64>() + 2) + self.dirty.capacity() * size_of::<u32>()
+    }
+}
+
+impl GroupAggregate {
+    /// Makes the operator.
+    ///
+    /// # Errors
+    /// `Invalid` where an aggregate cannot take rows back that its input does; `Compute` where a
+    /// function does not take its arguments.
+    pub(super) fn new(
+        spec: &GroupAggregateSpec,
+        node: &OperatorNode,
+        context: &OperatorContext,
+    ) -> Result<Self> {
+        let input = &node.inputs[0];
+        let keys: Vec<_> = spec.keys.iter().map(|key| Arc::clone(&input.fields()[*key])).collect();
+        let aggregates = spec
+            .aggregates
+            .iter()
+            .map(|call| Aggregate::new(call, input).map(Arc::new))
+            .collect::<Result<Vec<_>>>()?;
+        let columns = spec
+            .aggregates
+            .iter()
+            .zip(&aggregates)
+            .map(|(call, aggregate)| column(call, aggregate, input, spec.input))
+            .collect::<Result<Vec<_>>>()?;
+        let mut operator = Self {
+            keys: spec.keys.clone(),
+            input: spec.input,
+            schema: Arc::clone(&node.output),
+            table: GroupTable::new(&keys)?,
+            before: Before::new(columns.len()),
+            aggregates,
+            columns,
+            groups: Groups::default(),
+            owns_keyless: keys.is_empty() && context.key_groups.contains(&0),
+            key_group_count: context.key_group_count,
+            hashes: Vec::new(),
+            ids: Vec::new(),
+        };
+        operator.grow();
+        Ok(operator)
+    }
+
+    fn grow(&mut self) {
+        let groups = self.table.id_bound();
+        self.groups.grow(groups);
+        self.columns.iter_mut().for_each(|column| column.grow(groups));
+    }
+
+    /// Finds the groups of rows with these keys: their ids are in `ids` then.
+    fn find(&mut self, rows: usize, keys: &[ArrayRef]) -> Result<()> {
+        hash_columns(keys, &mut self.hashes)?;
+        self.table.intern(rows, keys, &self.hashes, &mut self.ids)?;
+        self.grow();
+        Ok(())
+    }
+
+    fn read(&mut self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
+        let fields = &self.schema.fields()[self.keys.len()..];
+        let columns = self.columns.iter_mut().zip(fields);
+        columns.map(|(column, field)| conform(column.read(ids)?, field)).collect()
+    }
+
+    fn weights<'a>(&self, batch: &'a Batch) -> Result<Option<&'a [i8]>> {
+        let weights = batch.weights().map(|weights| weights.values().as_ref());
+        let retracts = weights.is_some_and(|weights: &[i8]| weights.contains(&-1));
+        if retracts && self.input == ChangelogMode::AppendOnly {
+            return Err(Error::Internal("GroupAggregate is told of insertions only".to_owned()));
+        }
+        Ok(weights.filter(|_| retracts))
+    }
+
+    fn has_row(&self, id: u32) -> bool {
+        self.keys.is_empty() || self.groups.rows[id as usize] > 0
+    }
+
+    fn emit(&mut self, changes: Changes, out: &mut Output) -> Result<()> {
+        let mut columns = self
+            .table
+            .keys(&changes.ids)?
+            .into_iter()
+            .zip(self.schema.fields())
+            .map(|(column, field)| conform(column, field))
+            .collect::<Result<Vec<_>>>()?;
+        columns.extend(changes.columns);
+        let count = changes.ids.len();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|error| Error::compute("put changed groups together", error))?;
+        let batch = match changes.weights {
+            None => Batch::insert(rows),
+            Some(weights) => Batch::changes(rows, Int8Array::from(weights))?,
+        };
+        for first in (0..count).step_by(TARGET_BATCH_ROWS) {
+            out.push(batch.slice(first, TARGET_BATCH_ROWS.min(count - first)));
+        }
+        Ok(())
+    }
+
+    /// Forgets what need not be known any more of groups that were flushed.
+    fn settle(&mut self, dirty: Vec<u32>) {
+        for id in dirty {
+            let index = id as usize;
+            self.groups.is_dirty[index] = false;
+            self.groups.emitted[index] = self.has_row(id);
+            let empty = self.groups.rows[index] == 0 && !self.keys.is_empty();
+            if empty && self.columns.iter().all(|column| column.is_zero(id)) {
+                self.columns.iter_mut().for_each(|column| column.free(id));
+                self.table.free(id);
+            }
+        }
+    }
+
+    fn restore_groups(&mut self, rows: &RecordBatch) -> Result<()> {
+        let misfit = |reason: &str| Error::Restore {
+            what: "GroupAggregate".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let states: usize = self.columns.iter().map(|column| column.state_columns()).sum();
+        if rows.num_columns() != GROUP_COLUMNS + self.keys.len() + states {
+            return Err(misfit("the numbers of keys or aggregates differ"));
+        }
+        let (group, rest) = rows.columns().split_at(GROUP_COLUMNS);
+        let (keys, mut states) = rest.split_at(self.keys.len());
+        let counts = group[0].as_primitive_opt::<Int64Type>();
+        let emitted = group[1].as_boolean_opt();
+        let (Some(counts), Some(emitted)) = (counts, emitted) else {
+            return Err(misfit("numbers of rows are expected"));
+        };
+        self.find(rows.num_rows(), keys)?;
+        for (row, id) in self.ids.iter().enumerate() {
+            self.groups.rows[*id as usize] = counts.value(row);
+            self.groups.emitted[*id as usize] = emitted.value(row);
+        }
+        for column in &mut self.columns {
+            let (state, rest) = states.split_at(column.state_columns());
+            column.restore(&self.ids, state)?;
+            states = rest;
+        }
+        Ok(())
+    }
+}
+
+impl Operator for GroupAggregate {
+    fn name(&self) -> &'static str {
+        "GroupAggregate"
+    }
+
+    fn accepts(&self, _port: usize) -> bool {
+        true
+    }
+
+    fn process(
+        &mut self,
+        _port: usize,
+        batch: Batch,
+        _now: TimestampMs,
+        out: &mut Output,
+    ) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let weights = self.weights(&batch)?;
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
+        self.find(batch.num_rows(), &keys)?;
+        let emitted = self.groups.touch(&self.ids);
+        if !emitted.is_empty() {
+            let columns = self.read(&emitted)?;
+            self.before.push(&emitted, columns);
+        }
+        for (row, id) in self.ids.iter().enumerate() {
+            self.groups.rows[*id as usize] += weights.map_or(1, |weights| i64::from(weights[row]));
+        }
+        for (column, aggregate) in self.columns.iter_mut().zip(&self.aggregates) {
+            let arguments = aggregate.arguments(batch.rows())?;
+            let filtered = arguments.filter.map(|filter| filtered_weights(&filter, weights));
+            column.update(&self.ids, &arguments.values, filtered.as_deref().or(weights))?;
+        }
+        if self.groups.dirty.len() > DIRTY_MAX { self.flush(out) } else { Ok(()) }
+    }
+
+    fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
+        if watermark == Watermark::MAX {
+            self.flush(out)?;
+        }
+        Ok(watermark)
+    }
+
+    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn next_timer(&self) -> Option<TimestampMs> {
+        None
+    }
+
+    fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {
+        if self.owns_keyless && !self.groups.emitted[0] {
+            self.groups.touch(&[0]);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Output) -> Result<()> {
+        if self.groups.dirty.is_empty() {
+            return Ok(());
+        }
+        let dirty = std::mem::take(&mut self.groups.dirty);
+        let (kept, gone): (Vec<u32>, Vec<u32>) =
+            self.before.ids().iter().partition(|id| self.has_row(**id));
+        let is_new = |id: &&u32| self.has_row(**id) && !self.groups.emitted[**id as usize];
+        let new: Vec<u32> = dirty.iter().filter(is_new).copied().collect();
+        let present = [kept.as_slice(), new.as_slice()].concat();
+        let after = self.read(&present)?;
+        let changes = self.before.take_changes(&kept, &gone, &new, after)?;
+        self.emit(changes, out)?;
+        self.settle(dirty);
+        Ok(())
+    }
+
+    fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
+        let ids = self.table.live_ids();
+        let rows: Int64Array = ids.iter().map(|id| Some(self.groups.rows[*id as usize])).collect();
+        let emitted: BooleanArray =
+            ids.iter().map(|id| Some(self.groups.emitted[*id as usize])).collect();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(rows), Arc::new(emitted)];
+        columns.extend(self.table.keys(&ids)?);
+        for column in &mut self.columns {
+            columns.extend(column.state(&ids)?);
+        }
+        let group = |id: &u32| {
+            if self.keys.is_empty() {
+                0
+            } else {
+                key_group(self.table.hash(*id), self.key_group_count)
+            }
+        };
+        let key_groups = ids.iter().map(group).collect();
+        if self.owns_keyless || !self.keys.is_empty() {
+            writer.keyed("groups", VERSION, part(columns, ids.len())?, key_groups);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        for rows in state.keyed("groups", VERSION)? {
+            self.restore_groups(&rows)?;
+        }
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let columns: usize = self.columns.iter().map(|column| column.memory_bytes()).sum();
+        self.table.memory_bytes()
+            + columns
+            + self.groups.memory_bytes()
+            + self.before.memory_bytes()
+    }
+
+    fn late_rows(&self) -> u64 {
+        0
+    }
+}
+
+/// Returns the weights of a batch, 0 for the rows that FILTER leaves out.
+fn filtered_weights(filter: &BooleanArray, weights: Option<&[i8]>) -> Vec<i8> {
+    let passes = |row: usize| filter.is_valid(row) && filter.value(row);
+    let weight = |row: usize| weights.map_or(1, |weights| weights[row]);
+    (0..filter.len()).map(|row| if passes(row) { weight(row) } else { 0 }).collect()
+}
+
+#[cfg(test)]
+mod tests;
