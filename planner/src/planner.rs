@@ -84,28 +84,26 @@ impl Planner {
         Ok(steps)
     }
 
-    /// Makes a catalog of the statements that [`Catalog::to_sql`] gave.
+    /// Makes a catalog of the script that [`Catalog::to_script`] gave.
     ///
     /// # Errors
-    /// Where a statement is not one of these.
-    pub fn restore_catalog(&self, statements: &[String]) -> Result<Catalog, SqlErrors> {
+    /// Where it is not such a script.
+    pub fn catalog(&self, script: &str) -> Result<Catalog, SqlErrors> {
         let mut session = Session::default();
         let definer = Definer { functions: &self.functions, base_directory: "/", checked: false };
-        for text in statements {
-            for parsed in parse::parse_script(text)? {
-                match &parsed.statement {
-                    Statement::CreateTable(table) => definer.create_table(&mut session, table)?,
-                    Statement::CreateView(view) => definer.create_view(&mut session, view)?,
-                    Statement::CreateFunction(function) => {
-                        definer.create_function(&mut session, function)?
-                    }
-                    _ => {
-                        let message = "a catalog consists of CREATE statements";
-                        let code = SqlErrorCode::InvalidStatement;
-                        return Err(SqlError::at(code, parsed.span, message).into());
-                    }
-                };
-            }
+        for parsed in parse::parse_script(script)? {
+            match &parsed.statement {
+                Statement::CreateTable(table) => definer.create_table(&mut session, table)?,
+                Statement::CreateView(view) => definer.create_view(&mut session, view)?,
+                Statement::CreateFunction(function) => {
+                    definer.create_function(&mut session, function)?
+                }
+                _ => {
+                    let message = "a catalog consists of CREATE statements";
+                    let code = SqlErrorCode::InvalidStatement;
+                    return Err(SqlError::at(code, parsed.span, message).into());
+                }
+            };
         }
         Ok(session.catalog)
     }

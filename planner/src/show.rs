@@ -10,6 +10,7 @@ use rainstorm_engine::function::Registry;
 use crate::catalog::{
     Catalog, Column, ColumnKind, FunctionDefinition, Relation, TableDefinition, ViewDefinition,
 };
+use crate::resolve::REWRITTEN_FUNCTIONS;
 use crate::session::Session;
 use crate::statement::Show;
 use crate::types::{identifier_sql, type_sql};
@@ -52,6 +53,7 @@ pub(crate) fn show(session: &Session, functions: &Registry, show: Show) -> Recor
         Show::Functions => {
             let mut names: Vec<String> =
                 functions.names().into_iter().map(str::to_uppercase).collect();
+            names.extend(REWRITTEN_FUNCTIONS.iter().map(|(name, _)| (*name).to_owned()));
             names.extend(session.functions().map(|function| function.name.clone()));
             names.sort_unstable();
             names.dedup();
@@ -100,14 +102,15 @@ pub(crate) fn describe_schema(schema: &Schema) -> RecordBatch {
 }
 
 impl Catalog {
-    /// Returns the statements that make this catalog again, in an order in which they can run.
+    /// Returns the script that makes this catalog again: its CREATE statements in the order in
+    /// which they were made, with absolute paths.
     #[must_use]
-    pub fn to_sql(&self) -> Vec<String> {
+    pub fn to_script(&self) -> String {
         let mut texts: Vec<(u64, String)> =
             self.ordered_relations().map(|(order, relation)| (order, relation.to_sql())).collect();
         texts.extend(self.ordered_functions().map(|(order, function)| (order, function.to_sql())));
         texts.sort_unstable();
-        texts.into_iter().map(|(_, text)| text).collect()
+        texts.into_iter().map(|(_, text)| format!("{text};\n\n")).collect()
     }
 }
 

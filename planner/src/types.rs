@@ -11,9 +11,6 @@ use sqlparser::tokenizer::{Location, Token, Tokenizer};
 use crate::dialect::RainstormDialect;
 use crate::error::suggest;
 
-/// The time zone of TIMESTAMP_LTZ.
-pub const LOCAL_TIME_ZONE: &str = "+00:00";
-
 /// Names of types, for suggestions.
 const TYPE_NAMES: &[&str] = &[
     "ARRAY",
@@ -97,7 +94,8 @@ pub(crate) fn parse_type(parser: &mut Parser) -> Result<DataType, ParserError> {
             DataType::Time32(TimeUnit::Millisecond)
         }
         "TIMESTAMP" => parse_timestamp(parser, token.span.start)?,
-        "TIMESTAMP_LTZ" => local_timestamp(parse_unit(parser, token.span.start)?),
+        // The session's time zone is UTC, in which both kinds of timestamps are the same.
+        "TIMESTAMP_LTZ" => DataType::Timestamp(parse_unit(parser, token.span.start)?, None),
         "ROW" | "STRUCT" => DataType::Struct(parse_fields(parser)?),
         "ARRAY" => {
             parser.expect_token(&Token::Lt)?;
@@ -150,16 +148,10 @@ fn parse_timestamp(parser: &mut Parser, location: Location) -> Result<DataType, 
     if parser.parse_keyword(Keyword::WITH) {
         let _ = parser.parse_keyword(Keyword::LOCAL);
         parser.expect_keywords(&[Keyword::TIME, Keyword::ZONE])?;
-        return Ok(local_timestamp(unit));
-    }
-    if parser.parse_keyword(Keyword::WITHOUT) {
+    } else if parser.parse_keyword(Keyword::WITHOUT) {
         parser.expect_keywords(&[Keyword::TIME, Keyword::ZONE])?;
     }
     Ok(DataType::Timestamp(unit, None))
-}
-
-fn local_timestamp(unit: TimeUnit) -> DataType {
-    DataType::Timestamp(unit, Some(LOCAL_TIME_ZONE.into()))
 }
 
 fn parse_unit(parser: &mut Parser, location: Location) -> Result<TimeUnit, ParserError> {
@@ -304,9 +296,9 @@ mod tests {
         check("TIMESTAMP(3)", &timestamp(TimeUnit::Millisecond), "TIMESTAMP(3)");
         check("TIMESTAMP", &timestamp(TimeUnit::Microsecond), "TIMESTAMP(6)");
         check("TIMESTAMP(9)", &timestamp(TimeUnit::Nanosecond), "TIMESTAMP(9)");
-        let local = local_timestamp(TimeUnit::Millisecond);
-        check("TIMESTAMP_LTZ(3)", &local, "TIMESTAMP_LTZ(3)");
-        check("TIMESTAMP(3) WITH LOCAL TIME ZONE", &local, "TIMESTAMP_LTZ(3)");
+        for local in ["TIMESTAMP_LTZ(3)", "TIMESTAMP(3) WITH LOCAL TIME ZONE"] {
+            check(local, &timestamp(TimeUnit::Millisecond), "TIMESTAMP(3)");
+        }
         assert_eq!(type_from_text("TIMESTAMP(10)"), None);
     }
 

@@ -1,17 +1,26 @@
 //! Functions by name: DataFusion's, and those of Flink's that it lacks.
 
+mod clock;
+mod date_pattern;
+mod regexp;
 mod registry;
-
-pub use registry::{Registry, registry};
+mod scalar;
+mod text;
+mod time;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
 use crate::time::ClockRef;
+pub use registry::{Registry, registry};
 
 /// Returns the functions that are added to DataFusion's.
 #[must_use]
-pub fn functions(_clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
-    Vec::new()
+pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
+    let mut functions = clock::functions(clock);
+    functions.extend(time::functions());
+    functions.extend(text::functions());
+    functions.extend(regexp::functions());
+    functions
 }

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::Resolver;
+use super::rewrite::{REWRITTEN_FUNCTIONS, quote_unit, rewrite_call, rewrite_floor};
 use super::scope::{Match, OutputColumn, Scope};
 use crate::catalog::FunctionDefinition;
 use crate::dialect::named_type;
@@ -91,18 +92,26 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
                     }
                 }
             }
-            Expr::Function(function) => self.resolver.function_name(function),
+            Expr::Function(function) => {
+                self.resolver.function_name(function);
+                quote_unit(function);
+            }
             _ => {}
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Function(function) = expr
-            && let Some(expanded) = self.resolver.expand(function)
-        {
-            *expr = expanded;
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        let rewritten = match &*expr {
+            Expr::Function(function) => self.resolver.rewrite(function),
+            other => rewrite_floor(other),
+        };
+        if let Some(rewritten) = rewritten {
+            self.resolver.rewrites += 1;
+            *expr = rewritten;
         }
         ControlFlow::Continue(())
     }
@@ -225,7 +234,8 @@ impl Resolver<'_> {
     fn function_name(&mut self, function: &Function) {
         let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
         let functions = self.context.functions;
-        let special = WINDOW_FUNCTIONS.iter().chain(SPECIAL_FUNCTIONS);
+        let rewritten = REWRITTEN_FUNCTIONS.iter().map(|(name, _)| *name);
+        let special = WINDOW_FUNCTIONS.iter().chain(SPECIAL_FUNCTIONS).copied().chain(rewritten);
         let known = self.context.session.function(&name.value).is_some()
             || functions.scalar(&name.value).is_some()
             || functions.aggregate(&name.value).is_some()
@@ -238,10 +248,18 @@ impl Resolver<'_> {
         let upper: Vec<String> = functions.names().iter().map(|name| name.to_uppercase()).collect();
         let own: Vec<String> =
             self.context.session.functions().map(|function| function.name.clone()).collect();
-        let candidates = upper.iter().chain(&own).map(String::as_str).chain(special.copied());
+        let candidates = upper.iter().chain(&own).map(String::as_str).chain(special);
         let message = format!("there is no function '{}'", name.value);
         let error = SqlError::at(SqlErrorCode::UnknownFunction, name.span, message);
         self.errors.push(error.with_suggestion(suggest(&name.value, candidates)));
+    }
+
+    /// Returns what a call stands for, where it stands for another expression.
+    fn rewrite(&mut self, function: &Function) -> Option<Expr> {
+        if let Some(expanded) = self.expand(function) {
+            return Some(expanded);
+        }
+        rewrite_call(function)?.map_err(|error| self.errors.push(error)).ok()
     }
 
     /// Returns what a call of a function that is written as an expression stands for.
@@ -259,7 +277,6 @@ impl Resolver<'_> {
             self.errors.push(SqlError::at(SqlErrorCode::Type, name.span, message));
             return None;
         }
-        self.expansions += 1;
         let mut body = definition.body.clone();
         let _ = body.visit(&mut Substitution { definition, arguments: &arguments });
         Some(cast(body, &definition.return_type))
@@ -272,7 +289,7 @@ fn find_field(fields: &Fields, name: &str) -> Option<(String, DataType)> {
     Some((field.name().clone(), field.data_type().clone()))
 }
 
-fn plain_arguments(arguments: &FunctionArguments) -> Option<Vec<Expr>> {
+pub(super) fn plain_arguments(arguments: &FunctionArguments) -> Option<Vec<Expr>> {
     match arguments {
         FunctionArguments::None => Some(Vec::new()),
         FunctionArguments::Subquery(_) => None,

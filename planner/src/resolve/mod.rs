@@ -7,6 +7,7 @@
 
 mod expression;
 mod relation;
+mod rewrite;
 mod scope;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::session::QueryContext;
 use crate::statement::Insert;
 use expression::ExpressionVisitor;
+pub(crate) use rewrite::REWRITTEN_FUNCTIONS;
 use scope::{Columns, OutputColumn, RelationScope, Scope};
 
 /// A query whose names are resolved.
@@ -88,8 +90,8 @@ struct Resolver<'a> {
     /// WITH queries in scope, inner ones last.
     ctes: Vec<(String, Columns)>,
     view_depth: usize,
-    /// How many calls have been replaced by their function's expression.
-    expansions: usize,
+    /// How many calls have been replaced by what they stand for.
+    rewrites: usize,
 }
 
 impl<'a> Resolver<'a> {
@@ -100,7 +102,7 @@ impl<'a> Resolver<'a> {
             reads: BTreeSet::new(),
             ctes: Vec::new(),
             view_depth: 0,
-            expansions: 0,
+            rewrites: 0,
         }
     }
 
@@ -243,7 +245,7 @@ impl<'a> Resolver<'a> {
         match item {
             SelectItem::UnnamedExpr(expr) => {
                 let text = expr.to_string();
-                let before = self.expansions;
+                let before = self.rewrites;
                 let data_type = self.typed_expression(expr, scope);
                 let name = match &*expr {
                     Expr::Identifier(name) => name.value.clone(),
@@ -254,7 +256,7 @@ impl<'a> Resolver<'a> {
                 };
                 columns.list.push(OutputColumn { name, data_type });
                 // The column is named after the call that was written.
-                if self.expansions > before {
+                if self.rewrites > before {
                     let expr = expr.clone();
                     *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('`', text) };
                 }

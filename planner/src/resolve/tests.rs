@@ -172,3 +172,16 @@ fn tables_read_are_known_through_subqueries() {
             .expect("resolves");
     assert_eq!(resolved.reads, BTreeSet::from(["bid".to_owned(), "Auction".to_owned()]));
 }
+
+#[test]
+fn calls_that_stand_for_other_expressions_become_those() {
+    check(
+        "SELECT MOD(auction, 10), IF(price > 1, 'a', 'b') AS x FROM bid WHERE hour(dateTime) = 1",
+        "SELECT ((auction) % (10)) AS `MOD(auction, 10)`, CASE WHEN price > 1 THEN 'a' ELSE 'b' END AS x FROM bid WHERE EXTRACT(HOUR FROM dateTime) = 1",
+    );
+    check(
+        "SELECT TIMESTAMPDIFF(SECOND, dateTime, now()) AS d, FLOOR(dateTime TO HOUR) AS h, TIMESTAMPADD(MINUTE, -5, dateTime) AS t FROM bid",
+        "SELECT TIMESTAMPDIFF('SECOND', dateTime, now()) AS d, date_trunc('hour', dateTime) AS h, ((dateTime) - (INTERVAL '5 MINUTE')) AS t FROM bid",
+    );
+    check_errors("SELECT MOD(price) FROM bid", &["type 1:8: MOD takes 2 arguments, not 1"]);
+}

@@ -1,0 +1,156 @@
+//! Functions of the current time.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
+};
+
+use super::scalar::exact;
+use super::time::seconds_of_texts;
+use crate::time::ClockRef;
+
+const MS_PER_DAY: i64 = 86_400_000;
+
+/// What part of the current time a function returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    /// TIMESTAMP(3)
+    Timestamp,
+    /// DATE
+    Date,
+    /// TIME
+    Time,
+    /// Seconds since 1970; with arguments, of a text.
+    Seconds,
+}
+
+/// Names and what they return.
+const FUNCTIONS: &[(&str, Part)] = &[
+    ("current_timestamp", Part::Timestamp),
+    ("now", Part::Timestamp),
+    ("localtimestamp", Part::Timestamp),
+    ("current_row_timestamp", Part::Timestamp),
+    ("proctime", Part::Timestamp),
+    ("current_date", Part::Date),
+    ("today", Part::Date),
+    ("current_time", Part::Time),
+    ("localtime", Part::Time),
+    ("unix_timestamp", Part::Seconds),
+];
+
+pub(super) fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
+    let function = |(name, part): &(&'static str, Part)| {
+        let signature = match part {
+            Part::Seconds => {
+                let texts = [DataType::Utf8View, DataType::Utf8View];
+                let mut takes = exact(&[&texts[..1], &texts]);
+                takes.push(TypeSignature::Nullary);
+                Signature::one_of(takes, Volatility::Volatile)
+            }
+            _ => Signature::nullary(Volatility::Volatile),
+        };
+        let function = CurrentTime { name, part: *part, signature, clock: Arc::clone(clock) };
+        Arc::new(ScalarUDF::from(function))
+    };
+    FUNCTIONS.iter().map(function).collect()
+}
+
+/// Reads the injected clock once per batch. Volatile: it is never folded into a plan.
+#[derive(Debug)]
+struct CurrentTime {
+    name: &'static str,
+    part: Part,
+    signature: Signature,
+    clock: ClockRef,
+}
+
+impl PartialEq for CurrentTime {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for CurrentTime {}
+
+impl Hash for CurrentTime {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for CurrentTime {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(match self.part {
+            Part::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, None),
+            Part::Date => DataType::Date32,
+            Part::Time => DataType::Time32(TimeUnit::Millisecond),
+            Part::Seconds => DataType::Int64,
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if !args.args.is_empty() {
+            return seconds_of_texts(&args).map(ColumnarValue::Array);
+        }
+        let now_ms = self.clock.now_ms();
+        Ok(ColumnarValue::Scalar(match self.part {
+            Part::Timestamp => ScalarValue::TimestampMillisecond(Some(now_ms), None),
+            Part::Date => ScalarValue::Date32(Some(now_ms.div_euclid(MS_PER_DAY) as i32)),
+            Part::Time => {
+                ScalarValue::Time32Millisecond(Some(now_ms.rem_euclid(MS_PER_DAY) as i32))
+            }
+            Part::Seconds => ScalarValue::Int64(Some(now_ms.div_euclid(1000))),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::{Date32Type, Int64Type, TimestampMillisecondType};
+
+    use super::super::scalar::testing::{call, text};
+    use super::*;
+    use crate::time::SimulatedClock;
+
+    #[test]
+    fn functions_of_the_current_time_read_the_clock_that_is_given() {
+        let clock = Arc::new(SimulatedClock::new(86_400_000 + 1_234));
+        let clock_ref: ClockRef = clock.clone();
+        let functions = functions(&clock_ref);
+        let now = |name| {
+            let array = call(&functions, name, vec![], 3).unwrap();
+            array.as_primitive::<TimestampMillisecondType>().values().to_vec()
+        };
+        assert_eq!(now("proctime"), [86_401_234; 3]);
+        clock.advance_to(86_402_000);
+        assert_eq!(now("current_timestamp"), [86_402_000; 3]);
+        let date = call(&functions, "current_date", vec![], 1).unwrap();
+        assert_eq!(date.as_primitive::<Date32Type>().value(0), 1);
+        let seconds = call(&functions, "unix_timestamp", vec![], 1).unwrap();
+        assert_eq!(seconds.as_primitive::<Int64Type>().value(0), 86_402);
+    }
+
+    #[test]
+    fn unix_timestamp_of_a_text_is_its_second() {
+        let clock: ClockRef = Arc::new(SimulatedClock::new(0));
+        let functions = functions(&clock);
+        let args = vec![text("2024-01-01 00:00:10")];
+        let seconds = call(&functions, "unix_timestamp", args, 1).unwrap();
+        assert_eq!(seconds.as_primitive::<Int64Type>().value(0), 1_704_067_210);
+    }
+}

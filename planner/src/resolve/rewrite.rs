@@ -1,0 +1,177 @@
+//! Functions that are another way to write an expression.
+
+use sqlparser::ast::helpers::attached_token::AttachedToken;
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, CeilFloorKind, DateTimeField, Expr, ExtractSyntax, Function,
+    FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
+    Value, ValueWithSpan,
+};
+use sqlparser::tokenizer::Span;
+
+use super::expression::plain_arguments;
+use crate::error::{SqlError, SqlErrorCode};
+
+/// Names of the functions that become other expressions, each with its number of arguments.
+pub(crate) const REWRITTEN_FUNCTIONS: &[(&str, usize)] = &[
+    ("CEILING", 1),
+    ("DAYOFMONTH", 1),
+    ("DAYOFWEEK", 1),
+    ("DAYOFYEAR", 1),
+    ("HOUR", 1),
+    ("IF", 3),
+    ("MINUTE", 1),
+    ("MOD", 2),
+    ("MONTH", 1),
+    ("QUARTER", 1),
+    ("SECOND", 1),
+    ("TIMESTAMPADD", 3),
+    ("TRUNCATE", 2),
+    ("WEEK", 1),
+    ("YEAR", 1),
+];
+
+/// Returns the name of a function in upper case, where it has a plain one.
+fn upper_name(function: &Function) -> Option<(String, Span)> {
+    match function.name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] => Some((name.value.to_uppercase(), name.span)),
+        _ => None,
+    }
+}
+
+/// Makes the unit of TIMESTAMPDIFF and TIMESTAMPADD a text, so that it is not taken for a column.
+pub(super) fn quote_unit(function: &mut Function) {
+    let name = upper_name(function).map(|(name, _)| name);
+    if !matches!(name.as_deref(), Some("TIMESTAMPDIFF" | "TIMESTAMPADD")) {
+        return;
+    }
+    if let FunctionArguments::List(list) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(unit))) = list.args.first_mut()
+        && let Expr::Identifier(name) = unit
+    {
+        *unit = text(&name.value, name.span);
+    }
+}
+
+/// Returns what a call stands for, where it stands for something else.
+pub(super) fn rewrite_call(function: &Function) -> Option<Result<Expr, SqlError>> {
+    let (name, span) = upper_name(function)?;
+    let (_, count) = REWRITTEN_FUNCTIONS.iter().find(|(known, _)| *known == name)?;
+    let arguments = plain_arguments(&function.args)?;
+    if arguments.len() != *count {
+        let message = format!("{name} takes {count} arguments, not {}", arguments.len());
+        return Some(Err(SqlError::at(SqlErrorCode::Type, span, message)));
+    }
+    let mut arguments = arguments.into_iter();
+    let mut next = || arguments.next().expect("they have been counted");
+    let expr = match name.as_str() {
+        "MOD" => binary(next(), BinaryOperator::Modulo, next()),
+        "IF" => conditional(next(), next(), next()),
+        "CEILING" => call("ceil", vec![next()], span),
+        "TRUNCATE" => call("trunc", vec![next(), next()], span),
+        "TIMESTAMPADD" => return Some(timestamp_add(&next(), next(), next(), span)),
+        // SQL counts weekdays from Sunday = 1, Postgres and DataFusion from 0.
+        "DAYOFWEEK" => {
+            let one = Expr::Value(Value::Number("1".to_owned(), false).with_span(span));
+            binary(extract(DateTimeField::Dow, next()), BinaryOperator::Plus, one)
+        }
+        "YEAR" => extract(DateTimeField::Year, next()),
+        "QUARTER" => extract(DateTimeField::Quarter, next()),
+        "MONTH" => extract(DateTimeField::Month, next()),
+        "WEEK" => extract(DateTimeField::Week(None), next()),
+        "DAYOFYEAR" => extract(DateTimeField::Doy, next()),
+        "DAYOFMONTH" => extract(DateTimeField::Day, next()),
+        "HOUR" => extract(DateTimeField::Hour, next()),
+        "MINUTE" => extract(DateTimeField::Minute, next()),
+        _ => extract(DateTimeField::Second, next()),
+    };
+    Some(Ok(expr))
+}
+
+/// Returns what `FLOOR(time TO unit)` stands for.
+pub(super) fn rewrite_floor(expr: &Expr) -> Option<Expr> {
+    let Expr::Floor { expr, field: CeilFloorKind::DateTimeField(field) } = expr else {
+        return None;
+    };
+    if *field == DateTimeField::NoDateTime {
+        return None;
+    }
+    let unit = text(&field.to_string().to_lowercase(), Span::empty());
+    Some(call("date_trunc", vec![unit, (**expr).clone()], Span::empty()))
+}
+
+fn text(value: &str, span: Span) -> Expr {
+    let value = Value::SingleQuotedString(value.to_owned());
+    Expr::Value(ValueWithSpan { value, span })
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
+    let operation = Expr::BinaryOp { left: nested(left), op, right: nested(right) };
+    Expr::Nested(Box::new(operation))
+}
+
+fn conditional(condition: Expr, result: Expr, otherwise: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: Some(Box::new(otherwise)),
+    }
+}
+
+fn extract(field: DateTimeField, expr: Expr) -> Expr {
+    Expr::Extract { field, syntax: ExtractSyntax::From, expr: Box::new(expr) }
+}
+
+fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
+    let args = arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)));
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::with_span(span, name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(sqlparser::ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// TIMESTAMPADD(unit, number, time): the number is a literal, since it becomes an interval.
+fn timestamp_add(unit: &Expr, number: Expr, time: Expr, span: Span) -> Result<Expr, SqlError> {
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(unit), .. }) = unit else {
+        let message = "TIMESTAMPADD takes a unit such as SECOND";
+        return Err(SqlError::at(SqlErrorCode::Type, span, message));
+    };
+    let (digits, op) = match number {
+        Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
+            (digits, BinaryOperator::Plus)
+        }
+        Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } => match *expr {
+            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
+                (digits, BinaryOperator::Minus)
+            }
+            _ => return Err(not_literal(span)),
+        },
+        _ => return Err(not_literal(span)),
+    };
+    let interval = Expr::Interval(Interval {
+        value: Box::new(text(&format!("{digits} {unit}"), span)),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    });
+    Ok(binary(time, op, interval))
+}
+
+fn not_literal(span: Span) -> SqlError {
+    let message = "TIMESTAMPADD with a number that is not a literal is not supported";
+    SqlError::at(SqlErrorCode::Unsupported, span, message)
+        .with_help("add an interval, as in time + x * INTERVAL '1' SECOND")
+}
