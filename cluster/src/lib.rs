@@ -3,9 +3,7 @@
 
 pub mod cli;
 pub mod codec;
-mod exchange;
 pub mod fs;
 pub mod identity;
 pub mod job;
 pub mod membership;
-pub mod worker;

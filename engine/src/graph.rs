@@ -151,7 +151,7 @@ pub enum OperatorSpec {
 }
 
 /// How time is cut into windows. All are `[start, end)`, aligned to the epoch plus `offset`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
 pub enum Window {
     /// Windows of `size_ms`, one after the other.
     Tumble {
@@ -313,7 +313,8 @@ pub struct SourceSpec {
     /// The columns to produce: a subset of `table_schema` in its order, with struct columns
     /// themselves narrowed to the fields that are used.
     pub schema: SchemaRef,
-    /// Conditions over `schema` that the connector has promised to enforce.
+    /// Conditions over `table_schema` that the connector has promised to enforce. Their columns
+    /// need not be produced.
     pub filters: Vec<Arc<dyn PhysicalExpr>>,
     /// Rows after which the source may stop, per split.
     pub limit: Option<u64>,

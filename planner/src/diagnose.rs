@@ -26,6 +26,15 @@ fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, errors: &mu
         DataFusionError::Collection(all) => {
             all.iter().for_each(|error| collect(error, diagnostic, errors));
         }
+        // Complaints of ours that came through DataFusion's planner.
+        DataFusionError::External(inner) if inner.is::<SqlErrors>() => {
+            errors.extend(
+                inner.downcast_ref::<SqlErrors>().into_iter().flat_map(|all| all.0.clone()),
+            );
+        }
+        DataFusionError::External(inner) if inner.is::<SqlError>() => {
+            errors.extend(inner.downcast_ref::<SqlError>().cloned());
+        }
         other => {
             let (code, message, help) = describe(other);
             let span = diagnostic.and_then(|diagnostic| diagnostic.span).map_or_else(

@@ -7,16 +7,21 @@
 //!
 //! The planner does no I/O and runs nothing. A script is planned whole before any of it starts.
 
+mod analysis;
+pub mod bind;
 pub mod catalog;
 mod define;
 mod diagnose;
 mod dialect;
 pub mod error;
+mod explain;
 mod expression;
+mod lower;
 mod parse;
 mod planner;
 mod query;
 mod resolve;
+mod rewrite;
 pub mod script;
 pub mod session;
 pub mod settings;

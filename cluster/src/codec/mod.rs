@@ -6,7 +6,6 @@
 
 mod aggregate;
 mod expression;
-mod functions;
 mod graph;
 mod join;
 mod operator;
@@ -14,7 +13,6 @@ mod schema;
 mod validate;
 mod window;
 
-pub use functions::functions;
 pub use graph::{decode_graph, encode_graph};
 
 use rainstorm_engine::Error;

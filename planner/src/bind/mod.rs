@@ -1,0 +1,269 @@
+//! From syntax trees to logical plans, through DataFusion's SQL planner.
+
+mod failure;
+mod group_window;
+mod nodes;
+mod table;
+mod temporal;
+mod time_attribute;
+mod window_table;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::common::{Column, DFSchema, TableReference, not_impl_err, plan_err};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
+};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+    WindowUDF,
+};
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use sqlparser::ast::{Expr as SqlExpr, Query, Spanned, Statement};
+
+pub(crate) use failure::{fail, unsupported};
+pub(crate) use nodes::{
+    WINDOW_COLUMNS, Watermark, WindowTable, describe_ms, describe_window, node_of, plan_of,
+};
+pub use table::CatalogTable;
+pub(crate) use temporal::{find as temporal_table, without_temporal};
+pub(crate) use window_table::interval_ms;
+
+use self::table::PlannedRelation;
+use crate::catalog::{ColumnKind, Relation, TableDefinition, ViewDefinition};
+use crate::diagnose::from_datafusion;
+use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::resolve::resolve_query;
+use crate::session::QueryContext;
+use crate::types::FlinkTypePlanner;
+
+/// Binds a query's names: tables to scans, views to their plans, functions to functions.
+///
+/// # Errors
+/// What DataFusion or the windowing tables complain about.
+pub(crate) fn bind_query(
+    context: QueryContext<'_>,
+    query: &Query,
+) -> std::result::Result<LogicalPlan, SqlErrors> {
+    let binder = Binder::new(context);
+    binder.query(query).map_err(|error| from_datafusion(&error, query.span()))
+}
+
+/// Binds an expression without columns.
+///
+/// # Errors
+/// What DataFusion complains about.
+pub(crate) fn bind_constant(
+    context: QueryContext<'_>,
+    expr: &SqlExpr,
+) -> std::result::Result<Expr, SqlErrors> {
+    let binder = Binder::new(context);
+    binder
+        .expression(expr, &DFSchema::empty())
+        .map_err(|error| from_datafusion(&error, expr.span()))
+}
+
+/// Returns the options under which SQL is planned.
+pub(crate) fn options() -> ConfigOptions {
+    let mut options = ConfigOptions::new();
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.map_string_types_to_utf8view = true;
+    // As Flink: a null is less than every value.
+    "nulls_min".clone_into(&mut options.sql_parser.default_null_ordering);
+    options
+}
+
+/// Answers DataFusion's questions about names.
+pub(crate) struct Binder<'a> {
+    context: QueryContext<'a>,
+    options: ConfigOptions,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+    /// Views that are being bound: one that is built on itself is refused.
+    open_views: RefCell<Vec<String>>,
+}
+
+impl<'a> Binder<'a> {
+    pub(crate) fn new(context: QueryContext<'a>) -> Self {
+        Self {
+            context,
+            options: options(),
+            expr_planners: context.functions.expr_planners(),
+            relation_planners: vec![
+                Arc::new(window_table::WindowTablePlanner),
+                Arc::new(temporal::TemporalTablePlanner),
+            ],
+            open_views: RefCell::default(),
+        }
+    }
+
+    fn query(&self, query: &Query) -> Result<LogicalPlan> {
+        let mut query = query.clone();
+        group_window::rewrite(&mut query)?;
+        let statement = Statement::Query(Box::new(query));
+        let plan = SqlToRel::new(self).sql_statement_to_plan(statement)?;
+        temporal::check(&plan)?;
+        Ok(plan)
+    }
+
+    fn expression(&self, expr: &SqlExpr, schema: &DFSchema) -> Result<Expr> {
+        SqlToRel::new(self).sql_to_expr(expr.clone(), schema, &mut PlannerContext::new())
+    }
+
+    fn table(&self, table: &Arc<TableDefinition>) -> Result<Arc<dyn TableSource>> {
+        let source = Arc::new(CatalogTable::new(Arc::clone(table)));
+        let computed = table.columns.iter().any(|column| column.kind != ColumnKind::Physical);
+        if !computed && table.watermark.is_none() {
+            return Ok(source);
+        }
+        let name = TableReference::bare(table.name.as_str());
+        let scan = LogicalPlanBuilder::scan(name, source, None)?.build()?;
+        let mut columns = Vec::with_capacity(table.columns.len());
+        for column in &table.columns {
+            columns.push(match &column.kind {
+                ColumnKind::Physical => physical(&column.name),
+                ColumnKind::Computed(expr) => {
+                    self.expression(expr, scan.schema())?.alias(&column.name)
+                }
+            });
+        }
+        let mut builder = LogicalPlanBuilder::from(scan);
+        if computed {
+            builder = builder.project(columns)?;
+        }
+        let mut plan = builder.build()?;
+        if let Some((time, expr)) = &table.watermark {
+            let expr = self.expression(expr, plan.schema())?;
+            let column = plan.schema().columns().into_iter().find(|column| column.name == *time);
+            let Some(column) = column else {
+                return plan_err!("the watermark's column '{time}' is not there");
+            };
+            plan = plan_of(Watermark { input: plan, time: Expr::Column(column), expr });
+        }
+        Ok(Arc::new(PlannedRelation::new(plan)))
+    }
+
+    fn view(&self, view: &ViewDefinition) -> Result<Arc<dyn TableSource>> {
+        let name = view.name.clone();
+        if self.open_views.borrow().contains(&name) {
+            let message = format!("view '{name}' is built on itself");
+            let span = view.query.span();
+            return Err(fail(SqlError::at(SqlErrorCode::InvalidStatement, span, message)));
+        }
+        self.open_views.borrow_mut().push(name);
+        let plan = self.view_plan(view);
+        self.open_views.borrow_mut().pop();
+        Ok(Arc::new(PlannedRelation::new(plan?)))
+    }
+
+    fn view_plan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
+        let resolved = resolve_query(self.context, &view.query).map_err(|mut errors| {
+            // The places are those of the view's text, which is not the one that is read now.
+            for error in &mut errors.0 {
+                error.line = 0;
+                error.message = format!("view '{}': {}", view.name, error.message);
+            }
+            failure::fail_all(errors)
+        })?;
+        let plan = self.query(&resolved.node)?;
+        if view.columns.is_empty() {
+            return Ok(plan);
+        }
+        let columns = plan.schema().columns();
+        if columns.len() != view.columns.len() {
+            return plan_err!(
+                "view '{}' names {} columns, its query has {}",
+                view.name,
+                view.columns.len(),
+                columns.len()
+            );
+        }
+        let renamed = columns
+            .into_iter()
+            .zip(&view.columns)
+            .map(|(column, name)| Expr::Column(column).alias(name));
+        LogicalPlanBuilder::from(plan).project(renamed)?.build()
+    }
+}
+
+/// Returns a column by its name alone, whatever dots and capitals are in it.
+fn physical(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+impl ContextProvider for Binder<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        match self.context.session.relation(name.table()) {
+            Some(Relation::Table(table)) => self.table(table),
+            Some(Relation::View(view)) => self.view(view),
+            None => plan_err!("there is no table or view '{name}'"),
+        }
+    }
+
+    fn create_cte_work_table(&self, _: &str, _: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        not_impl_err!("WITH RECURSIVE is not supported")
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.expr_planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(FlinkTypePlanner))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.context.functions.scalar(name)
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.context.functions.higher_order(name)
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.context.functions.aggregate(name)
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.context.functions.window(name)
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn get_variable_field(&self, _: &[String]) -> Option<FieldRef> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.context.functions.udfs().into_iter().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.context.functions.higher_order_function_names().into_iter().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.context.functions.udafs().into_iter().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.context.functions.udwfs().into_iter().collect()
+    }
+}

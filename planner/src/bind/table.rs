@@ -1,0 +1,73 @@
+//! Tables and views of the catalog as DataFusion sees them.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::{LogicalPlan, TableSource, TableType};
+
+use crate::catalog::TableDefinition;
+
+/// What a `TableScan` in a plan of ours reads: the physical columns of a table.
+///
+/// Whoever runs a [`Step::Batch`](crate::script::Step::Batch) finds the table's definition here
+/// and puts something in its place that DataFusion can read.
+#[derive(Debug)]
+pub struct CatalogTable {
+    definition: Arc<TableDefinition>,
+    schema: SchemaRef,
+}
+
+impl CatalogTable {
+    pub(crate) fn new(definition: Arc<TableDefinition>) -> Self {
+        let schema = definition.physical_schema();
+        Self { definition, schema }
+    }
+
+    /// Returns the table's definition.
+    #[must_use]
+    pub fn definition(&self) -> &Arc<TableDefinition> {
+        &self.definition
+    }
+
+    /// Returns the definition of the table that a scan's source stands for.
+    #[must_use]
+    pub fn definition_of(source: &Arc<dyn TableSource>) -> Option<&Arc<TableDefinition>> {
+        let source: &dyn Any = source.as_ref();
+        source.downcast_ref::<Self>().map(Self::definition)
+    }
+}
+
+impl TableSource for CatalogTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// A relation that stands for a plan: a view, or a table with computed columns or a watermark.
+pub(super) struct PlannedRelation {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+}
+
+impl PlannedRelation {
+    pub(super) fn new(plan: LogicalPlan) -> Self {
+        let schema = Arc::clone(plan.schema().inner());
+        Self { plan, schema }
+    }
+}
+
+impl TableSource for PlannedRelation {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}

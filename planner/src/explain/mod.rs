@@ -1,0 +1,226 @@
+//! EXPLAIN: a job graph as text.
+
+use std::fmt::Write as _;
+
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
+use rainstorm_engine::graph::{
+    AggregateCall, ChangelogMode, Edge, IntervalJoinSpec, JobGraph, OperatorSpec, Partitioning,
+    SinkTarget, SourceSpec, Stage, WindowAggregateSpec, WindowJoinSpec, WindowSpec,
+};
+
+use crate::bind::{describe_ms, describe_window};
+
+/// Writes a graph stage by stage: source, operators, sink, then where rows go.
+pub(crate) fn graph_text(graph: &JobGraph) -> String {
+    let mut text = String::new();
+    for stage in &graph.stages {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "Stage {} (parallelism {})", stage.id, stage.parallelism);
+        for line in stage_lines(stage) {
+            let _ = writeln!(text, "  {line}");
+        }
+        for edge in graph.outputs(stage.id) {
+            let _ = writeln!(text, "  {}", edge_text(edge));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn stage_lines(stage: &Stage) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(source) = &stage.source {
+        lines.push(source_text(source));
+        for step in &source.prepare {
+            lines.push(format!("  {}", operator_text(&step.spec, &step.inputs)));
+        }
+        if let Some(watermark) = &source.watermark {
+            let schema = source.prepare.last().map_or(&source.schema, |step| &step.output);
+            let time = schema.field(watermark.time).name();
+            lines.push(format!("  Watermark: {time} AS {}", sql(&watermark.expr)));
+        }
+    }
+    for operator in &stage.chain {
+        let text = operator_text(&operator.spec, &operator.inputs);
+        match state_text(&operator.spec) {
+            Some(state) => lines.push(format!("{text}; state: {state}")),
+            None => lines.push(text),
+        }
+    }
+    if let Some(sink) = &stage.sink {
+        let target = match &sink.target {
+            SinkTarget::Client => "the client".to_owned(),
+            SinkTarget::Connector { connector, overwrite, .. } => {
+                let how = if *overwrite { ", overwriting" } else { "" };
+                format!("{} ({connector}{how})", sink.table)
+            }
+        };
+        lines.push(format!("Sink: {target}; {}", mode_text(sink.changelog)));
+    }
+    lines
+}
+
+fn edge_text(edge: &Edge) -> String {
+    let how = match &edge.partitioning {
+        Partitioning::Forward => "forward".to_owned(),
+        Partitioning::Hash(keys) => format!("hash({})", names(keys, &edge.schema)),
+        Partitioning::RoundRobin => "round robin".to_owned(),
+        Partitioning::Broadcast => "broadcast".to_owned(),
+    };
+    let port = if edge.port > 0 { format!(" port {}", edge.port) } else { String::new() };
+    format!("-> Stage {}{port}: {how}; {}", edge.to, mode_text(edge.changelog))
+}
+
+fn mode_text(mode: ChangelogMode) -> &'static str {
+    match mode {
+        ChangelogMode::AppendOnly => "append-only",
+        ChangelogMode::Retract => "updating",
+    }
+}
+
+fn source_text(source: &SourceSpec) -> String {
+    let columns = fields_text(source.schema.fields());
+    let mut text = format!("Source: {} ({}) [{columns}]", source.table, source.connector);
+    if !source.filters.is_empty() {
+        let filters: Vec<String> = source.filters.iter().map(sql).collect();
+        let _ = write!(text, " WHERE {}", filters.join(" AND "));
+    }
+    text
+}
+
+fn fields_text(fields: &Fields) -> String {
+    let name = |field: &Field| match field.data_type() {
+        DataType::Struct(inner) => format!("{}{{{}}}", field.name(), fields_text(inner)),
+        _ => field.name().clone(),
+    };
+    fields.iter().map(|field| name(field)).collect::<Vec<_>>().join(", ")
+}
+
+/// Writes what an operator does. Also the signature that its id is made of.
+pub(crate) fn operator_text(spec: &OperatorSpec, inputs: &[SchemaRef]) -> String {
+    let empty = SchemaRef::new(arrow::datatypes::Schema::empty());
+    let input = inputs.first().unwrap_or(&empty);
+    let right = inputs.get(1).unwrap_or(&empty);
+    match spec {
+        OperatorSpec::Project(exprs) => format!("Project: {}", list(exprs.iter().map(sql))),
+        OperatorSpec::Filter(predicate) => format!("Filter: {}", sql(predicate)),
+        OperatorSpec::WindowAssign(window) => {
+            format!("WindowAssign: {}", window_text(window, input))
+        }
+        OperatorSpec::WindowAggregate(spec) => window_aggregate_text(spec, input),
+        OperatorSpec::GroupAggregate(spec) => {
+            let how = match spec.input {
+                ChangelogMode::AppendOnly => "",
+                ChangelogMode::Retract => "; over updates",
+            };
+            format!("GroupAggregate: {}{how}", grouped(&spec.keys, &spec.aggregates, input))
+        }
+        OperatorSpec::WindowJoin(spec) => window_join_text(spec, input, right),
+        OperatorSpec::IntervalJoin(spec) => interval_join_text(spec, input, right),
+        OperatorSpec::LookupJoin(spec) => format!(
+            "LookupJoin: {} on {}",
+            spec.join_type,
+            condition(&spec.on, spec.filter.as_ref(), input, right)
+        ),
+    }
+}
+
+fn window_aggregate_text(spec: &WindowAggregateSpec, input: &SchemaRef) -> String {
+    format!(
+        "WindowAggregate: {}; {}",
+        window_text(&spec.window, input),
+        grouped(&spec.keys, &spec.aggregates, input)
+    )
+}
+
+fn window_join_text(spec: &WindowJoinSpec, left: &SchemaRef, right: &SchemaRef) -> String {
+    let condition = condition(&spec.on, spec.filter.as_ref(), left, right);
+    format!("WindowJoin: {} on the window and {condition}", spec.join_type)
+}
+
+fn interval_join_text(spec: &IntervalJoinSpec, left: &SchemaRef, right: &SchemaRef) -> String {
+    format!(
+        "IntervalJoin: {} on {}, {} - {} between {} and {}",
+        spec.join_type,
+        condition(&spec.on, spec.filter.as_ref(), left, right),
+        left.field(spec.left_time).name(),
+        right.field(spec.right_time).name(),
+        describe_ms(spec.lower_ms),
+        describe_ms(spec.upper_ms),
+    )
+}
+
+fn condition(
+    on: &[(usize, usize)],
+    filter: Option<&std::sync::Arc<dyn PhysicalExpr>>,
+    left: &SchemaRef,
+    right: &SchemaRef,
+) -> String {
+    let equal =
+        on.iter().map(|(l, r)| format!("{} = {}", left.field(*l).name(), right.field(*r).name()));
+    let all: Vec<String> = equal.chain(filter.map(sql)).collect();
+    if all.is_empty() { "true".to_owned() } else { all.join(" AND ") }
+}
+
+fn window_text(window: &WindowSpec, input: &SchemaRef) -> String {
+    match window {
+        WindowSpec::EventTime { window, time } => {
+            format!("{} of {}", describe_window(window), input.field(*time).name())
+        }
+        WindowSpec::ProcessingTime { window } => {
+            format!("{} of processing time", describe_window(window))
+        }
+        WindowSpec::Attached { start, end } => {
+            format!("window [{}, {})", input.field(*start).name(), input.field(*end).name())
+        }
+    }
+}
+
+fn grouped(keys: &[usize], calls: &[AggregateCall], input: &SchemaRef) -> String {
+    format!("keys [{}], [{}]", names(keys, input), list(calls.iter().map(call_text)))
+}
+
+fn call_text(call: &AggregateCall) -> String {
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let args = list(call.args.iter().map(sql));
+    let mut text = format!("{}({distinct}{args}", call.function.name());
+    if !call.order_by.is_empty() {
+        let order_by = call.order_by.iter().map(|sort| {
+            let order = if sort.options.descending { " DESC" } else { "" };
+            format!("{}{order}", sql(&sort.expr))
+        });
+        let _ = write!(text, " ORDER BY {}", list(order_by));
+    }
+    text.push(')');
+    if let Some(filter) = &call.filter {
+        let _ = write!(text, " FILTER (WHERE {})", sql(filter));
+    }
+    text
+}
+
+fn state_text(spec: &OperatorSpec) -> Option<&'static str> {
+    match spec {
+        OperatorSpec::Project(_) | OperatorSpec::Filter(_) | OperatorSpec::WindowAssign(_) => None,
+        OperatorSpec::WindowAggregate(_) => Some("open windows"),
+        OperatorSpec::GroupAggregate(_) => Some("every key"),
+        OperatorSpec::WindowJoin(_) => Some("rows of open windows"),
+        OperatorSpec::IntervalJoin(_) => Some("rows within the interval"),
+        OperatorSpec::LookupJoin(_) => Some("the table"),
+    }
+}
+
+fn names(columns: &[usize], schema: &SchemaRef) -> String {
+    list(columns.iter().map(|column| schema.field(*column).name().clone()))
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    items.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn sql(expr: &std::sync::Arc<dyn PhysicalExpr>) -> String {
+    fmt_sql(expr.as_ref()).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Operators joined by streams, before they are cut into stages.
+//!
+//! Equal operators over equal inputs are one: what several queries compute alike is computed
+//! once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use rainstorm_engine::graph::{ChangelogMode, OperatorSpec, SinkSpec, SourceSpec};
+
+/// A node's place in its [`Flow`]. Inputs have lower ones than what they feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct FlowId(pub(super) usize);
+
+/// What has to come together in one subtask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Distribution {
+    /// Nothing: rows stay where they are.
+    Forward,
+    /// Rows that are equal in these columns.
+    Keys(Vec<usize>),
+    /// All rows.
+    Single,
+    /// All rows, in every subtask.
+    Broadcast,
+}
+
+/// An input of a node.
+#[derive(Debug, Clone)]
+pub(super) struct Port {
+    /// Where rows come from; several are a UNION ALL.
+    pub(super) from: Vec<FlowId>,
+    pub(super) distribution: Distribution,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum FlowKind {
+    Source(Box<SourceSpec>),
+    Operator(OperatorSpec),
+    Sink(Box<SinkSpec>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FlowNode {
+    pub(super) kind: FlowKind,
+    pub(super) ports: Vec<Port>,
+    pub(super) schema: SchemaRef,
+    pub(super) changelog: ChangelogMode,
+    pub(super) parallelism: usize,
+    /// The columns by whose hash rows are divided among subtasks, if by one.
+    pub(super) partitioned: Option<Vec<usize>>,
+    /// Whether it ends.
+    pub(super) bounded: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    nodes: Vec<FlowNode>,
+    known: BTreeMap<String, FlowId>,
+}
+
+impl Flow {
+    /// Adds a node, or finds an equal one.
+    pub(super) fn add(&mut self, node: FlowNode) -> FlowId {
+        let id = FlowId(self.nodes.len());
+        if !matches!(node.kind, FlowKind::Sink(_)) {
+            let key = format!("{:?} {:?} {:?}", node.kind, node.ports, node.schema);
+            let found = *self.known.entry(key).or_insert(id);
+            if found != id {
+                return found;
+            }
+        }
+        self.nodes.push(node);
+        id
+    }
+
+    pub(super) fn node(&self, id: FlowId) -> &FlowNode {
+        &self.nodes[id.0]
+    }
+
+    pub(super) fn schema(&self, id: FlowId) -> &SchemaRef {
+        &self.nodes[id.0].schema
+    }
+
+    /// Adds an operator with one input that leaves rows where they are.
+    pub(super) fn chain(
+        &mut self,
+        input: FlowId,
+        spec: OperatorSpec,
+        schema: SchemaRef,
+        partitioned: Option<Vec<usize>>,
+    ) -> FlowId {
+        let FlowNode { changelog, parallelism, bounded, .. } = *self.node(input);
+        self.add(FlowNode {
+            kind: FlowKind::Operator(spec),
+            ports: vec![Port { from: vec![input], distribution: Distribution::Forward }],
+            schema,
+            changelog,
+            parallelism,
+            partitioned,
+            bounded,
+        })
+    }
+
+    pub(super) fn into_nodes(self) -> Vec<FlowNode> {
+        self.nodes
+    }
+}
+
+impl FlowNode {
+    /// Returns the nodes that it reads.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = FlowId> + '_ {
+        self.ports.iter().flat_map(|port| port.from.iter().copied())
+    }
+}
+
+/// Returns the mode of a stream that several feed.
+pub(super) fn merged_changelog(modes: impl IntoIterator<Item = ChangelogMode>) -> ChangelogMode {
+    if modes.into_iter().any(|mode| mode == ChangelogMode::Retract) {
+        ChangelogMode::Retract
+    } else {
+        ChangelogMode::AppendOnly
+    }
+}
+
+/// Returns a schema of these fields.
+pub(super) fn schema_of(fields: Vec<arrow::datatypes::FieldRef>) -> SchemaRef {
+    Arc::new(arrow::datatypes::Schema::new(fields))
+}

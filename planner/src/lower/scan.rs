@@ -1,0 +1,178 @@
+//! Sources, with what is prepared before their watermark is taken.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, internal_datafusion_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::physical_expr::PhysicalExpr;
+use rainstorm_engine::OperatorId;
+use rainstorm_engine::graph::{
+    ChangelogMode, OperatorNode, OperatorSpec, SourceSpec, WatermarkSpec,
+};
+
+use super::Lowering;
+use super::expr::physical;
+use super::flow::{FlowId, FlowKind, FlowNode};
+use super::relation::{Layout, Relation, field_of};
+use super::site::{Site, narrowed};
+use crate::analysis::{describe, split_enforced};
+use crate::bind::{fail, unsupported};
+
+impl Lowering<'_> {
+    /// Lowers a place that reads a table.
+    pub(super) fn site(&mut self, site: &Site) -> Result<Relation> {
+        let index = self
+            .sites
+            .find(site)
+            .ok_or_else(|| internal_datafusion_err!("a table that was not collected"))?;
+        let node = match self.sources.get(&index) {
+            Some(node) => *node,
+            None => {
+                let merged = self.sites.merged[index].clone();
+                let node = self.source(&merged)?;
+                self.sources.insert(index, node);
+                node
+            }
+        };
+        let merged = &self.sites.merged[index];
+        let mut relation = Relation::of_node(node, merged.columns.len());
+        if let Some((time, _)) = &merged.watermark {
+            for (column, expr) in relation.columns.iter_mut().zip(&merged.columns) {
+                column.meaning.is_time = expr == time;
+            }
+        }
+        let place = |expr| merged.columns.iter().position(|known| known == expr);
+        let places: Option<Vec<usize>> = site.columns.iter().map(place).collect();
+        let places =
+            places.ok_or_else(|| internal_datafusion_err!("a column was not collected"))?;
+        relation.columns = places.into_iter().map(|place| relation.columns[place]).collect();
+        Ok(relation)
+    }
+
+    fn source(&mut self, site: &Site) -> Result<FlowId> {
+        let info = describe(&site.table)?;
+        if !info.source {
+            return Err(fail(unsupported(
+                self.span,
+                format!(
+                    "reading table '{}': connector '{}' only writes",
+                    site.table.name, site.table.connector
+                ),
+            )));
+        }
+        let (pushed, rest) = split_enforced(&site.table, &site.filters);
+        let table_schema = site.table.physical_schema();
+        let schema = narrowed(&table_schema, site.columns.iter().chain(&rest))?;
+        let steps = steps(site, &rest, &schema)?;
+        let declared = DFSchema::try_from(Arc::clone(&table_schema))?;
+        let mut spec = SourceSpec {
+            id: OperatorId(0),
+            table: site.table.name.clone(),
+            connector: site.table.connector.clone(),
+            options: site.table.options.clone(),
+            table_schema,
+            schema: Arc::clone(&schema),
+            filters: pushed
+                .iter()
+                .map(|filter| physical(filter, &declared))
+                .collect::<Result<_>>()?,
+            limit: None,
+            prepare: Vec::new(),
+            watermark: None,
+        };
+        let output = steps.last().map_or(&schema, |(_, output)| output).clone();
+        let watermark = watermark(site, &output)?;
+        let prepared_at_source = watermark.is_some();
+        if prepared_at_source {
+            let mut input = Arc::clone(&schema);
+            for (step, output) in steps.iter().cloned() {
+                let inputs = vec![std::mem::replace(&mut input, Arc::clone(&output))];
+                spec.prepare.push(OperatorNode { id: OperatorId(0), spec: step, inputs, output });
+            }
+            spec.watermark = watermark;
+        }
+        let node_schema = if prepared_at_source { output } else { schema };
+        let mut node = self.flow.add(FlowNode {
+            kind: FlowKind::Source(Box::new(spec)),
+            ports: Vec::new(),
+            schema: node_schema,
+            changelog: ChangelogMode::AppendOnly,
+            parallelism: self.parallelism,
+            partitioned: None,
+            bounded: info.bounded,
+        });
+        if !prepared_at_source {
+            for (step, output) in steps {
+                node = self.flow.chain(node, step, output, None);
+            }
+        }
+        Ok(node)
+    }
+}
+
+/// Returns what is left to do to the source's rows: a filter, a projection.
+fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(OperatorSpec, SchemaRef)>> {
+    let read = DFSchema::try_from(Arc::clone(schema))?;
+    let mut steps = Vec::new();
+    if let Some(condition) = conjunction(rest.to_vec()) {
+        steps.push((OperatorSpec::Filter(physical(&condition, &read)?), Arc::clone(schema)));
+    }
+    let mut layout = Layout::default();
+    let mut fields: Vec<FieldRef> = Vec::new();
+    let mut exprs: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+    for column in &site.columns {
+        let expr = physical(column, &read)?;
+        let field = field_of(&name_of(column), &expr, schema)?;
+        layout.outputs.push((Arc::clone(&expr), Arc::clone(&field)));
+        exprs.push(expr);
+        fields.push(field);
+    }
+    if !layout.is_identity(schema) {
+        steps.push((OperatorSpec::Project(exprs), super::flow::schema_of(fields)));
+    }
+    Ok(steps)
+}
+
+/// Names a column for people: a field by its own name.
+fn name_of(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(column) => column.name.clone(),
+        Expr::ScalarFunction(call) if call.func.name() == "get_field" => match call.args.last() {
+            Some(Expr::Literal(value, _)) => {
+                value.try_as_str().flatten().unwrap_or("field").to_owned()
+            }
+            _ => expr.schema_name().to_string(),
+        },
+        other => other.schema_name().to_string(),
+    }
+}
+
+/// Writes the watermark over the prepared columns.
+fn watermark(site: &Site, prepared: &SchemaRef) -> Result<Option<WatermarkSpec>> {
+    let Some((time, expr)) = &site.watermark else { return Ok(None) };
+    let place = |expr: &Expr| site.columns.iter().position(|column| column == expr);
+    let time = place(time).ok_or_else(|| internal_datafusion_err!("the event time is not read"))?;
+    // Prepared columns may share a name; here each gets its place as its name.
+    let named = prepared.fields().iter().enumerate().map(|(index, field)| {
+        (None, Arc::new(field.as_ref().clone().with_name(format!("#{index}"))))
+    });
+    let schema = DFSchema::new_with_metadata(named.collect(), std::collections::HashMap::new())?;
+    let over_prepared = expr.clone().transform_down(|expr| {
+        Ok(match place(&expr) {
+            Some(index) => Transformed::new(
+                Expr::Column(Column::new_unqualified(format!("#{index}"))),
+                true,
+                TreeNodeRecursion::Jump,
+            ),
+            None => Transformed::no(expr),
+        })
+    })?;
+    let expr = super::expr::renumber(physical(&over_prepared.data, &schema)?, |index| {
+        Some((prepared.field(index).name().clone(), index))
+    })?;
+    Ok(Some(WatermarkSpec { time, expr }))
+}

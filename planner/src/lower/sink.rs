@@ -1,0 +1,136 @@
+//! Where rows end.
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+use rainstorm_engine::OperatorId;
+use rainstorm_engine::connector::SinkMode;
+use rainstorm_engine::graph::{ChangelogMode, SinkSpec, SinkTarget};
+
+use super::Lowering;
+use super::flow::{Distribution, FlowKind, FlowNode, Port};
+use crate::analysis::{describe, table_options};
+use crate::bind::{fail, unsupported};
+use crate::catalog::TableDefinition;
+use crate::error::{SqlError, SqlErrorCode};
+
+impl Lowering<'_> {
+    /// Lowers a query whose rows go into a table. Its columns are the table's physical ones.
+    ///
+    /// # Errors
+    /// What of the query is not supported, and a table that does not take its changes.
+    pub(crate) fn insert(
+        &mut self,
+        plan: &LogicalPlan,
+        table: &TableDefinition,
+        overwrite: bool,
+    ) -> Result<()> {
+        let info = describe(table)?;
+        let Some(mode) = info.sink else {
+            let message = format!(
+                "table '{}' cannot be written: connector '{}' only reads",
+                table.name, table.connector
+            );
+            return Err(fail(SqlError::at(SqlErrorCode::InvalidStatement, self.span, message)));
+        };
+        if overwrite && table.connector != "filesystem" {
+            return self.unsupported(
+                format!("INSERT OVERWRITE into a table with connector '{}'", table.connector),
+                "use INSERT INTO",
+            );
+        }
+        let input = self.lower(plan)?.assign_windows(&mut self.flow)?;
+        let changelog = input.changelog(&self.flow);
+        let options = table_options(table);
+        self.check_mode(table, mode, changelog)?;
+        let nodes = self.laid_out(&input, plan.schema())?;
+        let spec = SinkSpec {
+            id: OperatorId(0),
+            table: table.name.clone(),
+            target: SinkTarget::Connector {
+                connector: table.connector.clone(),
+                options: table.options.clone(),
+                overwrite,
+                partition_by: options.partition_by,
+                primary_key: options.primary_key.clone(),
+            },
+            schema: Arc::clone(plan.schema().inner()),
+            changelog,
+        };
+        // All changes of one key go through one writer, in their order.
+        let keyed = changelog == ChangelogMode::Retract && !options.primary_key.is_empty();
+        let distribution =
+            if keyed { Distribution::Keys(options.primary_key) } else { Distribution::Forward };
+        let parallelism = input.parallelism(&self.flow);
+        self.add_sink(spec, nodes, distribution, parallelism);
+        Ok(())
+    }
+
+    fn check_mode(
+        &self,
+        table: &TableDefinition,
+        mode: SinkMode,
+        changelog: ChangelogMode,
+    ) -> Result<()> {
+        if changelog == ChangelogMode::AppendOnly || mode == SinkMode::Changelog {
+            return Ok(());
+        }
+        if mode == SinkMode::Upsert && !table.primary_key.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "an updating query into table '{}', whose connector '{}' takes {} is not supported",
+            table.name,
+            table.connector,
+            if mode == SinkMode::Upsert {
+                "updates by PRIMARY KEY only"
+            } else {
+                "insertions only"
+            },
+        );
+        let help = match mode {
+            SinkMode::Upsert => "declare a PRIMARY KEY … NOT ENFORCED",
+            _ => "aggregate per window, or write into a table that takes changes, such as print",
+        };
+        Err(fail(unsupported(self.span, message).with_help(help)))
+    }
+
+    /// Lowers a query whose rows go to the client. Returns whether rows may be taken back.
+    ///
+    /// # Errors
+    /// What of the query is not supported.
+    pub(crate) fn select(&mut self, plan: &LogicalPlan) -> Result<ChangelogMode> {
+        let input = self.lower(plan)?.assign_windows(&mut self.flow)?;
+        let changelog = input.changelog(&self.flow);
+        let nodes = self.laid_out(&input, plan.schema())?;
+        let spec = SinkSpec {
+            id: OperatorId(0),
+            table: "client".to_owned(),
+            target: SinkTarget::Client,
+            schema: Arc::clone(plan.schema().inner()),
+            changelog,
+        };
+        self.add_sink(spec, nodes, Distribution::Single, 1);
+        Ok(changelog)
+    }
+
+    fn add_sink(
+        &mut self,
+        spec: SinkSpec,
+        from: Vec<super::FlowId>,
+        distribution: Distribution,
+        parallelism: usize,
+    ) {
+        let bounded = from.iter().all(|node| self.flow.node(*node).bounded);
+        self.flow.add(FlowNode {
+            schema: Arc::clone(&spec.schema),
+            changelog: spec.changelog,
+            kind: FlowKind::Sink(Box::new(spec)),
+            ports: vec![Port { from, distribution }],
+            parallelism,
+            partitioned: None,
+            bounded,
+        });
+    }
+}

@@ -1,0 +1,294 @@
+//! Reading tables: what is read, pushed into the source and prepared there.
+//!
+//! A site is a table with the filters, projections and the watermark right above it. Sites of
+//! one table with the same filters are one source, which produces what any of them needs: two
+//! sources of one stream would have two watermarks and do the work twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use super::expr::unaliased;
+use crate::bind::{CatalogTable, Watermark, node_of};
+use crate::catalog::TableDefinition;
+
+/// One place of a plan that reads a table.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    pub(super) table: Arc<TableDefinition>,
+    /// Conditions on rows, over the table's columns.
+    pub(super) filters: Vec<Expr>,
+    /// The columns of the plan, over the table's columns.
+    pub(super) columns: Vec<Expr>,
+    /// The event time and the watermark, over the table's columns.
+    pub(super) watermark: Option<(Expr, Expr)>,
+}
+
+impl Site {
+    /// Reads a plan as a site, `None` where it is more than that.
+    pub(super) fn of(plan: &LogicalPlan) -> Option<Self> {
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                let table = Arc::clone(CatalogTable::definition_of(&scan.source)?);
+                let columns = scan.projected_schema.columns();
+                let bare = |column: Column| Expr::Column(Column::new_unqualified(column.name));
+                let plain = scan.filters.is_empty() && scan.fetch.is_none();
+                plain.then(|| Self {
+                    table,
+                    filters: Vec::new(),
+                    columns: columns.into_iter().map(bare).collect(),
+                    watermark: None,
+                })
+            }
+            LogicalPlan::SubqueryAlias(alias) => Self::of(&alias.input),
+            LogicalPlan::Filter(filter) => {
+                let mut site = Self::of(&filter.input)?;
+                for condition in split_conjunction(&filter.predicate) {
+                    if condition.is_volatile() || holds_subquery(condition) {
+                        return None;
+                    }
+                    let condition = site.substitute(condition, filter.input.schema())?;
+                    site.filters.push(condition);
+                }
+                Some(site)
+            }
+            LogicalPlan::Projection(projection) => {
+                let mut site = Self::of(&projection.input)?;
+                let schema = projection.input.schema();
+                if site.repeats_work(&projection.expr, schema) {
+                    return None;
+                }
+                let columns = projection.expr.iter();
+                site.columns = columns
+                    .map(|expr| site.substitute(unaliased(expr), schema))
+                    .collect::<Option<_>>()?;
+                Some(site)
+            }
+            plan => {
+                let watermark = node_of::<Watermark>(plan)?;
+                let mut site = Self::of(&watermark.input)?;
+                let schema = watermark.input.schema();
+                let time = site.substitute(&watermark.time, schema)?;
+                let expr = site.substitute(&watermark.expr, schema)?;
+                let first = site.watermark.is_none();
+                site.watermark = Some((time, expr));
+                first.then_some(site)
+            }
+        }
+    }
+
+    /// Puts the table's columns in place of the plan's.
+    fn substitute(&self, expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+        let substituted = expr.clone().transform_up(|expr| match &expr {
+            Expr::Column(column) => {
+                let index = schema.index_of_column(column)?;
+                Ok(Transformed::yes(self.columns[index].clone()))
+            }
+            _ => Ok(Transformed::no(expr)),
+        });
+        substituted.ok().map(|expr| expr.data)
+    }
+
+    /// Tells whether something costly would be computed more than once, were these expressions
+    /// written over the table's columns.
+    fn repeats_work(&self, exprs: &[Expr], schema: &DFSchema) -> bool {
+        let mut uses = vec![0_usize; self.columns.len()];
+        for expr in exprs {
+            let counted = expr.apply(|expr| {
+                if let Expr::Column(column) = expr {
+                    uses[schema.index_of_column(column)?] += 1;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            });
+            if counted.is_err() {
+                return true;
+            }
+        }
+        self.columns.iter().zip(uses).any(|(column, uses)| uses > 1 && !is_cheap(column))
+    }
+
+    /// Tells whether two sites can be one source.
+    fn reads_same_rows(&self, other: &Self) -> bool {
+        self.table.name == other.table.name
+            && self.filters.len() == other.filters.len()
+            && self.filters.iter().all(|filter| other.filters.contains(filter))
+    }
+}
+
+fn holds_subquery(expr: &Expr) -> bool {
+    let is_subquery = |expr: &Expr| {
+        matches!(
+            expr,
+            Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::ScalarSubquery(_)
+                | Expr::SetComparison(_)
+        )
+    };
+    expr.exists(|expr| Ok(is_subquery(expr))).unwrap_or(true)
+}
+
+fn is_cheap(expr: &Expr) -> bool {
+    matches!(expr, Expr::Column(_) | Expr::Literal(..)) || leaf(expr).is_some()
+}
+
+/// Reads a column, or a field of a field … of a struct column, as its path of names.
+fn leaf(expr: &Expr) -> Option<Vec<String>> {
+    match expr {
+        Expr::Column(column) => Some(vec![column.name.clone()]),
+        Expr::ScalarFunction(call) if call.func.name() == "get_field" => {
+            let (base, names) = call.args.split_first()?;
+            let mut path = leaf(base)?;
+            for name in names {
+                let Expr::Literal(value, _) = name else { return None };
+                path.push(text(value)?);
+            }
+            Some(path)
+        }
+        _ => None,
+    }
+}
+
+fn text(value: &ScalarValue) -> Option<String> {
+    value.try_as_str().flatten().map(str::to_owned)
+}
+
+/// Returns the event time, and what else of a table's columns the watermark reads.
+fn watermark_columns((time, expr): &(Expr, Expr)) -> Vec<Expr> {
+    let mut columns = vec![time.clone()];
+    // Walking an expression fails only where the visitor does.
+    let _ = expr.apply(|expr| {
+        if expr == time {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        if leaf(expr).is_some() {
+            columns.push(expr.clone());
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    columns
+}
+
+/// The sources of the plans that become one graph, each with what any of its sites needs.
+#[derive(Debug, Default)]
+pub(super) struct Sites {
+    pub(super) merged: Vec<Site>,
+}
+
+impl Sites {
+    /// Finds the sites of a plan.
+    pub(super) fn collect(&mut self, plan: &LogicalPlan) -> Result<()> {
+        plan.apply(|plan| match Site::of(plan) {
+            Some(site) => {
+                self.add(site);
+                Ok(TreeNodeRecursion::Jump)
+            }
+            None => Ok(TreeNodeRecursion::Continue),
+        })?;
+        Ok(())
+    }
+
+    fn add(&mut self, site: Site) {
+        let index = self.find(&site).unwrap_or_else(|| {
+            self.merged.push(Site { columns: Vec::new(), watermark: None, ..site.clone() });
+            self.merged.len() - 1
+        });
+        let known = &mut self.merged[index];
+        let read_by_watermark = site.watermark.iter().flat_map(watermark_columns);
+        for column in site.columns.iter().cloned().chain(read_by_watermark) {
+            if !known.columns.contains(&column) {
+                known.columns.push(column);
+            }
+        }
+        sort(&mut known.columns, &known.table);
+        known.watermark = known.watermark.take().or(site.watermark);
+    }
+
+    /// Returns the index of the source that a site has become part of.
+    pub(super) fn find(&self, site: &Site) -> Option<usize> {
+        self.merged.iter().position(|merged| merged.reads_same_rows(site))
+    }
+}
+
+/// Orders columns as the table has them, what is computed last.
+fn sort(columns: &mut [Expr], table: &TableDefinition) {
+    let schema = table.physical_schema();
+    columns.sort_by_key(|column| match leaf(column) {
+        Some(path) => {
+            let place = schema.index_of(&path[0]).unwrap_or(usize::MAX);
+            (0, place, field_places(&schema, &path))
+        }
+        None => (1, 0, Vec::new()),
+    });
+}
+
+fn field_places(schema: &Schema, path: &[String]) -> Vec<usize> {
+    let mut fields = schema.fields();
+    let mut places = Vec::new();
+    for name in path {
+        let Some((place, field)) = fields.find(name) else { break };
+        places.push(place);
+        match field.data_type() {
+            DataType::Struct(inner) => fields = inner,
+            _ => break,
+        }
+    }
+    places
+}
+
+/// The fields of a column that are used; none of a struct's fields listed means all of it.
+#[derive(Debug, Default)]
+struct Used {
+    whole: bool,
+    fields: BTreeMap<String, Used>,
+}
+
+impl Used {
+    fn add(&mut self, path: &[String]) {
+        match path.split_first() {
+            None => self.whole = true,
+            Some((name, rest)) => self.fields.entry(name.clone()).or_default().add(rest),
+        }
+    }
+
+    fn narrow(&self, field: &FieldRef) -> FieldRef {
+        let DataType::Struct(fields) = field.data_type() else { return Arc::clone(field) };
+        if self.whole {
+            return Arc::clone(field);
+        }
+        let kept = fields
+            .iter()
+            .filter_map(|inner| self.fields.get(inner.name()).map(|used| used.narrow(inner)));
+        let data_type = DataType::Struct(kept.collect());
+        Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
+    }
+}
+
+/// Narrows a table's columns to those that expressions use, structs to the fields used.
+pub(super) fn narrowed<'a>(
+    schema: &SchemaRef,
+    exprs: impl IntoIterator<Item = &'a Expr>,
+) -> Result<SchemaRef> {
+    let mut used = Used::default();
+    for expr in exprs {
+        expr.apply(|expr| match leaf(expr) {
+            Some(path) => {
+                used.add(&path);
+                Ok(TreeNodeRecursion::Jump)
+            }
+            None => Ok(TreeNodeRecursion::Continue),
+        })?;
+    }
+    let kept = schema
+        .fields()
+        .iter()
+        .filter_map(|field| used.fields.get(field.name()).map(|used| used.narrow(field)));
+    Ok(Arc::new(Schema::new(kept.collect::<Vec<_>>())))
+}

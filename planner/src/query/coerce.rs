@@ -1,0 +1,180 @@
+//! A query's columns as a table takes them.
+
+use std::sync::Arc;
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use sqlparser::ast::Spanned;
+use sqlparser::tokenizer::Span;
+
+use super::unaliased;
+use crate::bind::bind_constant;
+use crate::catalog::{Column, TableDefinition};
+use crate::diagnose::from_datafusion;
+use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::session::QueryContext;
+use crate::statement::Insert;
+use crate::types::type_sql;
+
+/// Matches a query's columns by their place with those that an INSERT names, casts them where
+/// nothing can be lost, and adds the rest: partition values, else nulls.
+///
+/// # Errors
+/// `InvalidStatement` where the number of columns is wrong, `Type` where types do not fit.
+pub(super) fn to_table(
+    context: QueryContext<'_>,
+    plan: LogicalPlan,
+    table: &TableDefinition,
+    insert: &Insert,
+) -> Result<LogicalPlan, SqlErrors> {
+    let span = insert.source.span();
+    let names = written_columns(table, insert);
+    let columns = plan.schema().columns();
+    if columns.len() != names.len() {
+        let message = format!(
+            "the query has {}, table '{}' takes {}",
+            count(columns.len()),
+            table.name,
+            count(names.len()),
+        );
+        return Err(SqlError::at(SqlErrorCode::InvalidStatement, span, message)
+            .with_help(format!("the table's columns are {}", names.join(", ")))
+            .into());
+    }
+    let mut exprs = Vec::with_capacity(names.len());
+    for column in table.physical_columns() {
+        let given = names.iter().position(|name| *name == column.name);
+        let expr = if let Some(index) = given {
+            let field = plan.schema().field(index);
+            let expr = Expr::Column(columns[index].clone());
+            let constant = is_constant(&plan, index);
+            cast_to(expr, field.data_type(), field.name(), constant, column, table, span)?
+        } else if let Some((_, value)) =
+            insert.partition.iter().find(|(name, _)| name.value == column.name)
+        {
+            cast(bind_constant(context, value)?, column.data_type.clone())
+        } else if column.nullable {
+            let null = ScalarValue::try_from(&column.data_type)
+                .map_err(|error| from_datafusion(&error, span))?;
+            Expr::Literal(null, None)
+        } else {
+            let message = format!(
+                "column '{}' of table '{}' is NOT NULL and gets no value",
+                column.name, table.name
+            );
+            return Err(SqlError::at(SqlErrorCode::InvalidStatement, span, message).into());
+        };
+        exprs.push(expr.alias(&column.name));
+    }
+    LogicalPlanBuilder::from(plan)
+        .project(exprs)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| from_datafusion(&error, span))
+}
+
+fn count(columns: usize) -> String {
+    if columns == 1 { "1 column".to_owned() } else { format!("{columns} columns") }
+}
+
+fn written_columns<'a>(table: &'a TableDefinition, insert: &'a Insert) -> Vec<&'a str> {
+    if !insert.columns.is_empty() {
+        return insert.columns.iter().map(|name| name.value.as_str()).collect();
+    }
+    let in_partition =
+        |column: &&Column| insert.partition.iter().any(|(name, _)| name.value == column.name);
+    let columns = table.physical_columns().filter(|column| !in_partition(column));
+    columns.map(|column| column.name.as_str()).collect()
+}
+
+fn cast_to(
+    expr: Expr,
+    from: &DataType,
+    name: &str,
+    constant: bool,
+    column: &Column,
+    table: &TableDefinition,
+    span: Span,
+) -> Result<Expr, SqlErrors> {
+    let to = &column.data_type;
+    if from == to {
+        return Ok(expr);
+    }
+    if loses_nothing(from, to) || (constant && can_cast_types(from, to)) {
+        return Ok(Expr::Cast(Cast::new(Box::new(expr), to.clone())));
+    }
+    let message = format!(
+        "column '{}' of table '{}' is {}, the query's column '{name}' is {}",
+        column.name,
+        table.name,
+        type_sql(to),
+        type_sql(from),
+    );
+    let error = SqlError::at(SqlErrorCode::Type, span, message);
+    let cast = format!("write CAST({name} AS {})", type_sql(to));
+    Err(if can_cast_types(from, to) { error.with_help(cast) } else { error }.into())
+}
+
+/// Tells whether every value of a type is one of another, or fails aloud: decimals and times may
+/// be rounded, as in Flink.
+fn loses_nothing(from: &DataType, to: &DataType) -> bool {
+    use DataType::{
+        Binary, BinaryView, Date32, Decimal128, Decimal256, Float32, Float64, LargeBinary,
+        LargeUtf8, Null, Timestamp, Utf8, Utf8View,
+    };
+    match (from, to) {
+        (Null, _) => true,
+        (from, to) if from.is_integer() && to.is_integer() => {
+            // Unsigned ones are only counts of DataFusion's; a cast that does not fit fails.
+            integer_bytes(from) <= integer_bytes(to)
+        }
+        (from, Float64 | Decimal128(..) | Decimal256(..)) if from.is_integer() => true,
+        (from, Float32) if from.is_integer() => true,
+        (Float32, Float64) => true,
+        (Decimal128(..) | Decimal256(..), Decimal128(..) | Decimal256(..) | Float64) => true,
+        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
+        (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
+        (Timestamp(_, from), Timestamp(_, to)) => from.is_some() == to.is_some(),
+        (Date32, Timestamp(_, None)) => true,
+        (DataType::Struct(from), DataType::Struct(to)) => {
+            from.len() == to.len()
+                && from.iter().zip(to).all(|(from, to)| {
+                    from.name() == to.name() && fits(from.data_type(), to.data_type())
+                })
+        }
+        (DataType::List(from), DataType::List(to)) => fits(from.data_type(), to.data_type()),
+        (DataType::Dictionary(_, from), to) => fits(from, to),
+        _ => false,
+    }
+}
+
+fn fits(from: &DataType, to: &DataType) -> bool {
+    from == to || loses_nothing(from, to)
+}
+
+fn integer_bytes(data_type: &DataType) -> usize {
+    data_type.primitive_width().unwrap_or(usize::MAX)
+}
+
+/// Tells whether a column is written down in the query: then its value decides, not its type.
+fn is_constant(plan: &LogicalPlan, index: usize) -> bool {
+    let is_literal = |expr: &Expr| match unaliased(expr) {
+        Expr::Literal(..) => true,
+        Expr::Negative(inner) => matches!(inner.as_ref(), Expr::Literal(..)),
+        _ => false,
+    };
+    match plan {
+        LogicalPlan::Values(values) => values.values.iter().all(|row| is_literal(&row[index])),
+        LogicalPlan::SubqueryAlias(alias) => is_constant(&alias.input, index),
+        LogicalPlan::Projection(projection) => match unaliased(&projection.expr[index]) {
+            Expr::Column(column) => {
+                let input = Arc::clone(&projection.input);
+                let index = input.schema().maybe_index_of_column(column);
+                index.is_some_and(|index| is_constant(&input, index))
+            }
+            expr => is_literal(expr),
+        },
+        _ => false,
+    }
+}

@@ -1,0 +1,192 @@
+//! From queries to jobs.
+
+mod coerce;
+mod output;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use sqlparser::ast::{Query, Spanned};
+use sqlparser::tokenizer::Span;
+
+use self::output::Output;
+use crate::analysis::describe;
+use crate::bind::{CatalogTable, bind_query, unsupported};
+use crate::catalog::TableDefinition;
+use crate::diagnose::from_datafusion;
+use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::explain::graph_text;
+use crate::lower::Lowering;
+use crate::rewrite::rewrite;
+use crate::script::{JobPlan, QueryOutput, Step};
+use crate::session::QueryContext;
+use crate::statement::{Insert, Statement};
+
+/// Plans a SELECT whose names are resolved: for DataFusion where all its tables are plain files,
+/// else as a job.
+///
+/// # Errors
+/// What is wrong with it or not supported.
+pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<Step, SqlErrors> {
+    let plan = bind_query(context, query)?;
+    let place = |error: DataFusionError| from_datafusion(&error, query.span());
+    if is_batch(&plan).map_err(place)? {
+        return Ok(Step::Batch(Box::new(plan)));
+    }
+    let (_, job) = select_job(context, plan, query.span())?;
+    Ok(Step::Job(Box::new(job)))
+}
+
+/// Plans the INSERTs of one job, whose names are resolved.
+///
+/// # Errors
+/// What is wrong with them or not supported.
+pub(crate) fn plan_inserts(
+    context: QueryContext<'_>,
+    inserts: &[Insert],
+) -> Result<JobPlan, SqlErrors> {
+    insert_job(context, inserts).map(|(_, job)| job)
+}
+
+/// Explains a SELECT or INSERTs whose names are resolved: pairs of a plan's name and its text.
+///
+/// # Errors
+/// What is wrong with it or not supported.
+pub(crate) fn explain(
+    context: QueryContext<'_>,
+    statement: &Statement,
+) -> Result<Vec<(String, String)>, SqlErrors> {
+    let (plans, job) = match statement {
+        Statement::Query(query) => {
+            let plan = bind_query(context, query)?;
+            let place = |error: DataFusionError| from_datafusion(&error, query.span());
+            if is_batch(&plan).map_err(place)? {
+                let text = plan.display_indent().to_string();
+                return Ok(vec![("batch plan".to_owned(), text)]);
+            }
+            let (plan, job) = select_job(context, plan, query.span())?;
+            (vec![plan], job)
+        }
+        Statement::Insert(inserts) => insert_job(context, inserts)?,
+        _ => {
+            let message = "EXPLAIN takes a SELECT or INSERTs";
+            return Err(SqlError::at(SqlErrorCode::InvalidStatement, Span::empty(), message).into());
+        }
+    };
+    let logical: Vec<String> = plans.iter().map(|plan| plan.display_indent().to_string()).collect();
+    let mut graph = graph_text(&job.graph);
+    for warning in &job.warnings {
+        graph.push_str("\nWarning: ");
+        graph.push_str(warning);
+    }
+    Ok(vec![("logical plan".to_owned(), logical.join("\n\n")), ("job graph".to_owned(), graph)])
+}
+
+/// Binds a query whose names are resolved and returns its columns.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub(crate) fn query_schema(
+    context: QueryContext<'_>,
+    query: &Query,
+) -> Result<SchemaRef, SqlErrors> {
+    bind_query(context, query).map(|plan| Arc::clone(plan.schema().inner()))
+}
+
+fn select_job(
+    context: QueryContext<'_>,
+    plan: LogicalPlan,
+    span: Span,
+) -> Result<(LogicalPlan, JobPlan), SqlErrors> {
+    let plan = || -> DataFusionResult<_> {
+        let output = Output::of(plan)?;
+        let plan = rewrite(output.plan)?;
+        let settings = context.session.settings.job_settings();
+        let parallelism = context.session.settings.parallelism().unwrap_or(1);
+        let mut lowering = Lowering::new([&plan], &settings, parallelism)?;
+        lowering.at(span);
+        let changelog = lowering.select(&plan)?;
+        let (graph, bounded, warnings) = lowering.finish()?;
+        let sorted = !output.order_by.is_empty() || output.limit.is_some() || output.offset > 0;
+        if sorted && !bounded {
+            let what = if output.order_by.is_empty() { "LIMIT" } else { "ORDER BY" };
+            let message = format!("{what} over rows that never end is not supported");
+            let error = unsupported(span, message).with_help("bound the source's number of rows");
+            return Err(crate::bind::fail(error));
+        }
+        let query = QueryOutput {
+            schema: Arc::clone(plan.schema().inner()),
+            visible: output.visible,
+            changelog,
+            order_by: output.order_by,
+            offset: output.offset,
+            limit: output.limit,
+        };
+        let job = JobPlan { graph, inserts: Vec::new(), bounded, query: Some(query), warnings };
+        Ok((plan, job))
+    };
+    plan().map_err(|error| from_datafusion(&error, span))
+}
+
+fn insert_job(
+    context: QueryContext<'_>,
+    inserts: &[Insert],
+) -> Result<(Vec<LogicalPlan>, JobPlan), SqlErrors> {
+    let mut plans = Vec::with_capacity(inserts.len());
+    let mut tables: Vec<Arc<TableDefinition>> = Vec::with_capacity(inserts.len());
+    for insert in inserts {
+        let table = context.session.table(&insert.table.value).ok_or_else(|| {
+            let message = format!("there is no table '{}'", insert.table.value);
+            SqlError::at(SqlErrorCode::UnknownTable, insert.table.span, message)
+        })?;
+        let plan = bind_query(context, &insert.source)?;
+        let plan = coerce::to_table(context, plan, table, insert)?;
+        let place = |error: DataFusionError| from_datafusion(&error, insert.source.span());
+        plans.push(rewrite(plan).map_err(place)?);
+        tables.push(Arc::clone(table));
+    }
+    let settings = context.session.settings.job_settings();
+    let parallelism = context.session.settings.parallelism().unwrap_or(1);
+    let first = inserts.first().map_or_else(Span::empty, |insert| insert.table.span);
+    let mut lowering = Lowering::new(&plans, &settings, parallelism)
+        .map_err(|error| from_datafusion(&error, first))?;
+    for ((insert, plan), table) in inserts.iter().zip(&plans).zip(&tables) {
+        lowering.at(insert.table.span);
+        lowering
+            .insert(plan, table, insert.overwrite)
+            .map_err(|error| from_datafusion(&error, insert.table.span))?;
+    }
+    let (graph, bounded, warnings) =
+        lowering.finish().map_err(|error| from_datafusion(&error, first))?;
+    let inserts = tables.iter().map(|table| table.name.clone()).collect();
+    Ok((plans, JobPlan { graph, inserts, bounded, query: None, warnings }))
+}
+
+/// Tells whether DataFusion can answer a query by itself: all its tables are plain files and
+/// nothing of streaming is used.
+fn is_batch(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut batch = true;
+    plan.apply_with_subqueries(|node| {
+        batch &= match node {
+            LogicalPlan::TableScan(scan) => match CatalogTable::definition_of(&scan.source) {
+                Some(table) => table.connector == "filesystem" && describe(table)?.bounded,
+                None => false,
+            },
+            LogicalPlan::Extension(_) => false,
+            _ => true,
+        };
+        Ok(if batch { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(batch)
+}
+
+/// Returns an expression without the names that are given to it.
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        expr => expr,
+    }
+}

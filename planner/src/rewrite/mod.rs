@@ -1,0 +1,82 @@
+//! From a bound plan to one that is ready to be lowered.
+//!
+//! Types are coerced, watermarks that nobody consumes are dropped, and those of DataFusion's
+//! rules run that hold for rows that never end and may be taken back. The list is explicit: a
+//! rule that DataFusion adds does not run here until someone has looked at it.
+
+mod casts;
+mod constants;
+mod durations;
+mod watermarks;
+
+use std::sync::Arc;
+
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
+use datafusion::optimizer::eliminate_filter::EliminateFilter;
+use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::optimize_unions::OptimizeUnions;
+use datafusion::optimizer::propagate_empty_relation::PropagateEmptyRelation;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+
+type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
+
+/// Rules that hold for streams. Left out are those that need rows to end or to come once: limits
+/// pushed down, one DISTINCT turned into two aggregations, joins turned around, scalar subqueries.
+fn rules() -> Rules {
+    vec![
+        Arc::new(OptimizeUnions::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(EliminateFilter::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(PropagateEmptyRelation::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+/// Rules that tidy up after our own.
+fn last_rules() -> Rules {
+    vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(EliminateFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+/// Rewrites a bound plan.
+///
+/// # Errors
+/// Types that do not fit, and what DataFusion's rules complain about.
+pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let options = crate::bind::options();
+    let plan = Analyzer::new().execute_and_check(plan, &options, |_, _| {})?;
+    let plan = watermarks::drop_unused(plan, false)?;
+    let plan = run(rules(), plan, &options)?;
+    let plan = constants::propagate(plan)?;
+    let plan = durations::rewrite(plan)?;
+    let plan = casts::narrow(plan)?;
+    run(last_rules(), plan, &options)
+}
+
+fn run(rules: Rules, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
+    // Without a start time nothing folds the current time into a constant.
+    let context = OptimizerContext::new_with_config_options(Arc::new(options.clone()))
+        .without_query_execution_start_time();
+    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
+}
