@@ -18,10 +18,12 @@
 //! - [`operator`]: what is done to rows, one operator per file
 //! - [`state`]: what operators keep, and how it is written into checkpoints
 //! - [`task`]: how a subtask runs: channels, alignment of barriers, flushing
+//! - [`BatchTable`]: bounded tables for DataFusion's batch engine
 //! - [`storage`]: where files are, by URL scheme
 //! - [`function`]: scalar functions of Flink's that DataFusion lacks
 
 pub mod batch;
+mod batch_table;
 pub mod connector;
 mod error;
 pub mod format;
@@ -36,5 +38,6 @@ pub mod task;
 pub mod time;
 pub mod views;
 
+pub use batch_table::BatchTable;
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{Attempt, Epoch, Generation, JobId, OperatorId, StageId};

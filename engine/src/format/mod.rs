@@ -1,8 +1,23 @@
 //! Rows as bytes: CSV, JSON lines, Parquet.
 
 mod compression;
+mod csv_reader;
+mod field;
+mod json_reader;
+mod parquet_reader;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use arrow::array::RecordBatch;
 
 pub use compression::Compression;
+pub(crate) use compression::{Compressor, Decompressor};
+pub(crate) use csv_reader::{CsvDecoder, Header, parse_header};
+pub(crate) use field::{check_type, parse_value};
+pub(crate) use json_reader::JsonDecoder;
+pub(crate) use parquet_reader::ParquetFile;
+
+use crate::Result;
 
 /// How the rows of a file are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,4 +59,43 @@ impl Default for CsvStyle {
     fn default() -> Self {
         Self { header: true, delimiter: b',', quote: b'"', null_literal: String::new() }
     }
+}
+
+/// Gathers the rows of a text file and turns them into batches.
+///
+/// It takes no more of its input than fills a batch, so that what it has consumed when a batch is
+/// taken is the position after the batch's last row.
+pub(crate) trait RowDecoder: Send {
+    /// Takes input and returns how many bytes of it: all, unless the batch is full.
+    fn push(&mut self, input: &[u8]) -> usize;
+
+    /// Learns that the input has ended.
+    fn finish(&mut self);
+
+    /// Tells whether the batch is full.
+    fn is_full(&self) -> bool;
+
+    /// Returns the 1-based line on which the next row begins.
+    fn line(&self) -> u64;
+
+    /// Decodes the gathered rows.
+    fn take(&mut self) -> Result<Decoded>;
+}
+
+/// The rows of a batch, and what became of those that are no rows.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// The rows that fit.
+    pub(crate) rows: RecordBatch,
+    /// Those that do not, in their order.
+    pub(crate) malformed: Vec<Malformed>,
+}
+
+/// A row that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// The 1-based line on which it begins.
+    pub(crate) line: u64,
+    /// Which field, what was found and what was expected.
+    pub(crate) reason: String,
 }

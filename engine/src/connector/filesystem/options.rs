@@ -129,7 +129,7 @@ fn character(options: &BTreeMap<String, String>, key: &str) -> Result<Option<u8>
 fn on_error(options: &BTreeMap<String, String>, format: Format) -> Result<OnError> {
     let ignore = boolean(options, &format!("{}.ignore-parse-errors", format.name()))?;
     match (options.get("on-error").map(String::as_str), ignore) {
-        (None, None | Some(false)) | (Some("fail"), None | Some(false)) => Ok(OnError::Fail),
+        (None | Some("fail"), None | Some(false)) => Ok(OnError::Fail),
         (None, Some(true)) | (Some("skip"), None | Some(true)) => Ok(OnError::Skip),
         (Some("fail" | "skip"), Some(_)) => Err(Error::Invalid(
             "options 'on-error' and 'ignore-parse-errors' contradict each other".to_owned(),

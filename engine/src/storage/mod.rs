@@ -1,11 +1,15 @@
 //! Where files are: object stores by URL scheme.
 
+mod local;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::path::Path;
+
+pub use local::LocalStore;
 
 use crate::{Error, Result};
 
@@ -20,6 +24,16 @@ impl Storage {
     #[must_use]
     pub fn new(stores: impl IntoIterator<Item = (String, Arc<dyn ObjectStore>)>) -> Self {
         Self { stores: Arc::new(stores.into_iter().collect()) }
+    }
+
+    /// Makes a storage whose `file` scheme is a directory of this machine; `/` gives paths the
+    /// meaning that they have everywhere.
+    ///
+    /// # Errors
+    /// `Io` or `Storage` where the directory cannot be made or opened.
+    pub fn local(base: &std::path::Path) -> Result<Self> {
+        let store: Arc<dyn ObjectStore> = Arc::new(LocalStore::open(base)?);
+        Ok(Self::new([("file".to_owned(), store)]))
     }
 
     /// Returns the store of a URL such as `sdfs:///flights/part-0.csv`, and the path in it.

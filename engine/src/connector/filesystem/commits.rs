@@ -1,0 +1,263 @@
+//! The commits of a table: numbered lists of files, each created once and never changed.
+//!
+//! A table's rows are those of the files that its commits name, from the last one that replaces
+//! everything on. Files that no commit names are not there yet, or not any more.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode};
+use serde_json::{Value, json};
+
+use super::place::Place;
+use crate::connector::CommitId;
+use crate::{Error, OperatorId, Result};
+
+/// The folder of the commits.
+pub(super) const FOLDER: &str = "_commits";
+/// How many commits are read at once.
+const READS_AT_ONCE: usize = 8;
+/// The length of a commit's name.
+const DIGITS: usize = 20;
+
+/// Returns the number of a commit by its name relative to the table.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(FOLDER)?.strip_prefix('/')?;
+    let is_number = number.len() == DIGITS && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| number.parse().ok()).flatten()
+}
+
+/// A file of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableFile {
+    /// Its name relative to the table.
+    pub(super) name: String,
+    /// Its rows, where they were counted.
+    pub(super) rows: Option<u64>,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
+impl TableFile {
+    pub(super) fn to_json(&self) -> Value {
+        json!({ "file": self.name, "rows": self.rows, "bytes": self.bytes })
+    }
+
+    pub(super) fn of_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            name: value.get("file")?.as_str()?.to_owned(),
+            rows: value.get("rows").and_then(Value::as_u64),
+            bytes: value.get("bytes")?.as_u64()?,
+        })
+    }
+}
+
+/// What made a commit: the same for every repetition of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Author {
+    pub(super) job: String,
+    pub(super) sink: String,
+    pub(super) generation: u64,
+    pub(super) epoch: u64,
+}
+
+impl Author {
+    /// Makes the author of a commit by one of a job's sinks.
+    pub(super) fn new(id: &CommitId, sink: OperatorId) -> Self {
+        Self {
+            job: id.job.as_str().to_owned(),
+            sink: sink.to_string(),
+            generation: id.generation.0,
+            epoch: id.epoch.0,
+        }
+    }
+}
+
+/// One commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Commit {
+    /// `None` for the first one, which takes over the files that are there.
+    pub(super) author: Option<Author>,
+    /// Whether it replaces what was committed before.
+    pub(super) overwrite: bool,
+    /// The files that it adds.
+    pub(super) files: Vec<TableFile>,
+}
+
+impl Commit {
+    fn to_json(&self) -> Value {
+        let author = self.author.as_ref().map(|author| {
+            let Author { job, sink, generation, epoch } = author;
+            json!({ "job": job, "sink": sink, "generation": generation, "epoch": epoch })
+        });
+        let files = self.files.iter().map(TableFile::to_json).collect::<Vec<_>>();
+        json!({ "author": author, "overwrite": self.overwrite, "files": files })
+    }
+
+    fn of_json(value: &Value) -> Option<Self> {
+        let author = match value.get("author") {
+            None | Some(Value::Null) => None,
+            Some(author) => Some(Author {
+                job: author.get("job")?.as_str()?.to_owned(),
+                sink: author.get("sink")?.as_str()?.to_owned(),
+                generation: author.get("generation")?.as_u64()?,
+                epoch: author.get("epoch")?.as_u64()?,
+            }),
+        };
+        let files = value.get("files")?.as_array()?.iter().map(TableFile::of_json);
+        Some(Self {
+            author,
+            overwrite: value.get("overwrite")?.as_bool()?,
+            files: files.collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// All commits of a table, in their order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CommitLog {
+    commits: Vec<(u64, Commit)>,
+}
+
+impl CommitLog {
+    /// Reads those of a table's files that are commits.
+    pub(super) async fn load(place: &Place, names: impl Iterator<Item = &String>) -> Result<Self> {
+        let mut numbers = names.filter_map(|name| number_of(name)).collect::<Vec<_>>();
+        numbers.sort_unstable();
+        let reads = numbers.into_iter().map(|number| read(place, number));
+        let commits = futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+        Ok(Self { commits })
+    }
+
+    /// Lists and reads the commits of a table.
+    pub(super) async fn list(place: &Place) -> Result<Self> {
+        let names = place.list(&place.path.clone().join(FOLDER)).await?;
+        Self::load(place, names.keys()).await
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+
+    /// Tells whether an author's commit is there.
+    pub(super) fn contains(&self, author: &Author) -> bool {
+        self.find(author).is_some()
+    }
+
+    fn find(&self, author: &Author) -> Option<usize> {
+        self.commits.iter().position(|(_, commit)| commit.author.as_ref() == Some(author))
+    }
+
+    /// Returns the names of the table's files in their order.
+    pub(super) fn visible(&self) -> Vec<&str> {
+        let begin = self.commits.iter().rposition(|(_, commit)| commit.overwrite).unwrap_or(0);
+        let mut names = self.names(begin..self.commits.len());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn names(&self, commits: std::ops::Range<usize>) -> Vec<&str> {
+        let files = self.commits[commits].iter().flat_map(|(_, commit)| &commit.files);
+        files.map(|file| file.name.as_str()).collect()
+    }
+
+    /// Returns the names of the files that an author's commit replaced.
+    pub(super) fn replaced_by(&self, author: &Author) -> Vec<&str> {
+        let Some(index) = self.find(author) else { return Vec::new() };
+        let kept = self.names(index..self.commits.len());
+        let mut replaced = self.names(0..index);
+        replaced.retain(|name| !kept.contains(name));
+        replaced
+    }
+
+    /// Publishes a commit under the next free number, unless its author has done so already.
+    pub(super) async fn publish(&mut self, place: &Place, commit: Commit) -> Result<()> {
+        loop {
+            if commit.author.as_ref().is_some_and(|author| self.contains(author)) {
+                return Ok(());
+            }
+            let number = self.commits.last().map_or(0, |(number, _)| number + 1);
+            if create(place, number, &commit).await? {
+                self.commits.push((number, commit));
+                return Ok(());
+            }
+            *self = Self::list(place).await?;
+            if commit.author.is_none() {
+                // Another job has made the first commit.
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn path_of(place: &Place, number: u64) -> Path {
+    place.path.clone().join(FOLDER).join(format!("{number:0DIGITS$}"))
+}
+
+async fn create(place: &Place, number: u64, commit: &Commit) -> Result<bool> {
+    let path = path_of(place, number);
+    let body = commit.to_json().to_string().into();
+    match place.store.put_opts(&path, body, PutMode::Create.into()).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+        Err(error) => Err(Error::storage(format!("create '{}'", place.display(&path)), error)),
+    }
+}
+
+async fn read(place: &Place, number: u64) -> Result<(u64, Commit)> {
+    let path = path_of(place, number);
+    let bytes = read_all(place, &path).await?;
+    let commit = serde_json::from_slice(&bytes).ok().as_ref().and_then(Commit::of_json);
+    match commit {
+        Some(commit) => Ok((number, commit)),
+        None => Err(Error::Invalid(format!("'{}' is no commit", place.display(&path)))),
+    }
+}
+
+/// Reads a small file.
+pub(super) async fn read_all(place: &Place, path: &Path) -> Result<bytes::Bytes> {
+    let failed = |error| Error::storage(format!("read '{}'", place.display(path)), error);
+    Arc::clone(&place.store).get(path).await.map_err(failed)?.bytes().await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(epoch: u64, overwrite: bool, files: &[&str]) -> Commit {
+        let author = Author { job: "j".to_owned(), sink: "s".to_owned(), generation: 1, epoch };
+        let file = |name: &&str| TableFile { name: (*name).to_owned(), rows: Some(1), bytes: 2 };
+        Commit { author: Some(author), overwrite, files: files.iter().map(file).collect() }
+    }
+
+    #[test]
+    fn commits_survive_as_json() {
+        let mut commit = commit(3, true, &["a", "b"]);
+        assert_eq!(Commit::of_json(&commit.to_json()), Some(commit.clone()));
+        commit.author = None;
+        commit.files[0].rows = None;
+        assert_eq!(Commit::of_json(&commit.to_json()), Some(commit));
+    }
+
+    #[test]
+    fn files_since_the_last_overwrite_are_visible() {
+        let commits = [
+            commit(1, false, &["b", "a"]),
+            commit(2, true, &["d", "c"]),
+            commit(3, false, &["a2"]),
+        ];
+        let log = CommitLog { commits: (0..).zip(commits.clone()).collect() };
+        assert_eq!(log.visible(), ["a2", "c", "d"]);
+        assert_eq!(log.replaced_by(commits[1].author.as_ref().unwrap()), ["b", "a"]);
+    }
+
+    #[test]
+    fn only_numbers_name_commits() {
+        assert_eq!(number_of("_commits/00000000000000000012"), Some(12));
+        assert_eq!(number_of("_commits/12"), None);
+        assert_eq!(number_of("_commits/_pending/00000000000000000012"), None);
+        assert_eq!(number_of("x/_commits/00000000000000000012"), None);
+    }
+}

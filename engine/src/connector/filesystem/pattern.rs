@@ -1,0 +1,109 @@
+//! Patterns of paths: `*` and `?` within a name, `[…]` one of several characters, `**` any number
+//! of folders.
+
+/// A path with wildcards, relative to its store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    segments: Vec<String>,
+}
+
+impl Pattern {
+    /// Splits a path at its first wildcard: the folder before it, and a pattern where there is
+    /// one.
+    pub(super) fn split(path: &str) -> (String, Option<Self>) {
+        let segments = path.split('/').collect::<Vec<_>>();
+        let Some(first) = segments.iter().position(|segment| segment.contains(['*', '?', '[']))
+        else {
+            return (path.to_owned(), None);
+        };
+        let pattern = segments[first..].iter().map(|segment| (*segment).to_owned()).collect();
+        (segments[..first].join("/"), Some(Self { segments: pattern }))
+    }
+
+    /// Tells whether a path, relative to the folder before the pattern, matches.
+    pub(super) fn matches(&self, path: &str) -> bool {
+        let segments = path.split('/').collect::<Vec<_>>();
+        matches_segments(&self.segments, &segments)
+    }
+}
+
+fn matches_segments(pattern: &[String], path: &[&str]) -> bool {
+    match pattern.split_first() {
+        None => path.is_empty(),
+        Some((first, rest)) if first == "**" => {
+            (0..=path.len()).any(|skipped| matches_segments(rest, &path[skipped..]))
+        }
+        Some((first, rest)) => path.split_first().is_some_and(|(name, path)| {
+            let (pattern, name) = (first.chars().collect::<Vec<_>>(), name.chars());
+            matches_name(&pattern, &name.collect::<Vec<_>>()) && matches_segments(rest, path)
+        }),
+    }
+}
+
+fn matches_name(pattern: &[char], name: &[char]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        ['*', rest @ ..] => (0..=name.len()).any(|skipped| matches_name(rest, &name[skipped..])),
+        ['?', rest @ ..] => !name.is_empty() && matches_name(rest, &name[1..]),
+        ['[', rest @ ..] if rest.contains(&']') => {
+            let close = rest.iter().position(|c| *c == ']').unwrap_or(rest.len());
+            let [first, name @ ..] = name else { return false };
+            is_one_of(&rest[..close], *first) && matches_name(&rest[close + 1..], name)
+        }
+        [literal, rest @ ..] => name.first() == Some(literal) && matches_name(rest, &name[1..]),
+    }
+}
+
+fn is_one_of(set: &[char], found: char) -> bool {
+    let (negated, mut set) = match set {
+        ['!' | '^', rest @ ..] => (true, rest),
+        _ => (false, set),
+    };
+    let mut contains = false;
+    while let [first, rest @ ..] = set {
+        let (last, after) = match rest {
+            ['-', last, after @ ..] => (last, after),
+            _ => (first, rest),
+        };
+        contains |= (*first..=*last).contains(&found);
+        set = after;
+    }
+    contains != negated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, path: &str, expected: bool) {
+        let (_, pattern) = Pattern::split(pattern);
+        assert_eq!(pattern.unwrap().matches(path), expected, "{path}");
+    }
+
+    #[test]
+    fn wildcards_stay_within_a_name() {
+        check("*.csv", "a.csv", true);
+        check("*.csv", "b/a.csv", false);
+        check("part-?.csv", "part-1.csv", true);
+        check("part-?.csv", "part-12.csv", false);
+        check("part-[0-3a].csv", "part-2.csv", true);
+        check("part-[0-3a].csv", "part-a.csv", true);
+        check("part-[0-3a].csv", "part-4.csv", false);
+        check("part-[!0-3].csv", "part-4.csv", true);
+        check("*/2024-*/x", "a/2024-01/x", true);
+    }
+
+    #[test]
+    fn two_stars_match_any_number_of_folders() {
+        check("**/*.csv", "a.csv", true);
+        check("**/*.csv", "x/y/a.csv", true);
+        check("**/y/*.csv", "x/z/a.csv", false);
+    }
+
+    #[test]
+    fn the_folder_before_the_first_wildcard_is_literal() {
+        assert_eq!(Pattern::split("a/b.csv"), ("a/b.csv".to_owned(), None));
+        assert_eq!(Pattern::split("a/b/*.csv").0, "a/b");
+        assert_eq!(Pattern::split("*").0, "");
+    }
+}

@@ -1,0 +1,200 @@
+//! JSON lines to columns.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::json::ReaderBuilder;
+
+use super::{Decoded, Malformed, RowDecoder};
+use crate::batch::TARGET_BATCH_ROWS;
+use crate::{Error, Result};
+
+/// Decodes a file of one JSON object a line. Keys that no column has are ignored, columns that
+/// have no key are null.
+pub(crate) struct JsonDecoder {
+    schema: SchemaRef,
+    /// What is decoded: the schema, or a column that nobody looks at where it has none, so that
+    /// rows are still checked and counted.
+    decoded: SchemaRef,
+    lines: Vec<u8>,
+    /// Where each complete line ends, and its number.
+    ends: Vec<(usize, u64)>,
+    line: u64,
+}
+
+impl JsonDecoder {
+    /// Makes one for the columns in `schema`; the next row begins on `line`.
+    pub(crate) fn new(schema: &SchemaRef, line: u64) -> Self {
+        let decoded = if schema.fields().is_empty() {
+            Arc::new(Schema::new(vec![Field::new("", DataType::Boolean, true)]))
+        } else {
+            Arc::clone(schema)
+        };
+        Self { schema: Arc::clone(schema), decoded, lines: Vec::new(), ends: Vec::new(), line }
+    }
+
+    /// Ends the line that is being read; a blank one is no row.
+    fn end_line(&mut self) {
+        let begin = self.ends.last().map_or(0, |(end, _)| *end);
+        if self.lines[begin..].iter().all(u8::is_ascii_whitespace) {
+            self.lines.truncate(begin);
+        } else {
+            self.ends.push((self.lines.len(), self.line));
+        }
+    }
+
+    fn decode(&self, lines: &[u8], count: usize) -> Result<RecordBatch, ArrowError> {
+        let mut decoder = ReaderBuilder::new(Arc::clone(&self.decoded))
+            .with_batch_size(count.max(1))
+            .build_decoder()?;
+        let taken = decoder.decode(lines)?;
+        let rows = match decoder.flush()? {
+            Some(rows) => rows,
+            None => RecordBatch::new_empty(Arc::clone(&self.decoded)),
+        };
+        if taken < lines.len() && !lines[taken..].iter().all(u8::is_ascii_whitespace) {
+            return Err(ArrowError::JsonError("there is more than one object".to_owned()));
+        }
+        if rows.num_rows() < count {
+            return Err(ArrowError::JsonError("there is no object".to_owned()));
+        }
+        Ok(rows)
+    }
+
+    /// Decodes line by line, and then together those that are sound.
+    fn sort_out(&self) -> Result<(RecordBatch, Vec<Malformed>), ArrowError> {
+        let (mut sound, mut count) = (Vec::with_capacity(self.lines.len()), 0);
+        let mut malformed = Vec::new();
+        let mut begin = 0;
+        for (end, line) in &self.ends {
+            let text = &self.lines[begin..*end];
+            begin = *end;
+            match self.decode(text, 1) {
+                Ok(_) => {
+                    sound.extend_from_slice(text);
+                    count += 1;
+                }
+                Err(error) => malformed.push(Malformed { line: *line, reason: reason(error) }),
+            }
+        }
+        Ok((self.decode(&sound, count)?, malformed))
+    }
+
+    fn without_placeholder(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        if !self.schema.fields().is_empty() {
+            return Ok(rows);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), Vec::new(), &options)
+            .map_err(failed)
+    }
+}
+
+fn reason(error: ArrowError) -> String {
+    match error {
+        ArrowError::JsonError(reason) => reason,
+        other => other.to_string(),
+    }
+}
+
+fn failed(error: ArrowError) -> Error {
+    Error::compute("read rows of a json file", error)
+}
+
+impl RowDecoder for JsonDecoder {
+    fn push(&mut self, input: &[u8]) -> usize {
+        let mut at = 0;
+        while at < input.len() && !self.is_full() {
+            let rest = &input[at..];
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(rest.len(), |end| end + 1);
+            self.lines.extend_from_slice(&rest[..taken]);
+            at += taken;
+            if end.is_some() {
+                self.end_line();
+                self.line += 1;
+            }
+        }
+        at
+    }
+
+    fn finish(&mut self) {
+        self.end_line();
+    }
+
+    fn is_full(&self) -> bool {
+        self.ends.len() >= TARGET_BATCH_ROWS
+    }
+
+    fn line(&self) -> u64 {
+        self.line
+    }
+
+    fn take(&mut self) -> Result<Decoded> {
+        let (rows, malformed) = match self.decode(&self.lines, self.ends.len()) {
+            Ok(rows) => (rows, Vec::new()),
+            Err(_) => self.sort_out().map_err(failed)?,
+        };
+        self.lines.clear();
+        self.ends.clear();
+        Ok(Decoded { rows: self.without_placeholder(rows)?, malformed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::testing::{decode_all, schema};
+
+    fn decode(content: &str, columns: &str) -> (Vec<String>, Vec<String>) {
+        let mut all = Vec::new();
+        for block in [1, 3, 1000] {
+            all.push(decode_all(JsonDecoder::new(&schema(columns), 1), content.as_bytes(), block));
+        }
+        assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
+        all.swap_remove(0)
+    }
+
+    #[test]
+    fn keys_become_columns() {
+        let content =
+            "{\"b\":\"x\",\"a\":1,\"more\":[1,{}]}\n\n{\"a\":null}\r\n{\"a\":3,\"b\":\"é\"}";
+        let (rows, malformed) = decode(content, "a BIGINT, b STRING");
+        assert_eq!(rows, ["1|x", "NULL|NULL", "3|é"]);
+        assert!(malformed.is_empty(), "{malformed:?}");
+    }
+
+    #[test]
+    fn rows_within_rows_are_narrowed() {
+        let content = "{\"r\":{\"x\":1,\"y\":\"a\",\"z\":true}}\n{\"r\":null}\n";
+        assert_eq!(decode(content, "r ROW").0, ["{x: 1, y: a}", "NULL"]);
+        assert_eq!(decode(content, "r ROWY").0, ["{y: a}", "NULL"]);
+    }
+
+    #[test]
+    fn times_are_text_in_either_spelling() {
+        let content = "{\"t\":\"2001-01-01 00:00:00.5\"}\n{\"t\":\"2001-01-01T00:00:00Z\"}\n";
+        let (rows, _) = decode(content, "t TIMESTAMP");
+        assert_eq!(rows, ["2001-01-01T00:00:00.500", "2001-01-01T00:00:00"]);
+    }
+
+    #[test]
+    fn malformed_rows_are_told_with_their_lines() {
+        let content =
+            "{\"a\":1}\n\n{\"a\":\n{\"a\":\"x\"}\n{\"a\":4}{\"a\":5}\n7\n{\"a\":8}\n{\"a\"";
+        let (rows, malformed) = decode(content, "a INT");
+        assert_eq!(rows, ["1", "8"]);
+        let lines = malformed.iter().map(|row| row.split_once(':').unwrap().0).collect::<Vec<_>>();
+        assert_eq!(lines, ["3", "4", "5", "6", "8"], "{malformed:?}");
+        assert!(malformed[1].contains("'a'") && malformed[1].contains("Int32"), "{malformed:?}");
+        assert_eq!(malformed[2], "5: there is more than one object");
+    }
+
+    #[test]
+    fn rows_are_counted_where_no_column_is_wanted() {
+        let (rows, malformed) = decode("{\"a\":1}\n{}\nx\n", "");
+        assert_eq!((rows.len(), malformed.len()), (2, 1));
+    }
+}
