@@ -172,6 +172,12 @@ impl DataDirectory {
         &self.path
     }
 
+    /// Returns where the node's files are, for [`crate::fs::Config`].
+    #[must_use]
+    pub fn files_path(&self) -> PathBuf {
+        self.path.join("sdfs")
+    }
+
     /// Returns the ids kept in the directory.
     #[must_use]
     pub fn identity(&self) -> Identity {

@@ -3,7 +3,9 @@
 
 pub mod cli;
 pub mod codec;
+mod exchange;
 pub mod fs;
 pub mod identity;
 pub mod job;
 pub mod membership;
+pub mod worker;

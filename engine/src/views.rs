@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, GenericByteViewArray, ListArray, RecordBatch, StructArray,
 };
+use arrow::buffer::Buffer;
 use arrow::datatypes::{ByteViewType, DataType};
 
 /// Buffers may be this much larger than what is shown before they are copied, in bytes.
@@ -55,7 +56,7 @@ fn compact_array(array: &ArrayRef) -> ArrayRef {
 }
 
 fn compact_view<T: ByteViewType>(array: &ArrayRef, view: &GenericByteViewArray<T>) -> ArrayRef {
-    let held: usize = view.data_buffers().iter().map(|buffer| buffer.len()).sum();
+    let held: usize = view.data_buffers().iter().map(Buffer::len).sum();
     if held <= SLACK_BYTES || held <= 2 * view.total_buffer_bytes_used() {
         return Arc::clone(array);
     }

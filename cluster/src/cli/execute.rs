@@ -1,17 +1,22 @@
 //! Runs statements on a master and shows what comes back.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write};
 
 use arrow::array::{AsArray, Int8Array, RecordBatch};
 use arrow::datatypes::{Int8Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use rainstorm_proto::client::client_client::ClientClient;
 use rainstorm_proto::client::execute_event::Event;
-use rainstorm_proto::client::{ExecuteEvent, ExecuteRequest, Failed, RowsStarted};
+use rainstorm_proto::client::{
+    CancelJobRequest, ExecuteEvent, ExecuteRequest, Failed, Progress, RowsStarted,
+};
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use super::output::{Format, RowWriter};
+use super::error::CliError;
+use super::interrupt::Interrupt;
+use super::output::{Format, RowWriter, terminal_width};
 use super::progress::ProgressLine;
 use super::sql_errors;
 
@@ -40,12 +45,46 @@ pub(crate) struct Screen {
     verbose: bool,
     progress: ProgressLine,
     writer: Option<RowWriter>,
+    /// The jobs that were started, in order.
+    jobs: Vec<String>,
+    /// The last news of each.
+    news: Vec<Progress>,
 }
 
 impl Screen {
     pub(crate) fn new(format: Format, name: &str, verbose: bool) -> Self {
         let name = name.to_owned();
-        Self { format, name, verbose, progress: ProgressLine::new(), writer: None }
+        Self {
+            format,
+            name,
+            verbose,
+            progress: ProgressLine::new(),
+            writer: None,
+            jobs: Vec::new(),
+            news: Vec::new(),
+        }
+    }
+
+    /// Returns the jobs that were started, in order.
+    pub(crate) fn jobs(&self) -> &[String] {
+        &self.jobs
+    }
+
+    /// Returns the last news of each job that there was any of.
+    pub(crate) fn news(&self) -> &[Progress] {
+        &self.news
+    }
+}
+
+impl Outcome {
+    /// Returns success or why there is none.
+    pub(crate) fn into_result(self) -> Result<(), CliError> {
+        match self {
+            Self::Finished => Ok(()),
+            Self::Failed => Err(CliError::Reported),
+            Self::Cancelled => Err(CliError::Interrupted),
+            Self::OutputClosed => Err(CliError::OutputClosed),
+        }
     }
 }
 
@@ -54,26 +93,28 @@ pub(crate) async fn execute(
     client: &mut ClientClient<Channel>,
     request: ExecuteRequest,
     screen: &mut Screen,
+    interrupt: &Interrupt,
 ) -> Outcome {
     let text = request.text.clone();
-    let mut events = match client.execute(request).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => {
-            complain(&format!("error: {}\n", status.message()));
-            return Outcome::Failed;
-        }
+    let mut operation = interrupt.begin();
+    let work = async {
+        let mut events = match client.execute(request).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return Err(io::Error::other(status.message().to_owned())),
+        };
+        follow(&mut events, &text, screen).await
     };
+    // The master cancels what still runs when the stream of events is dropped.
     let outcome = tokio::select! {
-        outcome = follow(&mut events, &text, screen) => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(Outcome::Cancelled),
+        outcome = work => outcome,
+        () = operation.interrupted() => Ok(Outcome::Cancelled),
     };
     screen.progress.clear();
     screen.writer = None;
     match outcome {
         Ok(Outcome::Cancelled) => {
-            // The master cancels what still runs when the stream is gone.
-            drop(events);
-            complain("cancelled\n");
+            complain("cancelling\n");
+            cancel_jobs(client, &screen.jobs).await;
             Outcome::Cancelled
         }
         Ok(outcome) => outcome,
@@ -82,6 +123,13 @@ pub(crate) async fn execute(
             complain(&format!("error: {error}\n"));
             Outcome::Failed
         }
+    }
+}
+
+/// Returns when the jobs have stopped. One that cannot be cancelled has ended already.
+async fn cancel_jobs(client: &mut ClientClient<Channel>, jobs: &[String]) {
+    for job_id in jobs {
+        let _ = client.cancel_job(CancelJobRequest { job_id: job_id.clone() }).await;
     }
 }
 
@@ -109,7 +157,10 @@ async fn follow(
 impl Screen {
     fn show(&mut self, event: Event, text: &str) -> io::Result<Option<Outcome>> {
         match event {
-            Event::JobStarted(started) => self.progress.start(&started.job_id),
+            Event::JobStarted(started) => {
+                self.progress.start(&started.job_id);
+                self.jobs.push(started.job_id);
+            }
             Event::Message(message) => {
                 if self.verbose {
                     self.note(&message);
@@ -117,9 +168,19 @@ impl Screen {
             }
             Event::Warning(warning) => self.note(&format!("warning: {warning}")),
             Event::RowsStarted(started) => self.start_rows(started)?,
-            Event::Rows(rows) => self.push_rows(&rows.batches)?,
+            Event::Rows(rows) => {
+                self.push_rows(&rows.batches)?;
+                if self.writer.as_ref().is_some_and(RowWriter::is_satisfied) {
+                    self.finish_rows()?;
+                    return Ok(Some(Outcome::Finished));
+                }
+            }
             Event::RowsFinished(_) => self.finish_rows()?,
-            Event::Progress(progress) => self.progress.show(&progress),
+            Event::Progress(progress) => {
+                self.progress.show(&progress);
+                self.news.retain(|news| news.job_id != progress.job_id);
+                self.news.push(progress);
+            }
             Event::Finished(_) => return Ok(Some(Outcome::Finished)),
             Event::Failed(failed) => {
                 self.progress.clear();
@@ -173,7 +234,7 @@ fn read_ipc(bytes: &[u8]) -> io::Result<(SchemaRef, Vec<RecordBatch>)> {
 fn split_weights(batch: RecordBatch) -> io::Result<(RecordBatch, Option<Int8Array>)> {
     let last = batch.num_columns().saturating_sub(1);
     let schema = batch.schema();
-    if !schema.fields().last().is_some_and(|field| field.name() == WEIGHT_COLUMN) {
+    if schema.fields().last().is_none_or(|field| field.name() != WEIGHT_COLUMN) {
         return Ok((batch, None));
     }
     let weights = batch.column(last).as_primitive_opt::<Int8Type>().cloned();
@@ -189,7 +250,8 @@ fn explain(failed: &Failed, name: &str, text: &str) -> String {
     if failed.sql_errors.is_empty() {
         drawn = format!("error: {}\n", failed.message);
         for cause in &failed.causes {
-            drawn.push_str(&format!("  caused by: {cause}\n"));
+            // Writing into a string does not fail.
+            let _ = writeln!(drawn, "  caused by: {cause}");
         }
     }
     drawn
@@ -198,12 +260,4 @@ fn explain(failed: &Failed, name: &str, text: &str) -> String {
 /// Writes to standard error. Where that is closed, there is nobody to tell.
 pub(crate) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// Returns the width of the terminal that standard output is, where it is one.
-fn terminal_width() -> Option<usize> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
 }

@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod expression;
+mod functions;
 mod graph;
 mod join;
 mod operator;
@@ -13,6 +14,7 @@ mod schema;
 mod validate;
 mod window;
 
+pub use functions::functions;
 pub use graph::{decode_graph, encode_graph};
 
 use rainstorm_engine::Error;

@@ -8,17 +8,17 @@ use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
-use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 use prost::Message;
 use rainstorm_engine::graph::*;
+use rainstorm_engine::time::{ClockRef, SimulatedClock};
 use rainstorm_engine::{OperatorId, StageId};
 use rainstorm_proto::graph as proto;
 
 use super::{decode_graph, encode_graph};
 
 fn functions() -> Arc<TaskContext> {
-    SessionContext::new().task_ctx()
+    super::functions(&(Arc::new(SimulatedClock::new(0)) as ClockRef))
 }
 
 fn columns() -> SchemaRef {

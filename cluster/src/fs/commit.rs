@@ -1,7 +1,7 @@
 //! The one writer of records: it checks conditions, logs many changes with one sync, and makes
 //! them visible once they are durable.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::log::{AppendError, Log};
 use super::record::Record;
 use super::references::{Pins, References};
 use super::snapshot::{self, decode_frame, mutation, numbered};
-use super::table::{Change, Table};
+use super::table::{Change, Records, Table};
 
 /// Operations that may wait for the writer.
 const QUEUE_OPERATIONS: usize = 1024;
@@ -283,8 +283,8 @@ pub(crate) fn check_condition(
 }
 
 /// Reads the newest snapshot and the logs behind it.
-fn recover(directory: &Path) -> Result<(BTreeMap<Arc<str>, Arc<Record>>, Log)> {
-    let mut records = BTreeMap::new();
+fn recover(directory: &Path) -> Result<(Records, Log)> {
+    let mut records = Records::new();
     let mut covered = 0;
     if let Some((_, path)) = numbered(directory, "snapshot-")?.last() {
         let (sequence, mutations) = snapshot::read(path)?;
@@ -330,10 +330,7 @@ fn remove_headless(path: &Path) -> Result<bool> {
     check().map_err(FsError::io(format!("open {}", path.display())))
 }
 
-fn replay(
-    records: &mut BTreeMap<Arc<str>, Arc<Record>>,
-    mutations: Vec<proto::Mutation>,
-) -> Result<()> {
+fn replay(records: &mut Records, mutations: Vec<proto::Mutation>) -> Result<()> {
     for mutation in mutations {
         match mutation.record {
             Some(record) => {
@@ -469,9 +466,11 @@ mod tests {
         let last = states.len() as u64 - 1;
         let (committer, table) =
             Committer::open(directory.path(), u64::MAX, Arc::default()).unwrap();
-        let entries = table.read();
-        let entries = entries.iter().map(|(path, record)| (&**path, record));
-        snapshot::write(&records, last, entries).unwrap();
+        {
+            let entries = table.read();
+            let entries = entries.iter().map(|(path, record)| (&**path, record));
+            snapshot::write(&records, last, entries).unwrap();
+        }
         drop(committer);
         assert_eq!(open(directory.path()).unwrap().1, *contents);
         Log::create(&records, last + 1).unwrap();

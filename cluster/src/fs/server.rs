@@ -201,7 +201,6 @@ fn put_target(header: proto::PutHeader) -> Result<PutTarget, Status> {
     Ok(PutTarget { path: path.as_ref().into(), request_id, condition, attributes })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn fs_status(error: FsError) -> Status {
     status(&error.into())
 }

@@ -11,10 +11,13 @@ use super::references::References;
 /// A change of one path; `None` removes it.
 pub(crate) type Change = (Arc<str>, Option<Arc<Record>>);
 
+/// Records by path.
+pub(crate) type Records = BTreeMap<Arc<str>, Arc<Record>>;
+
 /// The records, with the references that they hold to chunks.
 #[derive(Debug)]
 pub(crate) struct Table {
-    records: RwLock<BTreeMap<Arc<str>, Arc<Record>>>,
+    records: RwLock<Records>,
     references: Arc<References>,
 }
 
@@ -26,10 +29,7 @@ pub(crate) struct DirectoryListing {
 }
 
 impl Table {
-    pub(crate) fn new(
-        records: BTreeMap<Arc<str>, Arc<Record>>,
-        references: Arc<References>,
-    ) -> Self {
+    pub(crate) fn new(records: Records, references: Arc<References>) -> Self {
         references.add(records.values().flat_map(|record| record.chunk_ids()));
         Self { records: RwLock::new(records), references }
     }
@@ -116,7 +116,7 @@ impl Table {
     }
 
     /// Returns all records, to read while nothing changes.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Arc<str>, Arc<Record>>> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Records> {
         self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

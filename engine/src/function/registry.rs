@@ -37,7 +37,7 @@ pub fn registry(clock: &ClockRef) -> Registry {
         expr_planners: SessionStateDefaults::default_expr_planners(),
     };
     for udf in SessionStateDefaults::default_scalar_functions() {
-        registry.add_scalar(udf);
+        registry.add_scalar(&udf);
     }
     for udf in SessionStateDefaults::default_higher_order_functions() {
         registry.higher_order.insert(udf.name().to_lowercase(), udf);
@@ -49,7 +49,7 @@ pub fn registry(clock: &ClockRef) -> Registry {
         insert(&mut registry.window, udf.name(), udf.aliases(), &udf);
     }
     for udf in super::functions(clock) {
-        registry.add_scalar(udf);
+        registry.add_scalar(&udf);
     }
     registry
 }
@@ -68,8 +68,8 @@ fn insert<T>(
 
 impl Registry {
     /// Adds a scalar function under its name and aliases, in place of what they meant before.
-    pub fn add_scalar(&mut self, udf: Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
-        insert(&mut self.scalar, udf.name(), udf.aliases(), &udf)
+    pub fn add_scalar(&mut self, udf: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
+        insert(&mut self.scalar, udf.name(), udf.aliases(), udf)
     }
 
     /// Finds a scalar function.
@@ -147,7 +147,7 @@ impl FunctionRegistry for Registry {
     }
 
     fn register_udf(&mut self, udf: Arc<ScalarUDF>) -> Result<Option<Arc<ScalarUDF>>> {
-        Ok(self.add_scalar(udf))
+        Ok(self.add_scalar(&udf))
     }
 
     fn expr_planners(&self) -> Vec<Arc<dyn ExprPlanner>> {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::take_record_batch;
 
-use super::join::keys::{SharedUnit, TimeColumn, divide, hash_keys, time_columns, without_nulls};
+use super::join::keys::{
+    SharedUnit, TimeColumn, divide, hash_keys, time_columns, without_late, without_nulls,
+};
 use super::join::pairs::Pairs;
 use super::join::shape::{JoinShape, Marked, Role};
 use super::join::state::{self, SideRows};
@@ -61,7 +64,7 @@ struct Slice {
 struct Arrived {
     rows: RecordBatch,
     hashes: Vec<u64>,
-    times: Vec<i64>,
+    times: ScalarBuffer<i64>,
 }
 
 impl IntervalJoin {
@@ -110,10 +113,12 @@ impl IntervalJoin {
         self.unit.of_watermark(self.watermark)
     }
 
-    /// Takes out rows that have no partner because of a null, and late ones.
-    fn admit(&mut self, side: usize, rows: RecordBatch, out: &mut Output) -> Result<Arrived> {
+    /// Takes out late rows, and those that have no partner because of a null.
+    fn admit(&mut self, side: usize, rows: &RecordBatch, out: &mut Output) -> Result<Arrived> {
+        let now = self.now();
+        let (mut rows, late) = without_late(rows, self.times[side], |time| time <= now)?;
+        self.late_rows += late;
         let columns = self.keys[side].iter().copied().chain([self.times[side].column()]);
-        let mut rows = rows;
         if let Some(valid) = without_nulls(&rows, columns) {
             let (valid, alone) = divide(&rows, &BooleanArray::new(valid.into_inner(), None))?;
             if self.shape.roles[side].emits_unmatched() {
@@ -121,15 +126,8 @@ impl IntervalJoin {
             }
             rows = valid;
         }
-        let mut times = self.times[side].values(&rows)?.to_vec();
-        let now = self.now();
-        if times.iter().any(|time| *time <= now) {
-            let on_time: BooleanArray = times.iter().map(|time| Some(*time > now)).collect();
-            self.late_rows += on_time.false_count() as u64;
-            rows = filter(&rows, &on_time)?;
-            times.retain(|time| *time > now);
-        }
         let hashes = hash_keys(&rows, &self.keys[side])?;
+        let times = self.times[side].values(&rows)?;
         Ok(Arrived { rows, hashes, times })
     }
 
@@ -161,7 +159,7 @@ impl IntervalJoin {
         }
         let mut pairs = std::mem::take(&mut self.pairs);
         for (index, (stored, last)) in stored_times.into_iter().enumerate() {
-            for (row, (hash, time)) in hashes.iter().zip(times).enumerate() {
+            for (row, (hash, time)) in hashes.iter().zip(times.iter()).enumerate() {
                 let (first, end) = (time.saturating_add(from), time.saturating_add(to));
                 if last.is_none_or(|last| last < first) {
                     continue;
@@ -265,11 +263,6 @@ fn found_counts_once(role: Role) -> bool {
     matches!(role, Role::Semi | Role::Anti)
 }
 
-fn filter(rows: &RecordBatch, mask: &BooleanArray) -> Result<RecordBatch> {
-    filter_record_batch(rows, mask)
-        .map_err(|error| Error::compute("divide the rows of a join", error))
-}
-
 impl Arrived {
     fn take(&self, rows: &[u32]) -> Result<Self> {
         let indices = UInt32Array::from_iter_values(rows.iter().copied());
@@ -316,7 +309,7 @@ impl Operator for IntervalJoin {
         if weights.is_some() {
             return Err(Error::Internal("an interval join takes no retractions".to_owned()));
         }
-        let arrived = self.admit(port, rows, out)?;
+        let arrived = self.admit(port, &rows, out)?;
         if arrived.rows.num_rows() == 0 {
             return Ok(());
         }
@@ -367,7 +360,7 @@ impl Operator for IntervalJoin {
             let is_tracked = self.shape.roles[side].is_tracked();
             for (rows, found) in state::read(side, &self.shape.schemas[side], state)? {
                 let hashes = hash_keys(&rows, &self.keys[side])?;
-                let times = self.times[side].values(&rows)?.to_vec();
+                let times = self.times[side].values(&rows)?;
                 let found = if is_tracked { found } else { Vec::new() };
                 self.insert(side, &Arrived { rows, hashes, times }, &found)?;
             }

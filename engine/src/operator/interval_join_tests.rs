@@ -71,9 +71,9 @@ fn late_rows_are_dropped_and_counted() {
     let mut test = join(spec(JoinType::Inner));
     test.rows_at(0, "+ 1 1 100 0");
     test.watermark(95);
-    test.rows_at(1, "+ 1 2 95 0\n + 1 3 96 0");
+    test.rows_at(1, "+ 1 2 95 0\n + 1 3 96 0\n + ~ 4 95 0\n + 1 5 ~ 0");
     test.expect("+ 1 1 100 0 1 3 96 0");
-    assert_eq!(test.operator().late_rows(), 1);
+    assert_eq!(test.operator().late_rows(), 2);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn deal_out(rows: &RecordBatch, parallelism: usize, keyless: bool) -> Vec<(usize
         .map(|number| {
             let mask: BooleanArray =
                 hashes.iter().map(|hash| Some(subtask(hash) == number)).collect();
-            (number, filter(rows, &mask).unwrap())
+            (number, divide(rows, &mask).unwrap().0)
         })
         .collect()
 }

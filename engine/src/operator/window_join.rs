@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
-use super::join::keys::{SharedUnit, TimeColumn, divide, hash_keys, time_columns, without_nulls};
+use super::join::keys::{
+    SharedUnit, TimeColumn, divide, hash_keys, time_columns, without_late, without_nulls,
+};
 use super::join::pairs::Pairs;
 use super::join::shape::{JoinShape, Marked};
 use super::join::state::{self, SideRows};
@@ -98,10 +100,6 @@ impl WindowJoin {
     }
 
     fn add_to_window(&mut self, side: usize, end: i64, rows: &RecordBatch) -> Result<()> {
-        if self.is_over(end) {
-            self.late_rows += rows.num_rows() as u64;
-            return Ok(());
-        }
         let hashes = hash_keys(rows, &self.keys[side])?;
         self.windows.entry(end).or_default()[side].push(rows, &hashes)
     }
@@ -157,14 +155,15 @@ impl Operator for WindowJoin {
         if batch.weights().is_some() {
             return Err(Error::Internal("a window join takes no retractions".to_owned()));
         }
+        let (rows, late) = without_late(batch.rows(), self.ends[port], |end| self.is_over(end))?;
+        self.late_rows += late;
         let keys = self.keys[port].iter().copied();
-        let Some(valid) = without_nulls(batch.rows(), keys.chain([self.ends[port].column()]))
-        else {
-            return self.add(port, batch.rows());
+        let Some(valid) = without_nulls(&rows, keys.chain([self.ends[port].column()])) else {
+            return self.add(port, &rows);
         };
         // A null equals nothing: these rows have no partner and need not wait.
         let valid = BooleanArray::new(valid.into_inner(), None);
-        let (rows, alone) = divide(batch.rows(), &valid)?;
+        let (rows, alone) = divide(&rows, &valid)?;
         if self.shape.roles[port].emits_unmatched() {
             out.push(Batch::insert(self.shape.alone(port, &alone)?));
         }
@@ -268,11 +267,11 @@ mod tests {
     fn late_rows_are_dropped_and_counted() {
         let mut test = join(spec(JoinType::Inner, vec![(0, 0)]));
         test.watermark(9);
-        test.rows_at(0, "+ 1 5 0 10\n + 1 6 10 20");
+        test.rows_at(0, "+ 1 5 0 10\n + 1 6 10 20\n + ~ 7 0 10");
         test.rows_at(1, "+ 1 8 0 10\n + 1 8 10 20");
         test.watermark(100);
         test.expect("+ 1 6 10 20 1 8 10 20");
-        assert_eq!(test.operator().late_rows(), 2);
+        assert_eq!(test.operator().late_rows(), 3);
     }
 
     #[test]

@@ -32,7 +32,6 @@ pub use local::run_local;
 pub use memory::MemoryBudget;
 pub use metrics::TaskMetrics;
 pub use run::run;
-pub use source::split_states_from_tables;
 pub use wire::{CHANNEL_BYTES, ChannelId, RemoteEnd, TaskChannels, channels_of, wire};
 
 use crate::{Attempt, Epoch, Error, Generation, JobId, OperatorId, Result, StageId};

@@ -19,7 +19,7 @@ use crate::hash::key_groups_of;
 use crate::operator::OperatorContext;
 use crate::state::TaskSnapshot;
 use crate::time::{ClockRef, TimestampMs, Watermark};
-use crate::{Epoch, Error, OperatorId, Result};
+use crate::{Epoch, Error, Result};
 
 /// Under load gathered changes are held back this many buffer timeouts, so that a key that
 /// changes often is emitted seldom; a task whose input pauses emits after one.
@@ -92,7 +92,7 @@ enum Happening {
 
 enum Inlet {
     Gate(Gate),
-    Source(Box<SourceDriver>, OperatorId),
+    Source(Box<SourceDriver>),
 }
 
 struct Running {
@@ -193,7 +193,7 @@ impl Running {
         });
         let send = self.outlet.waiting_since().map(|since| since + self.buffer_timeout_ms);
         let idle = match &self.inlet {
-            Inlet::Source(source, _) => source.next_idle_at(),
+            Inlet::Source(source) => source.next_idle_at(),
             Inlet::Gate(_) => None,
         };
         [self.chain.next_timer(), flush, send, idle, self.resume_at].into_iter().flatten().min()
@@ -220,7 +220,7 @@ impl Running {
 
     /// Lets the watermark rise past splits that have become idle.
     async fn idle_source(&mut self, now: TimestampMs) -> Result<()> {
-        let Inlet::Source(source, _) = &mut self.inlet else { return Ok(()) };
+        let Inlet::Source(source) = &mut self.inlet else { return Ok(()) };
         let all_idle = source.is_all_idle();
         if let Some(watermark) = source.risen_watermark() {
             self.rise(watermark, now).await?;
@@ -317,8 +317,8 @@ impl Running {
 
     fn snapshot(&mut self) -> Result<TaskSnapshot> {
         let mut snapshot = self.chain.snapshot()?;
-        if let Inlet::Source(source, id) = &self.inlet {
-            snapshot.operators.insert(*id, source.snapshot()?);
+        if let Inlet::Source(source) = &self.inlet {
+            snapshot.splits = source.snapshot();
         }
         Ok(snapshot)
     }
@@ -352,7 +352,7 @@ impl Running {
 
     fn count(&self) {
         self.metrics.late_rows.store(self.chain.late_rows(), Ordering::Relaxed);
-        if let Inlet::Source(source, _) = &self.inlet {
+        if let Inlet::Source(source) = &self.inlet {
             self.metrics.skipped_rows.store(source.skipped_rows(), Ordering::Relaxed);
         }
     }
@@ -374,7 +374,7 @@ impl Inlet {
                 })
             }
             Self::Source(..) if resume_at.is_some() => pending().await,
-            Self::Source(source, _) => source.next().await.map(Happening::Source),
+            Self::Source(source) => source.next().await.map(Happening::Source),
         }
     }
 }
@@ -389,7 +389,7 @@ fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Resu
     let clock = Arc::clone(&task.connectors.clock);
     let idle_timeout = task.graph.settings.idle_timeout;
     let driver = SourceDriver::new(source, clock, splits, prepare, spec, idle_timeout);
-    Ok(Inlet::Source(Box::new(driver), spec.id))
+    Ok(Inlet::Source(Box::new(driver)))
 }
 
 async fn open_outlet(task: &mut Task, stage: &Stage) -> Result<Outlet> {

@@ -2,22 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::array::{Array, RecordBatch, TimestampMillisecondArray};
 use arrow::compute::{cast, max};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 use futures::future::BoxFuture;
 
 use super::chain::Chain;
 use crate::batch::Batch;
 use crate::connector::{Read, SourceRef, Split, SplitReader, SplitState};
 use crate::graph::WatermarkSpec;
-use crate::state::{StateTable, StateWriter};
 use crate::time::{ClockRef, TimestampMs, Watermark};
 use crate::{Error, Result};
-
-/// The state table of a source: one row per split.
-const TABLE: &str = "splits";
-const VERSION: u16 = 1;
 
 /// What a source has to say.
 #[derive(Debug)]
@@ -170,10 +165,9 @@ impl SourceDriver {
         open.map(|split| split.last_rows_at + timeout).filter(|due| *due > now).min()
     }
 
-    /// Writes the positions of the splits.
-    pub(crate) fn snapshot(&self) -> Result<Vec<StateTable>> {
-        let states = self.splits.iter().map(|split| &split.state).collect::<Vec<_>>();
-        split_states_to_table(&states)
+    /// Returns the positions of the splits.
+    pub(crate) fn snapshot(&self) -> Vec<SplitState> {
+        self.splits.iter().map(|split| split.state.clone()).collect()
     }
 
     /// Returns the number of malformed rows that were skipped.
@@ -263,64 +257,6 @@ fn batch_watermark(spec: &WatermarkSpec, rows: &RecordBatch) -> Result<Timestamp
 
 fn max_ms(values: &dyn Array) -> Option<TimestampMs> {
     values.as_any().downcast_ref::<TimestampMillisecondArray>().and_then(max)
-}
-
-/// Writes split states as a state table: a list, since any subtask may get any split.
-pub(crate) fn split_states_to_table(states: &[&SplitState]) -> Result<Vec<StateTable>> {
-    let schema = Schema::new(vec![
-        Field::new("id", DataType::Utf8, false),
-        Field::new("position", DataType::Utf8, false),
-        Field::new("watermark", DataType::Int64, false),
-        Field::new("finished", DataType::Boolean, false),
-    ]);
-    let text = |get: fn(&SplitState) -> &str| {
-        StringArray::from_iter_values(states.iter().map(|state| get(state)))
-    };
-    let finished = states.iter().map(|state| Some(state.finished));
-    let rows = RecordBatch::try_new(
-        Arc::new(schema),
-        vec![
-            Arc::new(text(|state| &state.split.id)),
-            Arc::new(text(|state| &state.split.position)),
-            Arc::new(Int64Array::from_iter_values(states.iter().map(|state| state.watermark))),
-            Arc::new(finished.collect::<arrow::array::BooleanArray>()),
-        ],
-    )
-    .map_err(|error| Error::compute("write split positions", error))?;
-    let mut writer = StateWriter::default();
-    writer.list(TABLE, VERSION, rows);
-    Ok(writer.finish())
-}
-
-/// Reads the split states that all subtasks of a source wrote into a checkpoint, so that they
-/// can be dealt out anew.
-///
-/// # Errors
-/// `Restore` where the tables are of another shape.
-pub fn split_states_from_tables(tables: &[StateTable]) -> Result<Vec<SplitState>> {
-    let mut states = Vec::new();
-    for table in tables.iter().filter(|table| table.name == TABLE) {
-        let unlike = || Error::Restore {
-            what: "split positions".to_owned(),
-            reason: format!("version {} of another layout", table.version),
-        };
-        let column = |index: usize| table.rows.columns().get(index).ok_or_else(unlike);
-        let text =
-            |index: usize| column(index)?.as_any().downcast_ref::<StringArray>().ok_or_else(unlike);
-        let (ids, positions) = (text(0)?, text(1)?);
-        let watermarks = column(2)?.as_any().downcast_ref::<Int64Array>().ok_or_else(unlike)?;
-        let finished =
-            column(3)?.as_any().downcast_ref::<arrow::array::BooleanArray>().ok_or_else(unlike)?;
-        states.extend((0..table.rows.num_rows()).map(|row| SplitState {
-            split: Split {
-                id: ids.value(row).to_owned(),
-                position: positions.value(row).to_owned(),
-            },
-            watermark: watermarks.value(row),
-            finished: finished.value(row),
-        }));
-    }
-    Ok(states)
 }
 
 impl SplitState {

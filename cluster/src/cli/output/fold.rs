@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, Int8Array, RecordBatch, UInt32Array};
+use arrow::array::{Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::{
     SortColumn as ArrowSortColumn, SortOptions, concat_batches, interleave_record_batch,
     lexsort_to_indices, take_record_batch,

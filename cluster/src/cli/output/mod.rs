@@ -14,6 +14,7 @@ use rainstorm_proto::client::RowsStarted;
 
 use self::fold::Fold;
 use self::table::Table;
+use super::error::CliError;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -41,7 +42,7 @@ enum Mode {
     /// Rows are collected and shown once all are known.
     Final(Fold),
     /// Rows are shown as they come; `op` tells whether with their kind.
-    Direct { op: bool, table: Option<Table>, header_written: bool },
+    Direct { op: bool, table: Option<Table>, header_written: bool, skip: usize, left: usize },
 }
 
 impl RowWriter {
@@ -66,7 +67,11 @@ impl RowWriter {
             Mode::Final(Fold::new(schema, started.retracts)?)
         } else {
             let op = format == Format::Changelog || (started.retracts && !started.bounded);
-            Mode::Direct { op, table: None, header_written: false }
+            // Of endless insertions OFFSET and LIMIT take the first that come.
+            let limited = !started.retracts && !started.bounded;
+            let skip = if limited { started.offset as usize } else { 0 };
+            let left = started.limit.filter(|_| limited).map_or(usize::MAX, |left| left as usize);
+            Mode::Direct { op, table: None, header_written: false, skip, left }
         };
         Ok(Self { format, started, width, mode, rows: 0 })
     }
@@ -81,15 +86,27 @@ impl RowWriter {
         weights: Option<&Int8Array>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        if let Mode::Final(fold) = &mut self.mode {
-            return fold.push(rows, weights).map_err(io::Error::other);
-        }
+        let rows = match &mut self.mode {
+            Mode::Final(fold) => return fold.push(rows, weights).map_err(io::Error::other),
+            Mode::Direct { skip, left, .. } => {
+                let start = rows.num_rows().min(*skip);
+                let length = (rows.num_rows() - start).min(*left);
+                *skip -= start;
+                *left -= length;
+                rows.slice(start, length)
+            }
+        };
         let visible = (0..self.started.visible as usize).collect::<Vec<_>>();
         let shown = rows.project(&visible).map_err(io::Error::other)?;
         self.rows += shown.num_rows();
         let text = self.direct_text(&shown, weights).map_err(io::Error::other)?;
         out.write_all(&text)?;
         out.flush()
+    }
+
+    /// Tells whether no further rows will be shown.
+    pub(crate) fn is_satisfied(&self) -> bool {
+        matches!(self.mode, Mode::Direct { left: 0, .. })
     }
 
     /// Ends the result and returns the number of rows that were shown.
@@ -116,7 +133,7 @@ impl RowWriter {
         rows: &RecordBatch,
         weights: Option<&Int8Array>,
     ) -> Result<Vec<u8>, ArrowError> {
-        let Mode::Direct { op, table, header_written } = &mut self.mode else {
+        let Mode::Direct { op, table, header_written, .. } = &mut self.mode else {
             return Ok(Vec::new());
         };
         let rows = if *op { text::with_op(rows, weights)? } else { rows.clone() };
@@ -139,6 +156,34 @@ impl RowWriter {
             }
         }
     }
+}
+
+/// Returns rows that are at hand as text.
+pub(crate) fn show_batch(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, CliError> {
+    let width = terminal_width();
+    final_text(format, rows, width).map_err(|error| CliError::failed("show rows", &error))
+}
+
+/// Writes text to standard output.
+///
+/// # Errors
+/// `OutputClosed` where nobody reads it any more.
+pub(crate) fn write_results(text: &[u8]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::OutputClosed,
+        _ => CliError::io("write to standard output", error),
+    })
+}
+
+/// Returns the width of the terminal that standard output is, where it is one. COLUMNS overrides
+/// it.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    columns.or_else(|| {
+        terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
+    })
 }
 
 fn final_text(

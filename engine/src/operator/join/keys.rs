@@ -62,6 +62,27 @@ pub(in crate::operator) fn equal(left: &ArrayRef, right: &ArrayRef) -> Result<Bo
     cmp::eq(left, &right).map_err(failed)
 }
 
+/// Takes out the rows whose time is late; returns the others and the number taken out. A null
+/// time is never late.
+pub(in crate::operator) fn without_late(
+    rows: &RecordBatch,
+    time: TimeColumn,
+    is_late: impl Fn(i64) -> bool,
+) -> Result<(RecordBatch, u64)> {
+    let times = time.values(rows)?;
+    if !times.iter().any(|time| is_late(*time)) {
+        return Ok((rows.clone(), 0));
+    }
+    let nulls = rows.column(time.column).logical_nulls();
+    let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+    let on_time: BooleanArray =
+        times.iter().enumerate().map(|(row, time)| Some(is_null(row) || !is_late(*time))).collect();
+    let late = on_time.false_count() as u64;
+    let rows = filter_record_batch(rows, &on_time)
+        .map_err(|error| Error::compute("drop the late rows of a join", error))?;
+    Ok((rows, late))
+}
+
 /// A column of event times, read in a unit that both sides share.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::operator) struct TimeColumn {

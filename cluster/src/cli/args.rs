@@ -1,0 +1,302 @@
+//! The program's arguments, and the help that teaches them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::output::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  rainstorm                                    a prompt for SQL
+  rainstorm run flights.sql                    run a script and show its results
+  rainstorm sql -c 'SHOW TABLES'               run one statement
+  rainstorm submit flights.sql --master HOST:PORT
+  rainstorm fs ls                              look into the files of the cluster";
+
+/// Streaming SQL on one machine or many.
+#[derive(Debug, Parser)]
+#[command(name = "rainstorm", version, after_help = EXAMPLES, infer_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Arguments {
+    /// What to do; without it: `sql`
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) sql: Sql,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Give statements at a prompt, with -c, or on standard input
+    Sql(Sql),
+    /// Run a file of SQL and show its results
+    Run(Run),
+    /// Start a file of SQL as a job on a cluster and print the job's id
+    Submit(Submit),
+    /// List jobs, newest first
+    Jobs(Jobs),
+    /// Cancel a running job and wait until it has stopped
+    Cancel(Cancel),
+    /// Look into the cluster's files and copy to and from them
+    Fs(Fs),
+}
+
+/// Which cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// Use the cluster of this master
+    #[arg(long, value_name = "HOST:PORT", env = "RAINSTORM_MASTER")]
+    pub(crate) master: Option<String>,
+    /// Keep data in this directory
+    #[arg(long, value_name = "DIR", default_value = "./rainstorm-data")]
+    pub(crate) data: PathBuf,
+}
+
+const SQL_EXAMPLES: &str = "\
+Examples:
+  rainstorm sql                                the prompt; \\? lists what it knows
+  rainstorm sql -c 'SELECT 1 + 1 AS two'
+  echo 'SHOW TABLES;' | rainstorm sql --format csv
+Tables and views that are created here stay; see them with SHOW TABLES.";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = SQL_EXAMPLES)]
+pub(crate) struct Sql {
+    /// Run these statements and end
+    #[arg(short = 'c', long = "command", value_name = "SQL")]
+    pub(crate) text: Option<String>,
+    /// How rows are shown
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) script: ScriptOptions,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// What a script is given.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ScriptOptions {
+    /// Replace ${NAME} in the SQL by a value
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// Change a setting, as SET does
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) settings: Vec<(String, String)>,
+    /// Tasks per operator; default: one per slot of the cluster
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) parallelism: Option<u32>,
+}
+
+/// Which job.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct JobOptions {
+    /// Name under which the job's checkpoints are kept
+    #[arg(long, value_name = "JOB")]
+    pub(crate) name: Option<String>,
+    /// Go on from a checkpoint of --name: from the latest, or from EPOCH
+    #[arg(long, value_name = "EPOCH", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(requires = "name")]
+    pub(crate) restore: Option<u64>,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  rainstorm run flights.sql
+  rainstorm run flights.sql --format csv > result.csv
+  rainstorm run report.sql -D day=2001-01-01 --set execution.checkpointing.interval=5s
+  rainstorm run copy.sql --name copy           keep checkpoints under the name `copy`
+  rainstorm run copy.sql --name copy --restore go on from the latest of them
+Paths in the script are relative to the script.";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// The script
+    #[arg(value_name = "FILE.sql")]
+    pub(crate) file: PathBuf,
+    /// How rows are shown
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) job: JobOptions,
+    #[command(flatten)]
+    pub(crate) script: ScriptOptions,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  rainstorm submit flights.sql --master 127.0.0.1:4600 --name flights
+  rainstorm jobs --master 127.0.0.1:4600";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = SUBMIT_EXAMPLES)]
+pub(crate) struct Submit {
+    /// The script
+    #[arg(value_name = "FILE.sql")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) job: JobOptions,
+    #[command(flatten)]
+    pub(crate) script: ScriptOptions,
+    /// The cluster's master
+    #[arg(long, value_name = "HOST:PORT", env = "RAINSTORM_MASTER")]
+    pub(crate) master: String,
+    /// Accepted like in `run`; the job's id is printed alone
+    #[arg(long, value_enum, default_value = "table", hide = true)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Jobs {
+    /// How the list is shown
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Cancel {
+    /// The job's id, as in `rainstorm jobs`
+    #[arg(value_name = "JOB")]
+    pub(crate) job: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+const FS_EXAMPLES: &str = "\
+Examples:
+  rainstorm fs put flights.csv /input/flights.csv
+  rainstorm fs ls -r /
+  rainstorm fs cat /input/flights.csv | head
+Paths are those of sdfs:// URLs. While a process holds the data directory it is asked; without
+one the files are read where they lie.";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = FS_EXAMPLES)]
+pub(crate) struct Fs {
+    #[command(subcommand)]
+    pub(crate) command: FsCommand,
+    #[command(flatten)]
+    pub(crate) target: FsTarget,
+}
+
+/// Whose files; accepted behind the command too.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FsTarget {
+    /// Use the cluster of this master
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "RAINSTORM_MASTER")]
+    pub(crate) master: Option<String>,
+    /// The data directory
+    #[arg(long, global = true, value_name = "DIR", default_value = "./rainstorm-data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum FsCommand {
+    /// List a directory
+    Ls {
+        /// The directory; default: the root
+        path: Option<String>,
+        /// Descend into directories
+        #[arg(short, long)]
+        recursive: bool,
+    },
+    /// Copy a local file into the cluster
+    Put {
+        /// The local file; - is standard input
+        local: PathBuf,
+        /// Its path in the cluster; a name is added to one that ends with /
+        path: String,
+        /// Fail where the file exists
+        #[arg(long)]
+        create: bool,
+    },
+    /// Copy a file out of the cluster
+    Get {
+        /// The file in the cluster
+        path: String,
+        /// The local file; default: its name, here
+        local: Option<PathBuf>,
+    },
+    /// Write a file to standard output
+    Cat {
+        /// The file
+        path: String,
+    },
+    /// Remove files
+    Rm {
+        /// The files
+        #[arg(required = true)]
+        paths: Vec<String>,
+        /// Remove directories with all that is in them
+        #[arg(short, long)]
+        recursive: bool,
+    },
+    /// Show what is known of a file
+    Stat {
+        /// The file
+        path: String,
+    },
+}
+
+/// Parses NAME=VALUE.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Arguments {
+        Arguments::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_is_sql() {
+        let arguments = parse("rainstorm --format csv -c SELECT");
+        assert!(arguments.command.is_none());
+        assert_eq!(
+            (arguments.sql.format, arguments.sql.text),
+            (Format::Csv, Some("SELECT".into()))
+        );
+    }
+
+    #[test]
+    fn restore_takes_an_epoch_or_means_the_latest() {
+        let restore = |line| match parse(line).command {
+            Some(Command::Run(run)) => run.job.restore,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(restore("rainstorm run a.sql"), None);
+        assert_eq!(restore("rainstorm run a.sql --name a --restore"), Some(0));
+        assert_eq!(restore("rainstorm run a.sql --name a --restore 7"), Some(7));
+        assert!(Arguments::try_parse_from(["rainstorm", "run", "a.sql", "--restore"]).is_err());
+    }
+
+    #[test]
+    fn variables_and_settings_are_pairs() {
+        let arguments = parse("rainstorm run a.sql -D day=2001-01-01 --set a.b=c=d");
+        let Some(Command::Run(run)) = arguments.command else { panic!() };
+        assert_eq!(run.script.variables, [("day".into(), "2001-01-01".into())]);
+        assert_eq!(run.script.settings, [("a.b".into(), "c=d".into())]);
+        assert!(Arguments::try_parse_from(["rainstorm", "run", "a.sql", "-D", "day"]).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! Why the program does not succeed.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use tonic::Status;
+
+use super::execute::complain;
+
+pub(crate) type Result<T, E = CliError> = std::result::Result<T, E>;
+
+/// Why a command ended without success.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// To be told, with causes.
+    Failed { message: String, causes: Vec<String> },
+    /// Told already.
+    Reported,
+    /// The user pressed Ctrl-C.
+    Interrupted,
+    /// Nobody reads standard output any more: nothing is wrong, and nothing is said.
+    OutputClosed,
+}
+
+impl CliError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self::Failed { message: message.into(), causes: Vec::new() }
+    }
+
+    /// Tells an error with what was being done.
+    pub(crate) fn failed(context: impl Into<String>, error: &dyn Error) -> Self {
+        Self::Failed { message: context.into(), causes: chain(error) }
+    }
+
+    /// Tells an error that says itself what was being done.
+    pub(crate) fn from_error(error: &dyn Error) -> Self {
+        let mut causes = chain(error);
+        Self::Failed { message: causes.remove(0), causes }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(crate) fn io(context: impl Into<String>, error: io::Error) -> Self {
+        Self::failed(context, &error)
+    }
+
+    /// Tells what a master answered.
+    pub(crate) fn status(status: &Status) -> Self {
+        match status.code() {
+            tonic::Code::Unavailable | tonic::Code::Unknown => {
+                Self::new(format!("lost the master: {}", status.message()))
+            }
+            _ => Self::new(status.message()),
+        }
+    }
+
+    /// Tells the user and returns the exit status.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            Self::Failed { message, causes } => {
+                complain(&format!("error: {message}\n"));
+                for cause in causes {
+                    complain(&format!("  caused by: {cause}\n"));
+                }
+                ExitCode::FAILURE
+            }
+            Self::Reported => ExitCode::FAILURE,
+            // What a shell reports of SIGINT and SIGPIPE.
+            Self::Interrupted => ExitCode::from(130),
+            Self::OutputClosed => ExitCode::from(141),
+        }
+    }
+}
+
+impl From<object_store::Error> for CliError {
+    /// Leaves out what `object_store` says around the store's own words.
+    fn from(error: object_store::Error) -> Self {
+        Self::from_error(error.source().unwrap_or(&error))
+    }
+}
+
+/// Returns an error and its causes, without repetitions.
+fn chain(error: &dyn Error) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if chain.last().is_none_or(|before| !before.ends_with(&text)) {
+            chain.push(text);
+        }
+        next = error.source();
+    }
+    chain
+}

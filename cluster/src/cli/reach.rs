@@ -1,0 +1,93 @@
+//! Finds or starts the cluster that a command talks to.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rainstorm_proto::client::client_client::ClientClient;
+use tonic::transport::{Channel, Endpoint};
+
+use super::args::Target;
+use super::error::{CliError, Result};
+use super::interrupt::Interrupt;
+use crate::identity::{DataDirectory, Owner};
+
+/// How long a master may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows come in messages of any size.
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+/// A cluster that answers.
+pub(crate) struct Reached {
+    pub(crate) client: ClientClient<Channel>,
+}
+
+impl Reached {
+    /// Stops the cluster if it is in this process.
+    pub(crate) async fn close(self) {
+        drop(self.client);
+    }
+}
+
+/// Connects to the master that was named, or starts a cluster in this process.
+///
+/// # Errors
+/// Where the master does not answer, or another process holds the data directory.
+pub(crate) async fn reach_or_start(target: &Target, interrupt: &Interrupt) -> Result<Reached> {
+    interrupt.begin().or_interrupted(reach_or_start_at_leisure(target)).await
+}
+
+async fn reach_or_start_at_leisure(target: &Target) -> Result<Reached> {
+    if let Some(master) = &target.master {
+        return Ok(Reached { client: connect(master).await? });
+    }
+    if let Some(Owner { address: Some(address), .. }) = owner(&target.data)? {
+        return Err(CliError::new(format!(
+            "data directory {} is in use by the cluster at {address}: use it with \
+             --master {address}, or another directory with --data DIR",
+            target.data.display()
+        )));
+    }
+    Err(CliError::new("name a cluster with --master HOST:PORT"))
+}
+
+/// Connects to the master that was named, or to the one that holds the data directory.
+///
+/// # Errors
+/// Where there is none, or it does not answer.
+pub(crate) async fn reach_running(target: &Target) -> Result<ClientClient<Channel>> {
+    connect(&running(target.master.as_deref(), &target.data)?).await
+}
+
+fn running(master: Option<&str>, data: &Path) -> Result<String> {
+    if let Some(master) = master {
+        return Ok(master.to_owned());
+    }
+    match owner(data)? {
+        Some(Owner { address: Some(address), .. }) => Ok(address),
+        Some(owner) => Err(CliError::new(format!(
+            "{owner} holds {} but cannot be reached yet",
+            data.display()
+        ))),
+        None => Err(CliError::new(format!(
+            "no cluster is running on {}: name one with --master HOST:PORT or --data DIR",
+            data.display()
+        ))),
+    }
+}
+
+/// Tells who holds a data directory.
+pub(crate) fn owner(data: &Path) -> Result<Option<Owner>> {
+    DataDirectory::owner(data).map_err(|error| CliError::from_error(&error))
+}
+
+/// Connects to a master.
+pub(crate) async fn connect(address: &str) -> Result<ClientClient<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|_| CliError::new(format!("'{address}' is not an address such as HOST:PORT")))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true);
+    let channel = endpoint.connect().await;
+    let channel = channel
+        .map_err(|error| CliError::failed(format!("cannot reach a master at {address}"), &error))?;
+    Ok(ClientClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+}

@@ -1,0 +1,56 @@
+//! Connections to other workers, one per address.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rainstorm_engine::{Error, Result};
+use rainstorm_proto::worker::worker_client::WorkerClient;
+use tonic::transport::{Channel, Endpoint};
+
+use super::MAX_MESSAGE_BYTES;
+
+/// A worker to talk to.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) worker: Arc<str>,
+    pub(crate) address: Arc<str>,
+}
+
+/// The connections of this process. They are made when first used and again after they broke.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    channels: Mutex<HashMap<Arc<str>, Channel>>,
+}
+
+impl Peers {
+    /// Returns a client of a worker.
+    ///
+    /// # Errors
+    /// `Invalid` where the address is none.
+    pub(crate) fn client(&self, peer: &Peer) -> Result<WorkerClient<Channel>> {
+        // Nothing panics while the lock is held.
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let channel = if let Some(channel) = channels.get(&peer.address) {
+            channel.clone()
+        } else {
+            let channel = endpoint(peer)?.connect_lazy();
+            channels.insert(Arc::clone(&peer.address), channel.clone());
+            channel
+        };
+        Ok(WorkerClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+}
+
+fn endpoint(peer: &Peer) -> Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", peer.address)).map_err(|error| {
+        Error::Invalid(format!("address '{}' of worker {}: {error}", peer.address, peer.worker))
+    })?;
+    Ok(endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(10)))
+}
