@@ -8,4 +8,5 @@ pub mod fs;
 pub mod identity;
 pub mod job;
 pub mod membership;
+pub mod node;
 pub mod worker;
