@@ -24,7 +24,9 @@ fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, errors: &mu
         DataFusionError::Context(_, inner) => collect(inner, diagnostic, errors),
         DataFusionError::Shared(inner) => collect(inner, diagnostic, errors),
         DataFusionError::Collection(all) => {
-            all.iter().for_each(|error| collect(error, diagnostic, errors));
+            for error in all {
+                collect(error, diagnostic, errors);
+            }
         }
         // Complaints of ours that came through DataFusion's planner.
         DataFusionError::External(inner) if inner.is::<SqlErrors>() => {
@@ -108,15 +110,57 @@ fn describe_schema_error(error: &SchemaError) -> (SqlErrorCode, String, Option<S
     }
 }
 
-/// Brings a message into the house's form: lower case, no full stop, no backtrace.
+/// Arrow's names of types and SQL's.
+const TYPE_NAMES: &[(&str, &str)] = &[
+    ("Utf8View", "STRING"),
+    ("LargeUtf8", "STRING"),
+    ("Utf8", "STRING"),
+    ("Boolean", "BOOLEAN"),
+    ("Int8", "TINYINT"),
+    ("Int16", "SMALLINT"),
+    ("Int32", "INT"),
+    ("Int64", "BIGINT"),
+    ("Float32", "FLOAT"),
+    ("Float64", "DOUBLE"),
+    ("Decimal128", "DECIMAL"),
+    ("Date32", "DATE"),
+];
+
+/// Brings a message into the house's form: lower case, no full stop, no backtrace, SQL's types.
 fn tidy(message: &str) -> String {
     let message = message.split("\n\nbacktrace:").next().unwrap_or_default().trim();
     let message = message.trim_start_matches("Error during planning: ").trim_end_matches('.');
+    let message = wrong_arguments(message).unwrap_or_else(|| message.to_owned());
+    let message = with_sql_types(&message);
     let mut characters = message.chars();
     match (characters.next(), characters.clone().next()) {
         (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
             first.to_lowercase().chain(characters).collect()
         }
-        _ => message.to_owned(),
+        _ => message,
     }
+}
+
+/// Shortens DataFusion's answer to arguments that a function does not take.
+fn wrong_arguments(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("ailed to coerce arguments to satisfy a call to '")?;
+    let (name, rest) = rest.split_once("' function: coercion from ")?;
+    let (types, _) = rest.split_once(" to the signature ")?;
+    let types = if types.is_empty() { "no arguments".to_owned() } else { format!("({types})") };
+    Some(format!("function '{name}' does not take {types}"))
+}
+
+fn with_sql_types(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let known = TYPE_NAMES.iter().find(|(arrow, _)| *arrow == word);
+        out.push_str(known.map_or(word, |(_, sql)| sql));
+        let separators = after.find(char::is_alphanumeric).unwrap_or(after.len());
+        out.push_str(&after[..separators]);
+        rest = &after[separators..];
+    }
+    out
 }

@@ -138,3 +138,6 @@ impl ContextProvider for FunctionProvider<'_> {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

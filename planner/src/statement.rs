@@ -111,6 +111,7 @@ pub struct ColumnClause {
 
 /// Where a declared column's values come from.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and none on a hot path")]
 pub enum ColumnClauseKind {
     /// `name TYPE [NOT NULL]`.
     Physical {
