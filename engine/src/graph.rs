@@ -225,6 +225,23 @@ pub struct AggregateCall {
     pub output: FieldRef,
 }
 
+/// Which part of a window aggregate an operator does. Window, keys and aggregates are over the
+/// rows that are aggregated in every part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AggregatePhase {
+    /// All of it.
+    Complete,
+    /// The half before the exchange: rows become partial aggregates per key and slice of time,
+    /// which are sent on when the watermark passes the slice. Output columns: the keys, the
+    /// states of the aggregates, then the slice's start and end.
+    Local,
+    /// The half after the exchange, which takes what the local half sends.
+    Final {
+        /// The columns of the rows that the local half takes.
+        input: SchemaRef,
+    },
+}
+
 /// Output columns: the keys, one per aggregate, then `window_start`, `window_end` and
 /// `window_time` (TIMESTAMP(3)).
 #[derive(Debug, Clone)]
@@ -235,6 +252,19 @@ pub struct WindowAggregateSpec {
     pub keys: Vec<usize>,
     /// The aggregates; may be empty (DISTINCT per window).
     pub aggregates: Vec<AggregateCall>,
+    /// Which part is done here.
+    pub phase: AggregatePhase,
+}
+
+impl WindowAggregateSpec {
+    /// Returns the columns of the rows that are aggregated, given the operator's input.
+    #[must_use]
+    pub fn rows<'a>(&'a self, input: &'a SchemaRef) -> &'a SchemaRef {
+        match &self.phase {
+            AggregatePhase::Final { input } => input,
+            AggregatePhase::Complete | AggregatePhase::Local => input,
+        }
+    }
 }
 
 /// Output columns: the keys, then one per aggregate.

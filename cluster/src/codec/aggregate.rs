@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rainstorm_engine::graph::{
-    AggregateCall, ChangelogMode, GroupAggregateSpec, WindowAggregateSpec,
+    AggregateCall, AggregatePhase, ChangelogMode, GroupAggregateSpec, WindowAggregateSpec,
 };
 use rainstorm_engine::{Error, Result};
 use rainstorm_proto::graph as proto;
@@ -41,10 +41,16 @@ fn decode_call(call: &proto::AggregateCall, decoder: Decoder<'_>) -> Result<Aggr
 }
 
 pub(super) fn encode_window(spec: &WindowAggregateSpec) -> Result<proto::WindowAggregate> {
+    let final_input = match &spec.phase {
+        AggregatePhase::Final { input } => Some(schema::encode_schema(input)?),
+        AggregatePhase::Complete | AggregatePhase::Local => None,
+    };
     Ok(proto::WindowAggregate {
         window: Some(window::encode(&spec.window)),
         keys: to_wire(&spec.keys),
         aggregates: spec.aggregates.iter().map(encode_call).collect::<Result<_>>()?,
+        local: spec.phase == AggregatePhase::Local,
+        final_input,
     })
 }
 
@@ -53,10 +59,22 @@ pub(super) fn decode_window(
     decoder: Decoder<'_>,
 ) -> Result<WindowAggregateSpec> {
     let window = spec.window.as_ref().ok_or_else(|| missing("an aggregate's window"))?;
+    let final_input = spec.final_input.as_ref().map(|input| schema::decode_schema(input));
+    let phase = match final_input.transpose()? {
+        Some(input) => AggregatePhase::Final { input },
+        None if spec.local => AggregatePhase::Local,
+        None => AggregatePhase::Complete,
+    };
+    // Expressions are over the rows that are aggregated, which the last half does not see.
+    let decoder = match &phase {
+        AggregatePhase::Final { input } => Decoder { schema: input, ..decoder },
+        AggregatePhase::Complete | AggregatePhase::Local => decoder,
+    };
     Ok(WindowAggregateSpec {
         window: window::decode(window)?,
         keys: indices(&spec.keys),
         aggregates: decode_calls(&spec.aggregates, decoder)?,
+        phase,
     })
 }
 

@@ -102,8 +102,21 @@ fn chain() -> Vec<OperatorNode> {
             window,
             keys: vec![0],
             aggregates: vec![max_price(), distinct.clone()],
+            phase: AggregatePhase::Complete,
         })
     };
+    let last = OperatorSpec::WindowAggregate(WindowAggregateSpec {
+        window: window(hop),
+        keys: vec![0],
+        aggregates: vec![max_price()],
+        phase: AggregatePhase::Final { input: columns() },
+    });
+    let local = OperatorSpec::WindowAggregate(WindowAggregateSpec {
+        window: window(hop),
+        keys: vec![0],
+        aggregates: vec![max_price()],
+        phase: AggregatePhase::Local,
+    });
     let group = GroupAggregateSpec {
         keys: vec![0, 3],
         aggregates: vec![distinct.clone()],
@@ -118,6 +131,8 @@ fn chain() -> Vec<OperatorNode> {
         operator(5, aggregate(window(cumulate)), 1),
         operator(6, aggregate(WindowSpec::Attached { start: 2, end: 2 }), 1),
         operator(7, OperatorSpec::GroupAggregate(group), 1),
+        operator(11, local, 1),
+        operator(12, last, 1),
     ]
 }
 

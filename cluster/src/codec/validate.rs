@@ -129,8 +129,8 @@ fn check_operator(operator: &OperatorNode) -> Result<()> {
         OperatorSpec::Filter(_) => Ok(()),
         OperatorSpec::WindowAssign(window) => check_window(window, left),
         OperatorSpec::WindowAggregate(spec) => {
-            check_window(&spec.window, left)?;
-            check_columns(&spec.keys, left, "a group's key")
+            check_window(&spec.window, spec.rows(left))?;
+            check_columns(&spec.keys, spec.rows(left), "a group's key")
         }
         OperatorSpec::GroupAggregate(spec) => check_columns(&spec.keys, left, "a group's key"),
         OperatorSpec::WindowJoin(spec) => {

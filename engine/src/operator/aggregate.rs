@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, SchemaRef};
 use datafusion::logical_expr::{Accumulator, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion::physical_expr::expressions::lit;
@@ -20,7 +20,8 @@ pub(super) struct Aggregate {
     /// Arguments, then the expressions of ORDER BY: what accumulators expect.
     args: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
-    state_columns: usize,
+    /// The columns of its state.
+    state: Vec<FieldRef>,
 }
 
 /// The arguments of an aggregate, computed for the rows of a batch.
@@ -64,9 +65,9 @@ impl Aggregate {
             .map_err(failed)?;
         let mut args = function.expressions();
         args.extend(function.order_bys().iter().map(|order| Arc::clone(&order.expr)));
-        let state_columns = function.state_fields().map_err(failed)?.len();
+        let state = function.state_fields().map_err(failed)?;
         let filter = call.filter.clone();
-        Ok(Self { function: Arc::new(function), args, filter, state_columns })
+        Ok(Self { function: Arc::new(function), args, filter, state })
     }
 
     /// Computes the arguments for all rows of a batch.
@@ -86,7 +87,12 @@ impl Aggregate {
 
     /// Returns the number of columns of its state.
     pub(super) fn state_columns(&self) -> usize {
-        self.state_columns
+        self.state.len()
+    }
+
+    /// Returns the columns of its state.
+    pub(super) fn state_fields(&self) -> &[FieldRef] {
+        &self.state
     }
 
     /// Returns the name of its result, for errors.

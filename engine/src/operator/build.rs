@@ -3,6 +3,7 @@
 use super::filter::Filter;
 use super::group_aggregate::GroupAggregate;
 use super::interval_join::IntervalJoin;
+use super::local_window_aggregate::LocalWindowAggregate;
 use super::lookup_join::LookupJoin;
 use super::project::Project;
 use super::transform::TransformOperator;
@@ -11,7 +12,7 @@ use super::window_assign::WindowAssign;
 use super::window_join::WindowJoin;
 use super::{Operator, OperatorContext};
 use crate::Result;
-use crate::graph::{OperatorNode, OperatorSpec};
+use crate::graph::{AggregatePhase, OperatorNode, OperatorSpec};
 
 /// Builds the operator that a node describes, for the subtask of `context`.
 ///
@@ -25,6 +26,9 @@ pub fn build(node: &OperatorNode, context: &OperatorContext) -> Result<Box<dyn O
         }
         OperatorSpec::Filter(predicate) => Box::new(TransformOperator(Filter::new(predicate))),
         OperatorSpec::WindowAssign(window) => Box::new(WindowAssign::new(window, &node.output)?),
+        OperatorSpec::WindowAggregate(spec) if spec.phase == AggregatePhase::Local => {
+            Box::new(LocalWindowAggregate::new(spec, node, context)?)
+        }
         OperatorSpec::WindowAggregate(spec) => Box::new(WindowAggregate::new(spec, node, context)?),
         OperatorSpec::GroupAggregate(spec) => Box::new(GroupAggregate::new(spec, node, context)?),
         OperatorSpec::WindowJoin(spec) => Box::new(WindowJoin::new(spec, node, context)?),

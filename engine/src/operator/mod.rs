@@ -11,9 +11,11 @@ mod group_changes;
 mod group_columns;
 mod interval_join;
 mod join;
+mod local_window_aggregate;
 mod lookup_join;
 mod partial_groups;
 mod project;
+mod split;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transform;
@@ -30,6 +32,7 @@ use crate::batch::Batch;
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 pub use build::build;
+pub use split::split_window_aggregates;
 
 /// Something that is done to a stream of batches.
 ///

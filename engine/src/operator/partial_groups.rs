@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -36,6 +36,16 @@ impl Grouping {
     /// Returns the number of key columns.
     pub(super) fn num_keys(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Returns the columns of sealed groups: the keys and the aggregates' states.
+    pub(super) fn part_fields(&self) -> Vec<FieldRef> {
+        let states = self.aggregates.iter().flat_map(Aggregate::state_fields);
+        let names = states.enumerate().map(|(index, field)| {
+            let name = format!("state{index}");
+            Arc::new(Field::new(name, field.data_type().clone(), true))
+        });
+        self.key_schema.fields().iter().cloned().chain(names).collect()
     }
 
     /// Returns the key columns of a batch.
@@ -94,9 +104,14 @@ impl PartialGroups {
     }
 
     /// Adds groups that were [sealed](Self::seal).
-    pub(super) fn merge(&mut self, grouping: &Grouping, part: &RecordBatch) -> Result<()> {
-        let (keys, mut states) = part.columns().split_at(grouping.num_keys());
-        let total = self.intern(part.num_rows(), keys)?;
+    pub(super) fn merge(
+        &mut self,
+        grouping: &Grouping,
+        rows: usize,
+        part: &[ArrayRef],
+    ) -> Result<()> {
+        let (keys, mut states) = part.split_at(grouping.num_keys());
+        let total = self.intern(rows, keys)?;
         for (accumulator, aggregate) in self.accumulators.iter_mut().zip(&grouping.aggregates) {
             let (state, rest) = states
                 .split_at_checked(aggregate.state_columns())

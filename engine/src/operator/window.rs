@@ -16,7 +16,8 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType,
 };
 
-use crate::graph::Window;
+use crate::batch::Batch;
+use crate::graph::{Window, WindowSpec};
 use crate::time::TimestampMs;
 use crate::{Error, Result};
 
@@ -207,10 +208,7 @@ fn gather(mut runs: Vec<Range<usize>>) -> Rows {
 }
 
 /// Divides rows by the slice of their time. Rows without a time have none.
-pub(super) fn divide_by_time(
-    window: Window,
-    times: &TimestampMillisecondArray,
-) -> (Vec<(Span, Rows)>, usize) {
+fn divide_by_time(window: Window, times: &TimestampMillisecondArray) -> (Vec<(Span, Rows)>, usize) {
     let slice = |row: usize, before: Option<Span>| {
         let time = times.value(row);
         before.filter(|slice| slice.contains(time)).unwrap_or_else(|| window.slice(time))
@@ -231,6 +229,27 @@ pub(super) fn divide_by_window(
         let carried = starts.is_valid(row) && ends.is_valid(row);
         carried.then(|| Span { end: ends.value(row), start: starts.value(row) })
     })
+}
+
+/// Divides a batch by slice, or by window where rows carry theirs. Returns the number of rows
+/// that have none as well.
+pub(super) fn divide_batch(
+    window: WindowSpec,
+    batch: &Batch,
+    now: TimestampMs,
+) -> Result<(Vec<(Span, Rows)>, usize)> {
+    match window {
+        WindowSpec::EventTime { window, time } => {
+            Ok(divide_by_time(window, &milliseconds(batch.column(time))?))
+        }
+        WindowSpec::ProcessingTime { window } => {
+            Ok((vec![(window.slice(now), Rows::Range(0..batch.num_rows()))], 0))
+        }
+        WindowSpec::Attached { start, end } => Ok(divide_by_window(
+            &milliseconds(batch.column(start))?,
+            &milliseconds(batch.column(end))?,
+        )),
+    }
 }
 
 #[cfg(test)]

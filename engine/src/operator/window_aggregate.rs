@@ -3,32 +3,29 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::compute::{concat_batches, max};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::compute::max;
+use arrow::datatypes::SchemaRef;
 
 use super::aggregate::conform;
 use super::partial_groups::{Grouping, part};
-use super::window::{
-    Rows, Span, divide, divide_by_time, divide_by_window, milliseconds, window_columns,
-};
-use super::window_slices::Slices;
+use super::window::{Rows, Span, divide_batch, divide_by_window, milliseconds, window_columns};
+use super::window_slices::{Slices, numbers};
 use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
-use crate::graph::{OperatorNode, Window, WindowAggregateSpec, WindowSpec};
-use crate::hash::{hash_columns, key_group};
+use crate::graph::{AggregatePhase, OperatorNode, Window, WindowAggregateSpec, WindowSpec};
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 use crate::{Error, Result};
 
 const VERSION: u16 = 1;
-/// Columns of the state before those of a part: the slice's start and end.
-const SPAN_COLUMNS: usize = 2;
 
 /// Aggregates each row once, into its slice, and emits a window when time has passed its end.
 /// Windows are emitted in the order of their ends, each with the groups that have rows.
 pub(super) struct WindowAggregate {
     window: WindowSpec,
+    /// Whether rows are partial aggregates, of the half before the exchange.
+    merges: bool,
     slices: Slices,
     /// Windows with rows that have not fired.
     pending: BTreeSet<Span>,
@@ -54,9 +51,10 @@ impl WindowAggregate {
         if let Some(window) = cut(spec.window) {
             window.validate()?;
         }
-        let grouping = Grouping::new(&spec.keys, &spec.aggregates, &node.inputs[0])?;
+        let grouping = Grouping::new(&spec.keys, &spec.aggregates, spec.rows(&node.inputs[0]))?;
         Ok(Self {
             window: spec.window,
+            merges: matches!(spec.phase, AggregatePhase::Final { .. }),
             slices: Slices::new(grouping),
             pending: BTreeSet::new(),
             passed: i64::MIN,
@@ -66,24 +64,47 @@ impl WindowAggregate {
         })
     }
 
-    /// Divides a batch by slice. Rows without a time are late.
-    fn divide(&mut self, batch: &Batch, now: TimestampMs) -> Result<Vec<(Span, Rows)>> {
-        let (spans, without) = match self.window {
-            WindowSpec::EventTime { window, time } => {
-                divide_by_time(window, &milliseconds(batch.column(time))?)
-            }
-            WindowSpec::ProcessingTime { window } => {
-                // A clock that was set back must not reach into windows that have fired.
-                let slice = window.slice(now.max(self.passed.saturating_add(1)));
-                (vec![(slice, Rows::Range(0..batch.num_rows()))], 0)
-            }
-            WindowSpec::Attached { start, end } => divide_by_window(
-                &milliseconds(batch.column(start))?,
-                &milliseconds(batch.column(end))?,
-            ),
-        };
+    fn add(&mut self, batch: Batch, now: TimestampMs) -> Result<()> {
+        // A clock that was set back must not reach into windows that have fired.
+        let now = now.max(self.passed.saturating_add(1));
+        let (spans, without) = divide_batch(self.window, &batch, now)?;
         self.late_rows += without as u64;
-        Ok(spans)
+        let rows = insertions(batch)?;
+        let keys = self.slices.grouping().keys(&rows);
+        let arguments = self.slices.grouping().arguments(&rows)?;
+        for (span, rows) in spans {
+            if self.takes(span, &rows) {
+                self.slices.update(span, &rows, &keys, &arguments)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds partial aggregates, whose last columns are their slice's start and end.
+    fn merge(&mut self, batch: Batch) -> Result<()> {
+        let rows = insertions(batch)?;
+        let Some((part, [start, end])) = rows.columns().split_last_chunk() else {
+            return Err(Error::Internal("partial aggregates lack their slice".to_owned()));
+        };
+        let (spans, _) = divide_by_window(&milliseconds(start)?, &milliseconds(end)?);
+        for (span, rows) in spans {
+            if self.takes(span, &rows) {
+                self.slices.merge(span, &rows, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares a slice for rows, or counts them where it is too late for it.
+    fn takes(&mut self, slice: Span, rows: &Rows) -> bool {
+        if self.last_window(slice).time() <= self.passed {
+            self.late_rows += rows.len() as u64;
+            return false;
+        }
+        if !self.slices.contains(slice) {
+            self.expect(slice);
+        }
+        true
     }
 
     fn last_window(&self, slice: Span) -> Span {
@@ -150,30 +171,6 @@ impl WindowAggregate {
         self.slices.remove(&done);
         result
     }
-
-    fn key_groups(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u16>> {
-        if keys.is_empty() {
-            return Ok(vec![0; rows]);
-        }
-        let mut hashes = Vec::new();
-        hash_columns(keys, &mut hashes)?;
-        Ok(hashes.into_iter().map(|hash| key_group(hash, self.key_group_count)).collect())
-    }
-
-    fn restore_part(&mut self, rows: &RecordBatch) -> Result<()> {
-        let (spans, columns) = rows.columns().split_at(SPAN_COLUMNS);
-        let starts = spans[0].as_primitive::<Int64Type>();
-        let ends = spans[1].as_primitive::<Int64Type>();
-        let (spans, _) = divide(rows.num_rows(), |row, _| {
-            Some(Span { end: ends.value(row), start: starts.value(row) })
-        });
-        for (span, rows) in spans {
-            let columns = columns.iter().map(|column| rows.pick(column)).collect::<Result<_>>()?;
-            self.slices.add_part(span, part(columns, rows.len())?);
-            self.expect(span);
-        }
-        Ok(())
-    }
 }
 
 fn cut(window: WindowSpec) -> Option<Window> {
@@ -185,19 +182,8 @@ fn cut(window: WindowSpec) -> Option<Window> {
     }
 }
 
-/// Puts the span before a part's columns.
-fn with_span(span: Span, rows: &RecordBatch) -> Result<RecordBatch> {
-    let count = rows.num_rows();
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from_value(span.start, count)),
-        Arc::new(Int64Array::from_value(span.end, count)),
-    ];
-    columns.extend(rows.columns().iter().cloned());
-    part(columns, count)
-}
-
 /// Refuses rows that are taken back.
-fn insertions(batch: Batch) -> Result<RecordBatch> {
+pub(super) fn insertions(batch: Batch) -> Result<RecordBatch> {
     let (rows, weights) = batch.into_parts();
     if weights.is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0)) {
         return Err(Error::Invalid("WindowAggregate does not take rows back".to_owned()));
@@ -224,18 +210,7 @@ impl Operator for WindowAggregate {
         if batch.is_empty() {
             return Ok(());
         }
-        let spans = self.divide(&batch, now)?;
-        let rows = insertions(batch)?;
-        let keys = self.slices.grouping().keys(&rows);
-        let arguments = self.slices.grouping().arguments(&rows)?;
-        for (span, rows) in spans {
-            if self.last_window(span).time() <= self.passed {
-                self.late_rows += rows.len() as u64;
-            } else if self.slices.update(span, &rows, &keys, &arguments)? {
-                self.expect(span);
-            }
-        }
-        Ok(())
+        if self.merges { self.merge(batch) } else { self.add(batch, now) }
     }
 
     fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
@@ -269,17 +244,7 @@ impl Operator for WindowAggregate {
     }
 
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
-        let mut parts = Vec::new();
-        for (span, rows) in self.slices.sealed()? {
-            parts.push(with_span(span, &rows)?);
-        }
-        if let Some(first) = parts.first() {
-            let rows = concat_batches(&first.schema(), &parts)
-                .map_err(|error| Error::compute("put slices together", error))?;
-            let keys = SPAN_COLUMNS..SPAN_COLUMNS + self.slices.grouping().num_keys();
-            let key_groups = self.key_groups(&rows.columns()[keys], rows.num_rows())?;
-            writer.keyed("slices", VERSION, rows, key_groups);
-        }
+        self.slices.snapshot(writer, self.key_group_count)?;
         let passed: ArrayRef = Arc::new(Int64Array::from(vec![self.passed]));
         writer.list("passed", VERSION, part(vec![passed], 1)?);
         Ok(())
@@ -287,14 +252,11 @@ impl Operator for WindowAggregate {
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
         for rows in state.list("passed", VERSION)? {
-            let passed = column(&rows, 0)?;
-            let passed = max(passed.as_primitive::<Int64Type>()).unwrap_or(i64::MIN);
+            let passed = max(&numbers(&rows, 0)?).unwrap_or(i64::MIN);
             self.passed = self.passed.max(passed);
         }
-        for rows in state.keyed("slices", VERSION)? {
-            column(&rows, 0)?;
-            column(&rows, 1)?;
-            self.restore_part(&rows)?;
+        for slice in self.slices.restore(state)? {
+            self.expect(slice);
         }
         Ok(())
     }
@@ -306,15 +268,6 @@ impl Operator for WindowAggregate {
     fn late_rows(&self) -> u64 {
         self.late_rows
     }
-}
-
-/// Returns a column of the state that must be of 64-bit integers.
-fn column(rows: &RecordBatch, index: usize) -> Result<ArrayRef> {
-    let found = rows.columns().get(index).cloned();
-    found.filter(|column| column.data_type() == &DataType::Int64).ok_or_else(|| Error::Restore {
-        what: "WindowAggregate".to_owned(),
-        reason: format!("state column {index} is not a number"),
-    })
 }
 
 #[cfg(test)]

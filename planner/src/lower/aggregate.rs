@@ -10,7 +10,8 @@ use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rainstorm_engine::graph::{
-    AggregateCall, ChangelogMode, GroupAggregateSpec, OperatorSpec, WindowAggregateSpec, WindowSpec,
+    AggregateCall, AggregatePhase, ChangelogMode, GroupAggregateSpec, OperatorSpec,
+    WindowAggregateSpec, WindowSpec,
 };
 
 use super::Lowering;
@@ -226,6 +227,7 @@ impl Lowering<'_> {
             window: spec,
             keys: keys.clone(),
             aggregates: calls.clone(),
+            phase: AggregatePhase::Complete,
         });
         let node =
             self.keyed(&input, spec, keys, &calls, &window_fields(), ChangelogMode::AppendOnly)?;

@@ -1,3 +1,4 @@
+use arrow::datatypes::DataType;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::count::count_udaf;
@@ -21,7 +22,8 @@ fn count_and_sum() -> Vec<AggregateCall> {
 }
 
 fn over(window: WindowSpec, aggregates: Vec<AggregateCall>, output: &str) -> Harness {
-    let spec = WindowAggregateSpec { window, keys: vec![0], aggregates };
+    let spec =
+        WindowAggregateSpec { window, keys: vec![0], aggregates, phase: AggregatePhase::Complete };
     Harness::new(OperatorSpec::WindowAggregate(spec), &[INPUT], output)
 }
 
@@ -142,6 +144,7 @@ fn attached_windows_fire_by_their_own_end() {
         window: WindowSpec::Attached { start: 1, end: 2 },
         keys: vec![],
         aggregates: vec![call("n:int", max_udaf(), &[("n", 0)])],
+        phase: AggregatePhase::Complete,
     };
     let output = "n:int window_start:ts window_end:ts window_time:ts";
     let spec = OperatorSpec::WindowAggregate(spec);
@@ -272,6 +275,7 @@ fn aggregates_without_a_grouped_form_work_as_well() {
         window: WindowSpec::EventTime { window: HOP, time: 2 },
         keys: vec![],
         aggregates: vec![list],
+        phase: AggregatePhase::Complete,
     };
     let windows = schema("window_start:ts window_end:ts window_time:ts");
     let mut fields = vec![Arc::new(field)];

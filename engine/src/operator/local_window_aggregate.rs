@@ -1,0 +1,303 @@
+//! The half of a window aggregate before the exchange.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+
+use super::aggregate::conform;
+use super::partial_groups::Grouping;
+use super::window::{Span, divide_batch};
+use super::window_aggregate::insertions;
+use super::window_slices::Slices;
+use super::{Operator, OperatorContext, Output};
+use crate::batch::{Batch, TARGET_BATCH_ROWS};
+use crate::graph::{OperatorNode, WindowAggregateSpec, WindowSpec};
+use crate::state::{StateReader, StateWriter};
+use crate::time::{TimestampMs, Watermark};
+use crate::{Error, Result};
+
+/// Bytes of partial aggregates that are held before they are sent on early: keys that hardly
+/// repeat are not worth more, and the other half merges what comes in pieces.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
+/// Turns rows into partial aggregates per key and slice, so that fewer cross the exchange. They
+/// are sent on when the watermark passes the slice, before the watermark. Which rows are late is
+/// left to the half after the exchange, whose watermark is that of all senders.
+pub(super) struct LocalWindowAggregate {
+    window: WindowSpec,
+    slices: Slices,
+    late_rows: u64,
+    schema: SchemaRef,
+    key_group_count: u16,
+}
+
+/// Returns the columns that the half before the exchange produces.
+///
+/// # Errors
+/// `Compute` where a function does not take its arguments.
+pub(super) fn local_schema(spec: &WindowAggregateSpec, input: &SchemaRef) -> Result<SchemaRef> {
+    let grouping = Grouping::new(&spec.keys, &spec.aggregates, input)?;
+    let time = DataType::Timestamp(TimeUnit::Millisecond, None);
+    let mut fields = grouping.part_fields();
+    let slice = ["slice_start", "slice_end"];
+    fields.extend(slice.map(|name| FieldRef::new(Field::new(name, time.clone(), false))));
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+impl LocalWindowAggregate {
+    /// Makes the operator.
+    ///
+    /// # Errors
+    /// `Invalid` where the windows' lengths are, or where windows are of processing time, which
+    /// both halves would see differently; `Compute` where a function does not take its arguments.
+    pub(super) fn new(
+        spec: &WindowAggregateSpec,
+        node: &OperatorNode,
+        context: &OperatorContext,
+    ) -> Result<Self> {
+        match spec.window {
+            WindowSpec::EventTime { window, .. } => window.validate()?,
+            WindowSpec::Attached { .. } => {}
+            WindowSpec::ProcessingTime { .. } => {
+                let message = "windows of processing time are not aggregated in two halves";
+                return Err(Error::Invalid(message.to_owned()));
+            }
+        }
+        let grouping = Grouping::new(&spec.keys, &spec.aggregates, &node.inputs[0])?;
+        Ok(Self {
+            window: spec.window,
+            slices: Slices::new(grouping),
+            late_rows: 0,
+            schema: Arc::clone(&node.output),
+            key_group_count: context.key_group_count,
+        })
+    }
+
+    fn send_until(&mut self, time: TimestampMs, out: &mut Output) -> Result<()> {
+        while let Some(slice) = self.slices.first()
+            && slice.time() <= time
+        {
+            self.send(slice, out)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, slice: Span, out: &mut Output) -> Result<()> {
+        let part = self.slices.take_part(slice)?;
+        let count = part.num_rows();
+        let times =
+            |time| -> ArrayRef { Arc::new(TimestampMillisecondArray::from_value(time, count)) };
+        let columns = part.columns().iter().cloned();
+        let columns = columns
+            .chain([times(slice.start), times(slice.end)])
+            .zip(self.schema.fields())
+            .map(|(column, field)| conform(column, field))
+            .collect::<Result<_>>()?;
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
+            .map_err(|error| Error::compute("put partial aggregates together", error))?;
+        for first in (0..count).step_by(TARGET_BATCH_ROWS) {
+            out.push(Batch::insert(rows.slice(first, TARGET_BATCH_ROWS.min(count - first))));
+        }
+        Ok(())
+    }
+}
+
+impl Operator for LocalWindowAggregate {
+    fn name(&self) -> &'static str {
+        "LocalWindowAggregate"
+    }
+
+    fn accepts(&self, _port: usize) -> bool {
+        true
+    }
+
+    fn process(
+        &mut self,
+        _port: usize,
+        batch: Batch,
+        now: TimestampMs,
+        out: &mut Output,
+    ) -> Result<()> {
+        let (spans, without) = divide_batch(self.window, &batch, now)?;
+        self.late_rows += without as u64;
+        let rows = insertions(batch)?;
+        let keys = self.slices.grouping().keys(&rows);
+        let arguments = self.slices.grouping().arguments(&rows)?;
+        for (span, rows) in spans {
+            self.slices.update(span, &rows, &keys, &arguments)?;
+        }
+        if self.slices.memory_bytes() > HELD_BYTES_MAX {
+            self.send_until(TimestampMs::MAX, out)?;
+        }
+        Ok(())
+    }
+
+    fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
+        self.send_until(watermark.0, out)?;
+        Ok(watermark)
+    }
+
+    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn next_timer(&self) -> Option<TimestampMs> {
+        None
+    }
+
+    fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _out: &mut Output) -> Result<()> {
+        // What is held is state, not changes that wait: nobody needs it before its slice ends.
+        Ok(())
+    }
+
+    fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
+        self.slices.snapshot(writer, self.key_group_count)
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.slices.restore(state).map(|_| ())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.slices.memory_bytes()
+    }
+
+    fn late_rows(&self) -> u64 {
+        self.late_rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::functions_aggregate::average::avg_udaf;
+    use datafusion::functions_aggregate::count::count_udaf;
+    use datafusion::functions_aggregate::min_max::max_udaf;
+    use proptest::prelude::*;
+
+    use super::super::testing::{Harness, call, schema};
+    use super::*;
+    use crate::OperatorId;
+    use crate::graph::{AggregatePhase, OperatorSpec, Window};
+
+    const INPUT: &str = "k:text v:float t:ts";
+    const OUTPUT: &str =
+        "k:text n:int a:float hi:text window_start:ts window_end:ts window_time:ts";
+    const HOP: Window = Window::Hop { size_ms: 10, slide_ms: 5, offset_ms: 0 };
+
+    fn node(phase: AggregatePhase, input: &SchemaRef) -> OperatorNode {
+        let spec = WindowAggregateSpec {
+            window: WindowSpec::EventTime { window: HOP, time: 2 },
+            keys: vec![0],
+            aggregates: vec![
+                call("n:int", count_udaf(), &[]),
+                call("a:float", avg_udaf(), &[("v", 1)]),
+                call("hi:text", max_udaf(), &[("k", 0)]),
+            ],
+            phase,
+        };
+        let partial = local_schema(&spec, &schema(INPUT)).unwrap();
+        let output = if spec.phase == AggregatePhase::Local { partial } else { schema(OUTPUT) };
+        let inputs = vec![Arc::clone(input)];
+        OperatorNode {
+            id: OperatorId(1),
+            spec: OperatorSpec::WindowAggregate(spec),
+            inputs,
+            output,
+        }
+    }
+
+    fn local() -> Harness {
+        Harness::of_node(node(AggregatePhase::Local, &schema(INPUT)), 0, 1)
+    }
+
+    fn last(partial: &SchemaRef) -> Harness {
+        let phase = AggregatePhase::Final { input: schema(INPUT) };
+        Harness::of_node(node(phase, partial), 0, 1)
+    }
+
+    #[test]
+    fn slices_are_sent_on_before_the_watermark_that_passes_them() {
+        let mut test = local();
+        test.rows("+ a 1 3\n+ a 2 4\n+ b 2 4\n+ a 3 5");
+        assert_eq!(test.watermark(3), 3);
+        test.flush();
+        test.expect("");
+        test.watermark(4);
+        test.expect("+ a 2 2 3.0 a 0 5\n+ b 1 1 2.0 b 0 5");
+        test.rows("+ c 9 1");
+        test.expect("");
+        test.end(0);
+        test.expect("+ c 1 1 9.0 c 0 5\n+ a 1 1 3.0 a 5 10");
+        assert_eq!(test.operator().memory_bytes(), 0);
+    }
+
+    #[test]
+    fn the_last_half_drops_what_is_late_for_all() {
+        let mut first = local();
+        first.rows("+ a 1 3\n+ a 2 12");
+        first.end(0);
+        let batches = first.batches();
+        let mut last = last(&batches[0].schema());
+        last.watermark(9);
+        for batch in batches {
+            last.batch_at(0, batch);
+        }
+        last.end(0);
+        last.expect("+ a 1 2.0 a 5 15 14\n+ a 1 2.0 a 10 20 19");
+        assert_eq!(last.operator().late_rows(), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 64, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        /// Two halves, with several firsts and restores between, give what one operator gives.
+        #[test]
+        fn two_halves_are_one_whole(
+            rows in proptest::collection::vec((0_u8..4, -5_i64..5, 0_i64..40, 0_usize..2), 1..60),
+            cuts in proptest::collection::vec((1_usize..10, any::<bool>()), 1..6),
+        ) {
+            let lines: Vec<(usize, String)> =
+                rows.iter().map(|(k, v, t, to)| (*to, format!("+ k{k} {v} {t}"))).collect();
+            let mut whole =
+                Harness::of_node(node(AggregatePhase::Complete, &schema(INPUT)), 0, 1);
+            let mut firsts = [local(), local()];
+            let mut rest = lines.as_slice();
+            for (length, barrier) in cuts.iter().cycle() {
+                let (now, later) = rest.split_at((*length).min(rest.len()));
+                for (to, line) in now {
+                    whole.rows(line);
+                    firsts[*to].rows(line);
+                }
+                if *barrier {
+                    let state: Vec<_> = firsts.iter_mut().flat_map(Harness::snapshot).collect();
+                    firsts = [0, 1].map(|subtask| firsts[0].restored(&state, subtask, 2));
+                }
+                rest = later;
+                if rest.is_empty() { break; }
+            }
+            let mut last: Option<Harness> = None;
+            for mut first in firsts {
+                first.end(0);
+                for batch in first.batches() {
+                    last.get_or_insert_with(|| self::last(&batch.schema())).batch_at(0, batch);
+                }
+            }
+            let mut last = last.unwrap();
+            let state = last.snapshot();
+            let mut last = last.restored(&state, 0, 1);
+            last.end(0);
+            whole.end(0);
+            let (mut found, mut expected) = (last.lines(), whole.lines());
+            found.sort();
+            expected.sort();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
