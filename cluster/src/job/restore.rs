@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rainstorm_engine::connector::SplitState;
-use rainstorm_engine::graph::{JobGraph, OperatorNode, OperatorSpec, SourceSpec};
+use rainstorm_engine::graph::{AggregatePhase, JobGraph, OperatorNode, OperatorSpec, SourceSpec};
 use rainstorm_engine::task::TaskId;
 use rainstorm_engine::{Error, OperatorId, Result, StageId};
 
@@ -114,6 +114,7 @@ pub(crate) fn sources(graph: &JobGraph) -> impl Iterator<Item = &SourceSpec> {
 fn state_name(node: &OperatorNode) -> Option<&'static str> {
     match &node.spec {
         OperatorSpec::Project(_) | OperatorSpec::Filter(_) | OperatorSpec::WindowAssign(_) => None,
+        OperatorSpec::WindowAggregate(spec) if spec.phase == AggregatePhase::Local => None,
         OperatorSpec::WindowAggregate(_) => Some("WindowAggregate"),
         OperatorSpec::GroupAggregate(_) => Some("GroupAggregate"),
         OperatorSpec::WindowJoin(_) => Some("WindowJoin"),

@@ -27,7 +27,7 @@ pub fn build(node: &OperatorNode, context: &OperatorContext) -> Result<Box<dyn O
         OperatorSpec::Filter(predicate) => Box::new(TransformOperator(Filter::new(predicate))),
         OperatorSpec::WindowAssign(window) => Box::new(WindowAssign::new(window, &node.output)?),
         OperatorSpec::WindowAggregate(spec) if spec.phase == AggregatePhase::Local => {
-            Box::new(LocalWindowAggregate::new(spec, node, context)?)
+            Box::new(LocalWindowAggregate::new(spec, node)?)
         }
         OperatorSpec::WindowAggregate(spec) => Box::new(WindowAggregate::new(spec, node, context)?),
         OperatorSpec::GroupAggregate(spec) => Box::new(GroupAggregate::new(spec, node, context)?),

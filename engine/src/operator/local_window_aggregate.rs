@@ -10,7 +10,7 @@ use super::partial_groups::Grouping;
 use super::window::{Span, divide_batch};
 use super::window_aggregate::insertions;
 use super::window_slices::Slices;
-use super::{Operator, OperatorContext, Output};
+use super::{Operator, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
 use crate::graph::{OperatorNode, WindowAggregateSpec, WindowSpec};
 use crate::state::{StateReader, StateWriter};
@@ -22,14 +22,14 @@ use crate::{Error, Result};
 const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// Turns rows into partial aggregates per key and slice, so that fewer cross the exchange. They
-/// are sent on when the watermark passes the slice, before the watermark. Which rows are late is
-/// left to the half after the exchange, whose watermark is that of all senders.
+/// are sent on before the watermark that passes the slice, and with a flush: so there is no state
+/// to write, and a checkpoint fits the query whether or not its aggregates are split. Which rows
+/// are late is left to the half after the exchange, whose watermark is that of all senders.
 pub(super) struct LocalWindowAggregate {
     window: WindowSpec,
     slices: Slices,
     late_rows: u64,
     schema: SchemaRef,
-    key_group_count: u16,
 }
 
 /// Returns the columns that the half before the exchange produces.
@@ -51,11 +51,7 @@ impl LocalWindowAggregate {
     /// # Errors
     /// `Invalid` where the windows' lengths are, or where windows are of processing time, which
     /// both halves would see differently; `Compute` where a function does not take its arguments.
-    pub(super) fn new(
-        spec: &WindowAggregateSpec,
-        node: &OperatorNode,
-        context: &OperatorContext,
-    ) -> Result<Self> {
+    pub(super) fn new(spec: &WindowAggregateSpec, node: &OperatorNode) -> Result<Self> {
         match spec.window {
             WindowSpec::EventTime { window, .. } => window.validate()?,
             WindowSpec::Attached { .. } => {}
@@ -70,7 +66,6 @@ impl LocalWindowAggregate {
             slices: Slices::new(grouping),
             late_rows: 0,
             schema: Arc::clone(&node.output),
-            key_group_count: context.key_group_count,
         })
     }
 
@@ -150,17 +145,16 @@ impl Operator for LocalWindowAggregate {
         Ok(())
     }
 
-    fn flush(&mut self, _out: &mut Output) -> Result<()> {
-        // What is held is state, not changes that wait: nobody needs it before its slice ends.
+    fn flush(&mut self, out: &mut Output) -> Result<()> {
+        self.send_until(TimestampMs::MAX, out)
+    }
+
+    fn snapshot(&mut self, _writer: &mut StateWriter) -> Result<()> {
         Ok(())
     }
 
-    fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
-        self.slices.snapshot(writer, self.key_group_count)
-    }
-
-    fn restore(&mut self, state: &StateReader) -> Result<()> {
-        self.slices.restore(state).map(|_| ())
+    fn restore(&mut self, _state: &StateReader) -> Result<()> {
+        Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
@@ -221,17 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn slices_are_sent_on_before_the_watermark_that_passes_them() {
+    fn slices_are_sent_on_before_the_watermark_that_passes_them_or_with_a_flush() {
         let mut test = local();
         test.rows("+ a 1 3\n+ a 2 4\n+ b 2 4\n+ a 3 5");
         assert_eq!(test.watermark(3), 3);
-        test.flush();
         test.expect("");
         test.watermark(4);
         test.expect("+ a 2 2 3.0 a 0 5\n+ b 1 1 2.0 b 0 5");
         test.rows("+ c 9 1");
         test.expect("");
-        test.end(0);
+        assert!(test.snapshot().is_empty());
         test.expect("+ c 1 1 9.0 c 0 5\n+ a 1 1 3.0 a 5 10");
         assert_eq!(test.operator().memory_bytes(), 0);
     }
@@ -257,7 +250,7 @@ mod tests {
             cases: 64, failure_persistence: None, ..ProptestConfig::default()
         })]
 
-        /// Two halves, with several firsts and restores between, give what one operator gives.
+        /// Two halves, with several firsts and flushes, give what one operator gives.
         #[test]
         fn two_halves_are_one_whole(
             rows in proptest::collection::vec((0_u8..4, -5_i64..5, 0_i64..40, 0_usize..2), 1..60),
@@ -268,6 +261,7 @@ mod tests {
             let mut whole =
                 Harness::of_node(node(AggregatePhase::Complete, &schema(INPUT)), 0, 1);
             let mut firsts = [local(), local()];
+            let mut partial = Vec::new();
             let mut rest = lines.as_slice();
             for (length, barrier) in cuts.iter().cycle() {
                 let (now, later) = rest.split_at((*length).min(rest.len()));
@@ -276,20 +270,20 @@ mod tests {
                     firsts[*to].rows(line);
                 }
                 if *barrier {
-                    let state: Vec<_> = firsts.iter_mut().flat_map(Harness::snapshot).collect();
-                    firsts = [0, 1].map(|subtask| firsts[0].restored(&state, subtask, 2));
+                    firsts.iter_mut().for_each(Harness::flush);
+                    partial.extend(firsts.iter_mut().flat_map(Harness::batches));
                 }
                 rest = later;
                 if rest.is_empty() { break; }
             }
-            let mut last: Option<Harness> = None;
             for mut first in firsts {
                 first.end(0);
-                for batch in first.batches() {
-                    last.get_or_insert_with(|| self::last(&batch.schema())).batch_at(0, batch);
-                }
+                partial.extend(first.batches());
             }
-            let mut last = last.unwrap();
+            let mut last = last(&partial[0].schema());
+            for batch in partial {
+                last.batch_at(0, batch);
+            }
             let state = last.snapshot();
             let mut last = last.restored(&state, 0, 1);
             last.end(0);

@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use rainstorm_engine::graph::{
-    AggregateCall, ChangelogMode, Edge, IntervalJoinSpec, JobGraph, OperatorSpec, Partitioning,
-    SinkTarget, SourceSpec, Stage, WindowAggregateSpec, WindowJoinSpec, WindowSpec,
+    AggregateCall, AggregatePhase, ChangelogMode, Edge, IntervalJoinSpec, JobGraph, OperatorSpec,
+    Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec, WindowJoinSpec, WindowSpec,
 };
 
 use crate::bind::{describe_ms, describe_window};
@@ -127,10 +127,15 @@ pub(crate) fn operator_text(spec: &OperatorSpec, inputs: &[SchemaRef]) -> String
 }
 
 fn window_aggregate_text(spec: &WindowAggregateSpec, input: &SchemaRef) -> String {
+    let name = match spec.phase {
+        AggregatePhase::Local => "LocalWindowAggregate",
+        AggregatePhase::Complete | AggregatePhase::Final { .. } => "WindowAggregate",
+    };
+    let rows = spec.rows(input);
     format!(
-        "WindowAggregate: {}; {}",
-        window_text(&spec.window, input),
-        grouped(&spec.keys, &spec.aggregates, input)
+        "{name}: {}; {}",
+        window_text(&spec.window, rows),
+        grouped(&spec.keys, &spec.aggregates, rows)
     )
 }
 
@@ -202,6 +207,7 @@ fn call_text(call: &AggregateCall) -> String {
 fn state_text(spec: &OperatorSpec) -> Option<&'static str> {
     match spec {
         OperatorSpec::Project(_) | OperatorSpec::Filter(_) | OperatorSpec::WindowAssign(_) => None,
+        OperatorSpec::WindowAggregate(spec) if spec.phase == AggregatePhase::Local => None,
         OperatorSpec::WindowAggregate(_) => Some("open windows"),
         OperatorSpec::GroupAggregate(_) => Some("every key"),
         OperatorSpec::WindowJoin(_) => Some("rows of open windows"),

@@ -17,11 +17,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::{DFSchemaRef, internal_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Distinct, Expr, Filter, LogicalPlan, Projection, Union};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use rainstorm_engine::graph::{JobGraph, JobSettings, OperatorSpec};
+use rainstorm_engine::operator::split_window_aggregates;
 use sqlparser::tokenizer::Span;
 
 use self::expr::{physical, unaliased};
@@ -76,7 +77,9 @@ impl<'a> Lowering<'a> {
         let mut nodes = self.flow.into_nodes();
         stages::tidy(&mut nodes)?;
         let bounded = nodes.iter().all(|node| node.bounded);
-        let graph = stages::cut(nodes, self.settings.clone());
+        let mut graph = stages::cut(nodes, self.settings.clone());
+        split_window_aggregates(&mut graph)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok((graph, bounded, self.warnings))
     }
 
