@@ -116,7 +116,8 @@ pub struct CommitId {
 #[async_trait]
 pub trait Sink: Debug + Send + Sync {
     /// Makes the writer of a subtask. `attempt` is unique among all writers of the job, now and
-    /// after every restart, and goes into the names of what is staged.
+    /// after every restart, and goes into the names of what is staged: the job's id, generation,
+    /// attempt and stage, joined by `-`, so that committers know what dead attempts of a job left.
     ///
     /// # Errors
     /// `Storage` or `Invalid`.

@@ -179,37 +179,37 @@ mod tests {
 
     use super::*;
 
-    fn check(data_type: DataType, text: &str, expected: Option<&str>) {
-        let found = parse_value(&data_type, Some(text));
+    fn check(data_type: &DataType, text: &str, expected: Option<&str>) {
+        let found = parse_value(data_type, Some(text));
         let found = found.map(|array| array_value_to_string(&array, 0).unwrap());
         assert_eq!(found.as_deref(), expected, "{text} as {data_type}");
     }
 
     #[test]
     fn values_are_parsed_by_type() {
-        check(DataType::Int64, "-42", Some("-42"));
-        check(DataType::Int64, "4.2", None);
-        check(DataType::Int8, "128", None);
-        check(DataType::Float64, " 1.5e3", Some("1500.0"));
-        check(DataType::Boolean, "TRUE", Some("true"));
-        check(DataType::Boolean, "1", None);
-        check(DataType::Decimal128(5, 2), "123.456", Some("123.45"));
-        check(DataType::Decimal128(5, 2), "12345", None);
-        check(DataType::Date32, "2001-02-03", Some("2001-02-03"));
-        check(DataType::Utf8View, " as it is ", Some(" as it is "));
+        check(&DataType::Int64, "-42", Some("-42"));
+        check(&DataType::Int64, "4.2", None);
+        check(&DataType::Int8, "128", None);
+        check(&DataType::Float64, " 1.5e3", Some("1500.0"));
+        check(&DataType::Boolean, "TRUE", Some("true"));
+        check(&DataType::Boolean, "1", None);
+        check(&DataType::Decimal128(5, 2), "123.456", Some("123.45"));
+        check(&DataType::Decimal128(5, 2), "12345", None);
+        check(&DataType::Date32, "2001-02-03", Some("2001-02-03"));
+        check(&DataType::Utf8View, " as it is ", Some(" as it is "));
     }
 
     #[test]
     fn timestamps_come_in_three_spellings() {
         let millis = DataType::Timestamp(TimeUnit::Millisecond, None);
-        check(millis.clone(), "2001-01-01 00:00:00", Some("2001-01-01T00:00:00"));
-        check(millis.clone(), "2001-01-01 00:00:00.25", Some("2001-01-01T00:00:00.250"));
-        check(millis.clone(), "2001-01-01T10:00:00.250Z", Some("2001-01-01T10:00:00.250"));
-        check(millis.clone(), "2001-01-01T10:00:00+02:00", Some("2001-01-01T08:00:00"));
-        check(millis.clone(), "2001-13-01 00:00:00", None);
-        check(millis, "yesterday", None);
+        check(&millis, "2001-01-01 00:00:00", Some("2001-01-01T00:00:00"));
+        check(&millis, "2001-01-01 00:00:00.25", Some("2001-01-01T00:00:00.250"));
+        check(&millis, "2001-01-01T10:00:00.250Z", Some("2001-01-01T10:00:00.250"));
+        check(&millis, "2001-01-01T10:00:00+02:00", Some("2001-01-01T08:00:00"));
+        check(&millis, "2001-13-01 00:00:00", None);
+        check(&millis, "yesterday", None);
         check(
-            DataType::Timestamp(TimeUnit::Second, None),
+            &DataType::Timestamp(TimeUnit::Second, None),
             "1969-12-31 23:59:59",
             Some("1969-12-31T23:59:59"),
         );

@@ -2,20 +2,24 @@
 
 mod compression;
 mod csv_reader;
+mod encoder;
 mod field;
 mod json_reader;
 mod parquet_reader;
 #[cfg(test)]
 pub(crate) mod testing;
+mod time_text;
 
 use arrow::array::RecordBatch;
 
 pub use compression::Compression;
 pub(crate) use compression::{Compressor, Decompressor};
 pub(crate) use csv_reader::{CsvDecoder, Header, parse_header};
+pub(crate) use encoder::Encoder;
 pub(crate) use field::{check_type, parse_value};
 pub(crate) use json_reader::JsonDecoder;
 pub(crate) use parquet_reader::ParquetFile;
+pub(crate) use time_text::column_as_text;
 
 use crate::Result;
 

@@ -56,6 +56,12 @@ impl LocalStore {
         Ok(Self { files: Arc::new(files), order: Arc::new(Mutex::new(order)) })
     }
 
+    /// Makes the directory that a file is to be put into.
+    async fn make_directory_of(&self, path: &Path) -> Result<()> {
+        let path = self.files.path_to_filesystem(path)?;
+        blocking(move || make_directory_of(&path)).await
+    }
+
     /// Makes what is at these paths, and that it is there, outlive a crash.
     async fn sync(&self, paths: &[&Path]) -> Result<()> {
         let paths = paths.iter().map(|path| self.files.path_to_filesystem(path));
@@ -64,7 +70,7 @@ impl LocalStore {
             for path in paths {
                 match File::open(&path).and_then(|file| file.sync_all()) {
                     Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                    _ => sync_directories(&path)?,
+                    _ => sync_directory_of(&path)?,
                 }
             }
             Ok(())
@@ -130,7 +136,7 @@ fn put(
         };
         drop(order);
         if matches!(outcome, Outcome::Done(_)) {
-            sync_directories(path)?;
+            sync_directory_of(path)?;
         }
         Ok(outcome)
     })();
@@ -148,7 +154,7 @@ fn create_beside(path: &FilePath) -> std::io::Result<(PathBuf, File)> {
     let temporary = PathBuf::from(name);
     let file = match File::create(&temporary) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(path.parent().unwrap_or(path))?;
+            make_directory_of(path)?;
             File::create(&temporary)?
         }
         other => other?,
@@ -183,18 +189,25 @@ fn inode(_metadata: &Metadata) -> u64 {
     0
 }
 
-/// Makes a file's entry in its directory outlive a crash, and that of the directory in its own.
-///
-/// Two levels at a time would be enough for directories that were there; new ones may be deeper,
-/// and which are new is not known here.
-fn sync_directories(path: &FilePath) -> std::io::Result<()> {
-    for directory in path.ancestors().skip(1).take(4) {
-        match File::open(directory).and_then(|directory| directory.sync_all()) {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => break,
-            other => other?,
-        }
+/// Makes the directory of a file where it is missing, to outlive a crash.
+fn make_directory_of(path: &FilePath) -> std::io::Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    if directory.is_dir() {
+        return Ok(());
     }
-    Ok(())
+    make_directory_of(directory)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => sync_directory_of(directory),
+    }
+}
+
+/// Makes a file's entry in its directory outlive a crash.
+fn sync_directory_of(path: &FilePath) -> std::io::Result<()> {
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 #[async_trait]
@@ -232,6 +245,7 @@ impl ObjectStore for LocalStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        self.make_directory_of(location).await?;
         let upload = self.files.put_multipart_opts(location, options).await?;
         Ok(Box::new(DurableUpload { upload, store: self.clone(), location: location.clone() }))
     }
@@ -268,11 +282,13 @@ impl ObjectStore for LocalStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.make_directory_of(to).await?;
         self.files.copy_opts(from, to, options).await?;
         self.sync(&[to]).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.make_directory_of(to).await?;
         self.files.rename_opts(from, to, options).await?;
         self.sync(&[to, from]).await
     }

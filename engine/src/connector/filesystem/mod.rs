@@ -5,15 +5,20 @@
 
 mod blocks;
 mod commits;
+mod committer;
 mod options;
 mod partition;
+mod partitioner;
 mod pattern;
 mod place;
 mod reader;
 mod sink;
+#[cfg(test)]
+mod sink_tests;
 mod source;
 #[cfg(test)]
 mod source_tests;
+mod writer;
 
 pub use options::OPTIONS;
 pub use sink::FilesystemSink;

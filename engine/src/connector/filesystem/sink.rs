@@ -1,38 +1,85 @@
 //! Writes a table's files.
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
+use super::committer::Committer;
 use super::options::Options;
+use super::place::Place;
+use super::writer::{Names, STAGING, TableWriter};
 use crate::connector::{CommitId, Committable, ConnectorContext, Sink, SinkWriter};
+use crate::format::{Format, check_type};
 use crate::graph::{SinkSpec, SinkTarget};
-use crate::{Error, Result};
+use crate::storage::Storage;
+use crate::{Error, OperatorId, Result};
 
-/// Writes a table's files.
+/// Writes a table's files: they are staged until a commit moves and names them.
 #[derive(Debug)]
 pub struct FilesystemSink {
+    id: OperatorId,
     options: Options,
+    schema: SchemaRef,
+    partition_by: Vec<usize>,
+    overwrite: bool,
+    storage: Storage,
 }
 
 impl FilesystemSink {
     /// Makes the sink of a table.
     ///
     /// # Errors
-    /// `Invalid` where an option is missing or wrong.
-    pub fn new(spec: &SinkSpec, _context: &ConnectorContext) -> Result<Self> {
-        let SinkTarget::Connector { options, .. } = &spec.target else {
-            return Err(Error::Internal("the client is no table".to_owned()));
+    /// `Invalid` where an option is missing or wrong, or the format cannot hold a column.
+    pub fn new(spec: &SinkSpec, context: &ConnectorContext) -> Result<Self> {
+        let SinkTarget::Connector { options, overwrite, partition_by, .. } = &spec.target else {
+            return Err(Error::Internal("the client's sink is not a connector".to_owned()));
         };
-        Ok(Self { options: Options::parse(options)? })
+        let options = Options::parse(options)?;
+        for (index, field) in spec.schema.fields().iter().enumerate() {
+            if partition_by.contains(&index) {
+                check_type("the name of a folder", field)?;
+            } else if options.format == Format::Csv {
+                check_type("csv", field)?;
+            }
+        }
+        Ok(Self {
+            id: spec.id,
+            options,
+            schema: SchemaRef::clone(&spec.schema),
+            partition_by: partition_by.clone(),
+            overwrite: *overwrite,
+            storage: context.storage.clone(),
+        })
+    }
+
+    fn place(&self) -> Result<Place> {
+        let place = Place::resolve(&self.options.path, &self.storage)?;
+        if place.is_pattern() {
+            let url = place.url();
+            return Err(Error::Invalid(format!("'{url}' is a pattern, so it cannot be written")));
+        }
+        Ok(place)
     }
 }
 
 #[async_trait]
 impl Sink for FilesystemSink {
-    async fn writer(&self, _subtask: usize, _attempt: &str) -> Result<Box<dyn SinkWriter>> {
-        Err(Error::Invalid(format!("'{}' cannot be written yet", self.options.path)))
+    async fn writer(&self, subtask: usize, attempt: &str) -> Result<Box<dyn SinkWriter>> {
+        let place = self.place()?;
+        if place.head(&place.path).await?.is_some() {
+            let url = place.url();
+            return Err(Error::Invalid(format!("'{url}' is a file, a directory is written")));
+        }
+        let names = Names {
+            staging: format!("{STAGING}/{}/{attempt}", self.id),
+            writer: format!("{attempt}-{subtask}"),
+        };
+        let (options, schema) = (self.options.clone(), &self.schema);
+        Ok(Box::new(TableWriter::new(place, options, schema, &self.partition_by, names)?))
     }
 
-    async fn commit(&self, _id: &CommitId, _committables: &[Committable]) -> Result<()> {
-        Err(Error::Invalid(format!("'{}' cannot be written yet", self.options.path)))
+    async fn commit(&self, id: &CommitId, committables: &[Committable]) -> Result<()> {
+        let place = self.place()?;
+        let committer = Committer { place: &place, sink: self.id, overwrite: self.overwrite };
+        committer.commit(id, committables).await
     }
 }

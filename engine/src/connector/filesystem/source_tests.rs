@@ -90,6 +90,13 @@ async fn read_split(source: &FilesystemSource, split: &Split) -> Result<Vec<Stri
     }
 }
 
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().concat()
+}
+
+/// A table's options, a file of it and its content.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [u8]);
+
 const CSV: &[(&str, &str)] = &[("path", "file:///t"), ("format", "csv")];
 const JSON: &[(&str, &str)] = &[("path", "file:///t"), ("format", "json")];
 const PARQUET: &[(&str, &str)] = &[("path", "file:///t"), ("format", "parquet")];
@@ -207,7 +214,7 @@ async fn folders_become_columns() {
 
 #[tokio::test]
 async fn compressed_files_are_read() {
-    let text = (0..30_000).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>();
+    let text = lines(30_000, |n| format!("{{\"n\":{n}}}\n"));
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(text.as_bytes()).unwrap();
     let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
@@ -280,12 +287,11 @@ async fn parquet_columns_are_narrowed_and_adapted() {
 #[tokio::test]
 async fn a_position_says_exactly_where_to_go_on() {
     const ROWS: usize = 20_000;
-    let csv = (0..ROWS).map(|n| format!("{n},\"line\n{n}\"\r\n")).collect::<String>();
+    let csv = lines(ROWS, |n| format!("{n},\"line\n{n}\"\r\n"));
     let csv = format!("n,name\r\n{csv}");
-    let json =
-        (0..ROWS).map(|n| format!("\n{{\"n\":{n},\"name\":\"é{n}\"}}\n")).collect::<String>();
+    let json = lines(ROWS, |n| format!("\n{{\"n\":{n},\"name\":\"é{n}\"}}\n"));
     let zipped = zstd::encode_all(csv.as_bytes(), 1).unwrap();
-    let cases: [(&[(&str, &str)], &str, &[u8]); 4] = [
+    let cases: [Case<'_>; 4] = [
         (CSV, "t/x.csv", csv.as_bytes()),
         (CSV, "t/x.csv.zst", &zipped),
         (JSON, "t/x.json", json.as_bytes()),
@@ -302,7 +308,7 @@ async fn a_position_says_exactly_where_to_go_on() {
 
 #[tokio::test]
 async fn lines_are_counted_across_positions() {
-    let mut csv = (0..20_000).map(|n| format!("{n}\n")).collect::<String>();
+    let mut csv = lines(20_000, |n| format!("{n}\n"));
     csv.push_str("oops\n");
     let files = Files::new(&[("t/x.csv", format!("n\n{csv}").as_bytes())]);
     let source = files.source(CSV, "n INT", "n INT");

@@ -1,0 +1,207 @@
+//! Publishes what writers have staged: all of a checkpoint or nothing, and once.
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
+use serde_json::{Value, json};
+
+use super::commits::{self, Author, Commit, CommitLog, TableFile, read_all};
+use super::place::{Place, is_hidden};
+use super::writer::{STAGING, Staged, join};
+use crate::connector::{CommitId, Committable};
+use crate::{Error, OperatorId, Result};
+
+/// How many files are moved or deleted at once.
+const MOVES_AT_ONCE: usize = 8;
+
+/// Commits for one sink of a job.
+pub(super) struct Committer<'a> {
+    pub(super) place: &'a Place,
+    pub(super) sink: OperatorId,
+    /// INSERT OVERWRITE: what the job writes appears, and replaces the table, when it ends.
+    pub(super) overwrite: bool,
+}
+
+impl Committer<'_> {
+    /// Publishes the files of one checkpoint.
+    pub(super) async fn commit(&self, id: &CommitId, made_ready: &[Committable]) -> Result<()> {
+        let mut staged = made_ready.iter().map(Staged::parse).collect::<Result<Vec<_>>>()?;
+        let author = Author::new(id, self.sink);
+        let mut log = CommitLog::list(self.place).await?;
+        if !log.contains(&author) {
+            if self.overwrite {
+                let held = self.held(id).await?;
+                self.drop_abandoned(id, &held).await?;
+                if !id.last {
+                    return self.hold(id, &staged).await;
+                }
+                staged.extend(
+                    held.into_iter()
+                        .filter(|held| held.epoch < id.epoch.0)
+                        .flat_map(|held| held.staged),
+                );
+            }
+            if log.is_empty() && (id.last || !staged.is_empty()) {
+                log.publish(self.place, self.first_commit().await?).await?;
+            }
+            self.publish(&mut log, &author, staged).await?;
+        }
+        if self.overwrite {
+            let replaced = log.replaced_by(&author).into_iter().map(str::to_owned).collect();
+            self.delete(replaced).await?;
+        }
+        if id.last { self.clean_up(id).await } else { Ok(()) }
+    }
+
+    /// Takes over the files that are in the directory before its first commit.
+    async fn first_commit(&self) -> Result<Commit> {
+        let all = self.place.list(&self.place.path).await?;
+        let files = all.into_iter().filter(|(name, _)| !is_hidden(name));
+        let files = files.map(|(name, meta)| TableFile { name, rows: None, bytes: meta.size });
+        Ok(Commit { author: None, overwrite: false, files: files.collect() })
+    }
+
+    async fn publish(
+        &self,
+        log: &mut CommitLog,
+        author: &Author,
+        staged: Vec<Staged>,
+    ) -> Result<()> {
+        if staged.is_empty() && !self.overwrite {
+            return Ok(());
+        }
+        let moves = staged.iter().map(|staged| self.put_in_place(staged)).collect::<Vec<_>>();
+        let moves = futures::stream::iter(moves).buffer_unordered(MOVES_AT_ONCE);
+        moves.try_collect::<()>().await?;
+        let files = staged.into_iter().map(|staged| staged.file).collect();
+        let author = Some(author.clone());
+        log.publish(self.place, Commit { author, overwrite: self.overwrite, files }).await
+    }
+
+    /// Moves a staged file to its place, unless an earlier attempt has done so.
+    async fn put_in_place(&self, staged: &Staged) -> Result<()> {
+        let from = join(&self.place.path, &staged.name)?;
+        let to = join(&self.place.path, &staged.file.name)?;
+        let error = match self.place.store.rename(&from, &to).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if matches!(error, object_store::Error::NotFound { .. })
+            && self.place.head(&to).await?.is_some()
+        {
+            return Ok(());
+        }
+        let (from, to) = (self.place.display(&from), self.place.display(&to));
+        Err(Error::storage(format!("move '{from}' to '{to}'"), error))
+    }
+
+    fn held_folder(&self, id: &CommitId) -> String {
+        format!("{}/_held/{}/{}", commits::FOLDER, self.sink, id.job)
+    }
+
+    /// Keeps what a job made ready until it ends.
+    async fn hold(&self, id: &CommitId, staged: &[Staged]) -> Result<()> {
+        let path = join(&self.place.path, &format!("{}/{:020}", self.held_folder(id), id.epoch.0))?;
+        let staged = staged.iter().map(Staged::to_json).collect::<Vec<_>>();
+        let body = json!({ "staged": staged }).to_string();
+        let put = self.place.store.put(&path, body.into()).await;
+        let display = self.place.display(&path);
+        put.map(|_| ()).map_err(|error| Error::storage(format!("write '{display}'"), error))
+    }
+
+    /// Returns what the job's earlier checkpoints made ready.
+    async fn held(&self, id: &CommitId) -> Result<Vec<Held>> {
+        let folder = join(&self.place.path, &self.held_folder(id))?;
+        let mut held = Vec::new();
+        for (name, meta) in self.place.list(&folder).await? {
+            let bytes = read_all(self.place, &meta.location).await?;
+            let parsed = Held::parse(&name, &bytes);
+            held.push(parsed.ok_or_else(|| {
+                let display = self.place.display(&meta.location);
+                Error::Invalid(format!("'{display}' is no list of staged files"))
+            })?);
+        }
+        Ok(held)
+    }
+
+    /// Forgets epochs that come after this one: the job was restored from a checkpoint before
+    /// them and makes them again.
+    async fn drop_abandoned(&self, id: &CommitId, held: &[Held]) -> Result<()> {
+        let abandoned = held.iter().filter(|held| held.epoch > id.epoch.0);
+        self.delete(abandoned.map(|held| held.name.clone()).collect()).await
+    }
+
+    /// Removes what the job leaves behind: lists of held files, and staged files of attempts that
+    /// came to nothing.
+    async fn clean_up(&self, id: &CommitId) -> Result<()> {
+        let staging = format!("{STAGING}/{}", self.sink);
+        let mut names = Vec::new();
+        for name in self.place.list(&join(&self.place.path, &staging)?).await?.into_keys() {
+            let attempt = name.strip_prefix(&staging).unwrap_or(&name).trim_start_matches('/');
+            let attempt = attempt.split('/').next().unwrap_or_default();
+            if is_attempt_of(attempt, id.job.as_str()) {
+                names.push(name);
+            }
+        }
+        let held = self.place.list(&join(&self.place.path, &self.held_folder(id))?).await?;
+        names.extend(held.into_keys());
+        self.delete(names).await
+    }
+
+    async fn delete(&self, names: Vec<String>) -> Result<()> {
+        let delete = |name: String| async move {
+            let path = join(&self.place.path, &name)?;
+            match self.place.store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => {
+                    Err(Error::storage(format!("delete '{}'", self.place.display(&path)), error))
+                }
+            }
+        };
+        let deletes = futures::stream::iter(names).map(delete).buffer_unordered(MOVES_AT_ONCE);
+        deletes.try_collect::<()>().await
+    }
+}
+
+/// What one checkpoint of a job that overwrites made ready.
+struct Held {
+    /// The name of the list, relative to the table.
+    name: String,
+    epoch: u64,
+    staged: Vec<Staged>,
+}
+
+impl Held {
+    fn parse(name: &str, bytes: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(bytes).ok()?;
+        let staged = value.get("staged")?.as_array()?.iter().map(Staged::of_json);
+        Some(Self {
+            name: name.to_owned(),
+            epoch: name.rsplit('/').next()?.parse().ok()?,
+            staged: staged.collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Tells whether a staging folder is that of one of the job's attempts: the job's name, then
+/// generation, attempt and stage. Names of jobs may begin with those of others.
+fn is_attempt_of(folder: &str, job: &str) -> bool {
+    let Some(numbers) = folder.strip_prefix(job).and_then(|rest| rest.strip_prefix('-')) else {
+        return false;
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.split('-').all(is_number) && numbers.split('-').count() == 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_told_from_those_of_similar_jobs() {
+        assert!(is_attempt_of("job-1-2-3", "job"));
+        assert!(!is_attempt_of("job-1-1-2-3", "job"));
+        assert!(is_attempt_of("job-1-1-2-3", "job-1"));
+        assert!(!is_attempt_of("job-x-1-2-3", "job"));
+        assert!(!is_attempt_of("other-1-2-3", "job"));
+    }
+}

@@ -1,0 +1,415 @@
+//! Tables of files, written and read back.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+
+use super::{FilesystemSink, FilesystemSource};
+use crate::batch::Batch;
+use crate::connector::{CommitId, Committable, ConnectorContext, Read, Sink, Source};
+use crate::format::testing::{rows_as_text, schema};
+use crate::graph::{ChangelogMode, SinkSpec, SinkTarget, SourceSpec};
+use crate::storage::Storage;
+use crate::time::SimulatedClock;
+use crate::{Epoch, Generation, JobId, OperatorId};
+
+/// A table in a directory of its own.
+struct Table {
+    directory: tempfile::TempDir,
+    schema: SchemaRef,
+    options: Vec<(String, String)>,
+    partition_by: Vec<usize>,
+}
+
+impl Table {
+    fn new(columns: &str, options: &[(&str, &str)]) -> Self {
+        let path = [("path", "file:///t")];
+        let options = path.iter().chain(options);
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            schema: schema(columns),
+            options: options.map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            partition_by: Vec::new(),
+        }
+    }
+
+    fn csv() -> Self {
+        Self::new("a INT", &[("format", "csv")])
+    }
+
+    fn context(&self) -> ConnectorContext {
+        ConnectorContext {
+            storage: Storage::local(self.directory.path()).unwrap(),
+            clock: Arc::new(SimulatedClock::new(0)),
+        }
+    }
+
+    fn sink_numbered(&self, id: u64, overwrite: bool) -> FilesystemSink {
+        let target = SinkTarget::Connector {
+            connector: "filesystem".to_owned(),
+            options: self.options.iter().cloned().collect(),
+            overwrite,
+            partition_by: self.partition_by.clone(),
+            primary_key: Vec::new(),
+        };
+        let spec = SinkSpec {
+            id: OperatorId(id),
+            table: "t".to_owned(),
+            target,
+            schema: Arc::clone(&self.schema),
+            changelog: ChangelogMode::AppendOnly,
+        };
+        FilesystemSink::new(&spec, &self.context()).unwrap()
+    }
+
+    fn sink(&self) -> FilesystemSink {
+        self.sink_numbered(1, false)
+    }
+
+    fn overwriting(&self) -> FilesystemSink {
+        self.sink_numbered(1, true)
+    }
+
+    /// Makes a batch of rows written as values between bars.
+    fn batch(&self, rows: &[&str]) -> Batch {
+        let fields = rows.iter().map(|row| row.split('|').collect::<Vec<_>>()).collect::<Vec<_>>();
+        let column = |index: usize| {
+            let texts = fields.iter().map(|row| Some(row[index]).filter(|text| *text != "NULL"));
+            let texts: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
+            cast(&texts, self.schema.field(index).data_type()).unwrap()
+        };
+        let columns = (0..self.schema.fields().len()).map(column).collect();
+        Batch::insert(RecordBatch::try_new(Arc::clone(&self.schema), columns).unwrap())
+    }
+
+    /// Stages rows and returns what was made ready.
+    async fn stage(&self, sink: &FilesystemSink, attempt: &str, rows: &[&str]) -> Vec<Committable> {
+        let mut writer = sink.writer(0, attempt).await.unwrap();
+        if !rows.is_empty() {
+            writer.write(self.batch(rows)).await.unwrap();
+        }
+        writer.prepare(Epoch(1)).await.unwrap()
+    }
+
+    async fn append(&self, job: &str, rows: &[&str]) {
+        let sink = self.sink();
+        let ready = self.stage(&sink, &format!("{job}-1-1-0"), rows).await;
+        sink.commit(&last(job, 1), &ready).await.unwrap();
+    }
+
+    async fn rows(&self) -> Vec<String> {
+        let spec = SourceSpec {
+            id: OperatorId(2),
+            table: "t".to_owned(),
+            connector: "filesystem".to_owned(),
+            options: self.options.iter().cloned().collect(),
+            table_schema: Arc::clone(&self.schema),
+            schema: Arc::clone(&self.schema),
+            filters: Vec::new(),
+            limit: None,
+            prepare: Vec::new(),
+            watermark: None,
+        };
+        let source = FilesystemSource::new(&spec, &self.context()).unwrap();
+        let mut rows = Vec::new();
+        for split in source.splits(1).await.unwrap() {
+            let mut reader = source.open(&split).await.unwrap();
+            while let Read::Rows(batch) = reader.read().await.unwrap() {
+                rows.extend(rows_as_text(&batch));
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    /// Returns the names of all files with their content.
+    fn files(&self) -> Vec<(String, String)> {
+        let root = self.directory.path().join("t");
+        let mut files = Vec::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                    files.push((
+                        name,
+                        String::from_utf8_lossy(&std::fs::read(path).unwrap()).into(),
+                    ));
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.files().into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+fn id(job: &str, generation: u64, epoch: u64, last: bool) -> CommitId {
+    let (generation, epoch) = (Generation(generation), Epoch(epoch));
+    CommitId { job: JobId::new(job), generation, epoch, last }
+}
+
+fn last(job: &str, epoch: u64) -> CommitId {
+    id(job, 1, epoch, true)
+}
+
+const COLUMNS: &str = "n BIGINT, s STRING, at TIMESTAMP, p DECIMAL, b BOOLEAN, d DATE, f DOUBLE";
+const ROWS: [&str; 3] = [
+    "1|a, \"b\"|2001-01-01T00:00:00|1.50|true|2001-01-01|0.5",
+    "2|é|1969-12-31T23:59:59.999|-0.01|false|1969-12-31|1e300",
+    "NULL|NULL|NULL|NULL|NULL|NULL|NULL",
+];
+
+#[tokio::test]
+async fn rows_survive_in_every_format() {
+    let cases: [&[(&str, &str)]; 6] = [
+        &[("format", "csv")],
+        &[("format", "csv"), ("csv.header", "false"), ("csv.field-delimiter", ";")],
+        &[("format", "csv"), ("compression", "gzip"), ("csv.null-literal", "null")],
+        &[("format", "json")],
+        &[("format", "json"), ("compression", "zstd")],
+        &[("format", "parquet")],
+    ];
+    for options in cases {
+        let table = Table::new(COLUMNS, options);
+        table.append("j", &ROWS).await;
+        let mut expected = rows_as_text(table.batch(&ROWS).rows());
+        expected.sort();
+        assert_eq!(table.rows().await, expected, "{options:?}");
+    }
+}
+
+#[tokio::test]
+async fn text_is_written_as_people_expect() {
+    let table = Table::new(COLUMNS, &[("format", "csv")]);
+    table.append("j", &ROWS[..2]).await;
+    let (name, content) = table.files().pop().unwrap();
+    assert_eq!(name, "part-j-1-1-0-0-0.csv");
+    assert_eq!(
+        content,
+        "n,s,at,p,b,d,f\n\
+         1,\"a, \"\"b\"\"\",2001-01-01 00:00:00.000,1.50,true,2001-01-01,0.5\n\
+         2,é,1969-12-31 23:59:59.999,-0.01,false,1969-12-31,1e300\n"
+    );
+    let table = Table::new("n BIGINT, at TIMESTAMP, s STRING", &[("format", "json")]);
+    table.append("j", &["1|2001-01-01T00:00:00|NULL"]).await;
+    let (_, content) = table.files().pop().unwrap();
+    assert_eq!(content, "{\"n\":1,\"at\":\"2001-01-01 00:00:00.000\",\"s\":null}\n");
+}
+
+#[tokio::test]
+async fn nothing_is_visible_before_its_commit() {
+    let table = Table::csv();
+    table.append("one", &["1"]).await;
+    let sink = table.sink();
+    let ready = table.stage(&sink, "two-1-1-0", &["2", "3"]).await;
+    assert_eq!(table.rows().await, ["1"]);
+    sink.commit(&last("two", 1), &ready).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn a_commit_happens_once() {
+    let table = Table::csv();
+    let sink = table.sink();
+    let first = table.stage(&sink, "j-1-1-0", &["1"]).await;
+    sink.commit(&id("j", 1, 1, false), &first).await.unwrap();
+    let second = table.stage(&sink, "j-2-1-0", &["2"]).await;
+    // A new generation repeats the checkpoint that it was restored from.
+    let restarted = table.sink();
+    restarted.commit(&id("j", 1, 1, false), &first).await.unwrap();
+    restarted.commit(&id("j", 2, 2, true), &second).await.unwrap();
+    restarted.commit(&id("j", 2, 2, true), &second).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2"]);
+    let commits = table.names().into_iter().filter(|name| name.starts_with("_commits")).count();
+    assert_eq!(commits, 3, "the first one and one for each epoch: {:?}", table.names());
+}
+
+#[tokio::test]
+async fn a_commit_that_was_interrupted_is_completed() {
+    let table = Table::csv();
+    let sink = table.sink();
+    let mut writer = sink.writer(0, "j-1-1-0").await.unwrap();
+    writer.write(table.batch(&["1"])).await.unwrap();
+    let mut ready = writer.prepare(Epoch(1)).await.unwrap();
+    writer.write(table.batch(&["2"])).await.unwrap();
+    ready.extend(writer.prepare(Epoch(1)).await.unwrap());
+    sink.commit(&id("j", 1, 0, false), &[]).await.unwrap();
+    // The first file has been moved, and then the committer died.
+    let root = table.directory.path().join("t");
+    let staged = root.join("_staging/0000000000000001/j-1-1-0/j-1-1-0-0-0.csv");
+    std::fs::rename(staged, root.join("part-j-1-1-0-0-0.csv")).unwrap();
+    sink.commit(&last("j", 1), &ready).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn two_sinks_of_a_job_write_one_table() {
+    let table = Table::csv();
+    let sinks = [table.sink_numbered(1, false), table.sink_numbered(2, false)];
+    let ready = [
+        table.stage(&sinks[0], "j-1-1-0", &["1"]).await,
+        table.stage(&sinks[1], "j-1-1-1", &["2"]).await,
+    ];
+    for (sink, ready) in sinks.iter().zip(&ready) {
+        sink.commit(&last("j", 1), ready).await.unwrap();
+    }
+    assert_eq!(table.rows().await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn jobs_that_append_at_once_lose_nothing() {
+    let table = Table::csv();
+    let appends = (0..12).map(|number| {
+        let table = &table;
+        async move { table.append(&format!("job{number}"), &[number.to_string().as_str()]).await }
+    });
+    futures::future::join_all(appends).await;
+    let mut expected = (0..12).map(|number| number.to_string()).collect::<Vec<_>>();
+    expected.sort();
+    assert_eq!(table.rows().await, expected);
+}
+
+#[tokio::test]
+async fn files_that_were_there_stay() {
+    let table = Table::csv();
+    std::fs::create_dir_all(table.directory.path().join("t")).unwrap();
+    std::fs::write(table.directory.path().join("t/by-hand.csv"), "a\n0\n").unwrap();
+    table.append("j", &["1"]).await;
+    assert_eq!(table.rows().await, ["0", "1"]);
+}
+
+#[tokio::test]
+async fn an_overwrite_shows_all_epochs_at_its_end() {
+    let table = Table::csv();
+    table.append("old", &["1", "2"]).await;
+    let sink = table.overwriting();
+    let first = table.stage(&sink, "new-1-1-0", &["3"]).await;
+    sink.commit(&id("new", 1, 1, false), &first).await.unwrap();
+    let lost = table.stage(&sink, "new-1-1-0x", &["99"]).await;
+    sink.commit(&id("new", 1, 2, false), &lost).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2"]);
+    // Restored from epoch 1, so what epoch 2 made ready is made again.
+    let sink = table.overwriting();
+    sink.commit(&id("new", 1, 1, false), &first).await.unwrap();
+    let second = table.stage(&sink, "new-2-1-0", &["4"]).await;
+    sink.commit(&id("new", 2, 2, false), &second).await.unwrap();
+    let third = table.stage(&sink, "new-2-2-0", &["5"]).await;
+    sink.commit(&id("new", 2, 3, true), &third).await.unwrap();
+    assert_eq!(table.rows().await, ["3", "4", "5"]);
+    sink.commit(&id("new", 2, 3, true), &third).await.unwrap();
+    assert_eq!(table.rows().await, ["3", "4", "5"]);
+    let parts = table.names().into_iter().filter(|name| name.starts_with("part-"));
+    assert_eq!(
+        parts.collect::<Vec<_>>(),
+        ["part-new-1-1-0-0-0.csv", "part-new-2-1-0-0-0.csv", "part-new-2-2-0-0-0.csv"]
+    );
+}
+
+#[tokio::test]
+async fn an_overwrite_with_nothing_empties_the_table() {
+    let table = Table::csv();
+    table.append("old", &["1"]).await;
+    table.overwriting().commit(&last("new", 1), &[]).await.unwrap();
+    assert_eq!(table.rows().await, [""; 0]);
+    table.append("more", &["2"]).await;
+    assert_eq!(table.rows().await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_table_that_got_no_rows_is_empty_and_not_missing() {
+    let table = Table::csv();
+    table.append("j", &[]).await;
+    assert_eq!(table.rows().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_dead_attempts_staged_is_removed_at_the_end() {
+    let table = Table::csv();
+    let sink = table.sink();
+    let _lost = table.stage(&sink, "j-1-1-0", &["9"]).await;
+    let _other = table.stage(&sink, "j-other-1-1-0", &["8"]).await;
+    let ready = table.stage(&sink, "j-1-2-0", &["1"]).await;
+    sink.commit(&last("j", 1), &ready).await.unwrap();
+    let staged = table.names().into_iter().filter(|name| name.starts_with("_staging"));
+    let staged = staged.collect::<Vec<_>>();
+    assert_eq!(staged, ["_staging/0000000000000001/j-other-1-1-0/j-other-1-1-0-0-0.csv"]);
+}
+
+#[tokio::test]
+async fn partitions_become_folders() {
+    for format in ["csv", "json", "parquet"] {
+        let mut table = Table::new("day DATE, a INT, at STRING", &[("format", format)]);
+        table.partition_by = vec![0, 2];
+        let rows = ["2001-01-01|1|10:00", "2001-01-02|2|10:00", "2001-01-01|3|10:00", "NULL|4|x=y"];
+        table.append("j", &rows).await;
+        let mut expected = rows.map(str::to_owned);
+        expected.sort();
+        assert_eq!(table.rows().await, expected, "{format}");
+        let folders = table.names().into_iter().filter(|name| name.starts_with("day="));
+        let folders = folders.map(|name| name.rsplit_once('/').unwrap().0.to_owned());
+        assert_eq!(
+            folders.collect::<Vec<_>>(),
+            [
+                "day=2001-01-01/at=10%3A00",
+                "day=2001-01-02/at=10%3A00",
+                "day=__HIVE_DEFAULT_PARTITION__/at=x%3Dy",
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_partitions_than_open_files_are_written() {
+    let mut table = Table::new("k INT, a INT", &[("format", "csv")]);
+    table.partition_by = vec![0];
+    let rows = (0..200).map(|n| format!("{}|{n}", n % 50)).collect::<Vec<_>>();
+    let rows = rows.iter().map(String::as_str).collect::<Vec<_>>();
+    table.append("j", &rows).await;
+    let mut expected = rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
+    expected.sort();
+    assert_eq!(table.rows().await, expected);
+}
+
+#[tokio::test]
+async fn large_files_are_uploaded_in_parts() {
+    let table = Table::new("n BIGINT, s STRING", &[("format", "csv")]);
+    let sink = table.sink();
+    let mut writer = sink.writer(0, "j-1-1-0").await.unwrap();
+    let long = "x".repeat(200);
+    let rows = (0..5000).map(|n| format!("{n}|{long}")).collect::<Vec<_>>();
+    let rows = rows.iter().map(String::as_str).collect::<Vec<_>>();
+    for _ in 0..20 {
+        writer.write(table.batch(&rows)).await.unwrap();
+    }
+    let ready = writer.prepare(Epoch(1)).await.unwrap();
+    sink.commit(&last("j", 1), &ready).await.unwrap();
+    assert_eq!(table.rows().await.len(), 100_000);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_refused() {
+    let table = Table::csv();
+    std::fs::write(table.directory.path().join("t"), "a\n").unwrap();
+    let error = table.sink().writer(0, "j").await.err().unwrap();
+    assert_eq!(error.to_string(), "'file:///t' is a file, a directory is written");
+    let mut table = Table::csv();
+    table.options[0].1 = "file:///*.csv".to_owned();
+    let error = table.sink().writer(0, "j").await.err().unwrap();
+    assert_eq!(error.to_string(), "'file:///*.csv' is a pattern, so it cannot be written");
+}
+
+#[test]
+fn batches_of_the_tests_are_what_they_say() {
+    let table = Table::new("n BIGINT, s STRING", &[("format", "csv")]);
+    let batch = table.batch(&["1|a", "NULL|NULL"]);
+    assert!(batch.column(1).as_string_view().value(0) == "a" && batch.column(0).null_count() == 1);
+}
