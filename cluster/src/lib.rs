@@ -3,10 +3,12 @@
 
 pub mod cli;
 pub mod codec;
+pub mod embedded;
 mod exchange;
 pub mod fs;
 pub mod identity;
 pub mod job;
+pub mod master;
 pub mod membership;
 pub mod node;
 pub mod worker;

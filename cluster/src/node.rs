@@ -1,12 +1,12 @@
 //! A worker as part of a process: its listener, its place in the cluster, its end.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use rainstorm_engine::connector::ConnectorContext;
-use rainstorm_engine::storage::Storage;
+use rainstorm_engine::storage::{LocalStore, Storage};
 use rainstorm_engine::time::{ClockRef, SystemClock};
 use rainstorm_engine::{Error, Result};
 use rainstorm_proto::master::RegisterRequest;
@@ -109,10 +109,12 @@ impl WorkerNode {
 }
 
 /// Returns the stores that URLs name: `sdfs://` and `file://`.
-#[must_use]
-pub fn storage(files: Arc<dyn ObjectStore>) -> Storage {
-    let local: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
-    Storage::new([("sdfs".to_owned(), files), ("file".to_owned(), local)])
+///
+/// # Errors
+/// `Io` where this machine's root directory cannot be opened.
+pub fn storage(files: Arc<dyn ObjectStore>) -> Result<Storage> {
+    let local: Arc<dyn ObjectStore> = Arc::new(LocalStore::open(Path::new("/"))?);
+    Ok(Storage::new([("sdfs".to_owned(), files), ("file".to_owned(), local)]))
 }
 
 fn make_worker(
@@ -122,7 +124,7 @@ fn make_worker(
     master: &GrpcMaster,
 ) -> Result<Worker> {
     let functions = codec::functions(&clock);
-    let connectors = ConnectorContext { storage: storage(Arc::clone(&config.files)), clock };
+    let connectors = ConnectorContext { storage: storage(Arc::clone(&config.files))?, clock };
     let config = WorkerConfig {
         id: id.to_owned(),
         slots: config.slots,

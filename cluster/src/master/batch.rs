@@ -1,0 +1,62 @@
+//! Queries over plain files, which DataFusion's batch engine answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use rainstorm_engine::connector::ConnectorContext;
+use rainstorm_engine::graph::SourceSpec;
+use rainstorm_engine::{BatchTable, OperatorId};
+use rainstorm_planner::bind::CatalogTable;
+use rainstorm_planner::catalog::TableDefinition;
+
+/// Runs a plan whose scans stand for tables of the catalog.
+///
+/// # Errors
+/// What DataFusion or a connector fails with.
+pub(super) async fn run(
+    plan: LogicalPlan,
+    connectors: &ConnectorContext,
+) -> DataFusionResult<SendableRecordBatchStream> {
+    let plan = with_tables(plan, connectors)?;
+    let state =
+        SessionStateBuilder::new_with_default_features().with_config(SessionConfig::new()).build();
+    SessionContext::new_with_state(state).execute_logical_plan(plan).await?.execute_stream().await
+}
+
+/// Puts tables that can be read in place of the catalog's.
+fn with_tables(plan: LogicalPlan, connectors: &ConnectorContext) -> DataFusionResult<LogicalPlan> {
+    let replaced = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
+        let Some(definition) = CatalogTable::definition_of(&scan.source) else {
+            return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+        };
+        let table = BatchTable::new(source_of(definition), connectors.clone())
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        scan.source = provider_as_source(Arc::new(table));
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+    })?;
+    Ok(replaced.data)
+}
+
+fn source_of(definition: &TableDefinition) -> SourceSpec {
+    let options: BTreeMap<String, String> = definition.options.clone();
+    SourceSpec {
+        id: OperatorId(0),
+        table: definition.name.clone(),
+        connector: definition.connector.clone(),
+        options,
+        table_schema: definition.physical_schema(),
+        schema: definition.physical_schema(),
+        filters: Vec::new(),
+        limit: None,
+        prepare: Vec::new(),
+        watermark: None,
+    }
+}

@@ -1,0 +1,365 @@
+//! Performs what a job manager wants done, and tells it what came of it.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use rainstorm_engine::connector::{self, CommitId, Committable, SplitState};
+use rainstorm_engine::graph::{SinkTarget, Stage};
+use rainstorm_engine::time::TimestampMs;
+use rainstorm_engine::{Attempt, Epoch, Error, Generation, OperatorId, Result, StageId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::convert::{SharedGraph, deploy_request};
+use super::jobs::Job;
+use super::lane::{Command, Lane};
+use crate::job::{
+    CheckpointRef, CheckpointStore, Deployment, Effect, Failure, HeldHead, JobConfig, JobManager,
+    JobState, Manifest, Message, Prepared, RestorePoint, WorkerId,
+};
+use crate::membership::Event as MemberEvent;
+
+/// What a job runs, and where its rows and checkpoints go.
+pub(super) struct JobRun {
+    pub(super) graph: SharedGraph,
+    pub(super) config: JobConfig,
+    /// Where its checkpoints are.
+    pub(super) directory: Path,
+    /// Where the rows for a client go.
+    pub(super) results: Option<mpsc::Sender<Bytes>>,
+}
+
+/// What came of an operation on the store.
+struct Stored {
+    /// `head` as it is now, where the operation wrote it.
+    held: Option<HeldHead>,
+    message: Option<Message>,
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    job: Arc<Job>,
+    run: JobRun,
+    store: CheckpointStore,
+    held: Option<HeldHead>,
+    lanes: BTreeMap<WorkerId, mpsc::UnboundedSender<Command>>,
+    lane_tasks: JoinSet<()>,
+    stored: mpsc::UnboundedSender<Stored>,
+    end: Option<(JobState, Option<Failure>)>,
+}
+
+/// Drives a job to its end.
+pub(super) async fn drive(
+    shared: Arc<Shared>,
+    job: Arc<Job>,
+    run: JobRun,
+    mut messages: mpsc::UnboundedReceiver<Message>,
+) {
+    let (members, mut member_events) = shared.workers.membership().subscribe();
+    drop(members);
+    let (stored, mut stored_events) = mpsc::unbounded_channel();
+    let store =
+        CheckpointStore::new(Arc::clone(&shared.store), run.directory.clone(), &shared.writer);
+    let mut effects = Vec::new();
+    let (config, graph) = (run.config.clone(), Arc::clone(&run.graph));
+    let mut manager = JobManager::start(config, graph, shared.clock.now_ms(), &mut effects);
+    let mut driver = Driver {
+        shared,
+        job,
+        run,
+        store,
+        held: None,
+        lanes: BTreeMap::new(),
+        lane_tasks: JoinSet::new(),
+        stored,
+        end: None,
+    };
+    driver.offer_workers(&mut manager, &mut effects);
+    loop {
+        driver.perform(&mut effects);
+        if manager.state().is_end() {
+            break;
+        }
+        let now = || driver.shared.clock.now_ms();
+        tokio::select! {
+            Some(message) = messages.recv() => {
+                manager.handle_message(now(), message, &mut effects);
+            }
+            Some(done) = stored_events.recv() => {
+                driver.held = done.held.or(driver.held.take());
+                if let Some(message) = done.message {
+                    manager.handle_message(driver.shared.clock.now_ms(), message, &mut effects);
+                }
+            }
+            Some(event) = member_events.recv() => {
+                driver.member_event(&event, &mut manager, &mut effects);
+            }
+            () = sleep_until(&driver.shared, manager.next_timeout()) => {
+                manager.handle_timeout(now(), &mut effects);
+            }
+        }
+    }
+    driver.finish().await;
+}
+
+async fn sleep_until(shared: &Shared, deadline: Option<TimestampMs>) {
+    match deadline {
+        Some(deadline) => shared.clock.sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+impl Driver {
+    fn offer_workers(&self, manager: &mut JobManager, effects: &mut Vec<Effect>) {
+        let workers = self.shared.workers.slots(&self.shared.jobs.used_slots());
+        manager.handle_message(self.shared.clock.now_ms(), Message::Workers(workers), effects);
+    }
+
+    fn member_event(
+        &self,
+        event: &MemberEvent,
+        manager: &mut JobManager,
+        effects: &mut Vec<Effect>,
+    ) {
+        let lost = match event {
+            // A node that has come back runs nothing of what it ran before.
+            MemberEvent::Joined(member) => Some(&member.id),
+            MemberEvent::Left(id) | MemberEvent::Dead(id) => Some(id),
+            MemberEvent::Unreachable(_) | MemberEvent::Reachable(_) => None,
+        };
+        if let Some(id) = lost {
+            let message = Message::WorkerLost(WorkerId::new(id.as_str()));
+            manager.handle_message(self.shared.clock.now_ms(), message, effects);
+        }
+        self.offer_workers(manager, effects);
+    }
+
+    /// Performs effects. Their order is kept for each worker; operations on the store are never
+    /// under way together, as the manager promises.
+    fn perform(&mut self, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Prepare => self.prepare(),
+                Effect::Deploy(worker, deployment) => self.deploy(worker, &deployment),
+                Effect::Start(worker, ..) => self.command(&worker, Command::Start),
+                Effect::TriggerCheckpoint(worker, _, _, epoch) => {
+                    self.command(&worker, Command::Trigger(epoch));
+                }
+                Effect::Stop(worker, ..) => self.command(&worker, Command::Stop),
+                Effect::Release(worker, ..) => self.command(&worker, Command::Release),
+                Effect::WriteManifest(manifest) => self.write_manifest(manifest),
+                Effect::SwingHead(checkpoint) => self.swing_head(checkpoint),
+                Effect::CommitSinks(id, committables) => self.commit_sinks(id, committables),
+                Effect::CollectGarbage => self.collect_garbage(),
+                Effect::Report(state, failure) if state.is_end() => {
+                    self.end = Some((state, failure));
+                }
+                Effect::Report(state, failure) => {
+                    let now = self.shared.clock.now_ms();
+                    tracing::info!(job_id = %self.job.id, state = state.name(), "job changed");
+                    self.job.enter(state, failure, now);
+                }
+            }
+        }
+    }
+
+    fn command(&self, worker: &WorkerId, command: Command) {
+        if let Some(lane) = self.lanes.get(worker) {
+            // A lane ends only after its sender is gone.
+            let _ = lane.send(command);
+        }
+    }
+
+    fn deploy(&mut self, worker: WorkerId, deployment: &Deployment) {
+        self.job.placed(slots_of(deployment));
+        self.open_lane(&worker, deployment.generation, deployment.attempt);
+        let members = deployment.placement.values().collect::<std::collections::BTreeSet<_>>();
+        let mut peers = self.shared.workers.addresses();
+        peers.retain(|worker, _| members.contains(worker));
+        let directory = self.store.state_directory();
+        let request = deploy_request(
+            &self.job.id,
+            &self.run.graph,
+            &worker,
+            deployment,
+            &peers,
+            directory.as_ref(),
+        );
+        match request {
+            Ok(request) => {
+                let has_results = self.has_client_task(&worker, deployment);
+                self.command(&worker, Command::Deploy(Box::new(request), has_results));
+            }
+            Err(error) => self.job.send(Message::Worker(
+                worker,
+                deployment.generation,
+                deployment.attempt,
+                crate::job::WorkerMessage::Failed(error.into()),
+            )),
+        }
+    }
+
+    fn open_lane(&mut self, worker: &WorkerId, generation: Generation, attempt: Attempt) {
+        let lane = Lane {
+            job: Arc::clone(&self.job),
+            worker: worker.clone(),
+            generation,
+            attempt,
+            client: self.shared.workers.client(worker),
+            results: self.run.results.clone(),
+        };
+        let (sender, commands) = mpsc::unbounded_channel();
+        self.lane_tasks.spawn(lane.run(commands));
+        self.lanes.insert(worker.clone(), sender);
+    }
+
+    fn has_client_task(&self, worker: &WorkerId, deployment: &Deployment) -> bool {
+        let is_client = |stage: &Stage| {
+            stage.sink.as_ref().is_some_and(|sink| matches!(sink.target, SinkTarget::Client))
+        };
+        deployment
+            .placement
+            .iter()
+            .any(|(task, place)| place == worker && is_client(self.run.graph.stage(task.stage)))
+    }
+
+    fn prepare(&self) {
+        let (shared, store) = (Arc::clone(&self.shared), self.store.clone());
+        let (graph, config) = (Arc::clone(&self.run.graph), self.run.config.clone());
+        self.store_operation(async move {
+            let (held, prepared) = prepare(&shared, &store, &graph, &config).await?;
+            Ok((held, Some(Message::Prepared(Box::new(prepared)))))
+        });
+    }
+
+    fn write_manifest(&self, manifest: Arc<Manifest>) {
+        let store = self.store.clone();
+        self.store_operation(async move {
+            store.write_manifest(&manifest).await?;
+            Ok((None, Some(Message::ManifestWritten)))
+        });
+    }
+
+    fn swing_head(&self, checkpoint: CheckpointRef) {
+        let (store, held, job) = (self.store.clone(), self.held.clone(), Arc::clone(&self.job));
+        self.store_operation(async move {
+            let held = held.ok_or_else(|| Error::Internal("a job without a head".to_owned()))?;
+            let held = store.commit(&held, checkpoint).await?;
+            job.committed(checkpoint.epoch);
+            Ok((Some(held), Some(Message::HeadSwung)))
+        });
+    }
+
+    fn commit_sinks(&self, id: CommitId, committables: BTreeMap<OperatorId, Vec<Committable>>) {
+        let (shared, graph) = (Arc::clone(&self.shared), Arc::clone(&self.run.graph));
+        self.store_operation(async move {
+            for spec in graph.stages.iter().filter_map(|stage| stage.sink.as_ref()) {
+                let made_ready = committables.get(&spec.id);
+                let is_table = matches!(spec.target, SinkTarget::Connector { .. });
+                if is_table && (id.last || made_ready.is_some()) {
+                    let sink = connector::sink(spec, &shared.connectors)?;
+                    sink.commit(&id, made_ready.map_or(&[], Vec::as_slice)).await?;
+                }
+            }
+            Ok((None, Some(Message::SinksCommitted)))
+        });
+    }
+
+    fn collect_garbage(&self) {
+        let (store, held, job) = (self.store.clone(), self.held.clone(), Arc::clone(&self.job));
+        tokio::spawn(async move {
+            let Some(held) = held else { return };
+            if let Err(error) = store.collect_garbage(&held.head).await {
+                // What is left is collected with the next checkpoint.
+                tracing::warn!(job_id = %job.id, %error, "garbage of checkpoints stays for now");
+            }
+        });
+    }
+
+    fn store_operation(
+        &self,
+        operation: impl Future<Output = Result<(Option<HeldHead>, Option<Message>)>> + Send + 'static,
+    ) {
+        let stored = self.stored.clone();
+        tokio::spawn(async move {
+            let done = match operation.await {
+                Ok((held, message)) => Stored { held, message },
+                Err(error) => {
+                    Stored { held: None, message: Some(Message::StoreFailed(error.into())) }
+                }
+            };
+            // The driver has ended where nobody receives.
+            let _ = stored.send(done);
+        });
+    }
+
+    /// Lets the lanes finish, rows that are on their way to the client first, and then makes the
+    /// end known.
+    async fn finish(mut self) {
+        self.lanes.clear();
+        self.run.results = None;
+        while self.lane_tasks.join_next().await.is_some() {}
+        let (state, failure) = self.end.take().unwrap_or((JobState::Failed, None));
+        tracing::info!(job_id = %self.job.id, state = state.name(), "job ended");
+        self.job.enter(state, failure, self.shared.clock.now_ms());
+    }
+}
+
+/// Returns how many slots a deployment takes on each worker: the most subtasks of one stage.
+fn slots_of(deployment: &Deployment) -> BTreeMap<WorkerId, usize> {
+    let mut by_stage: BTreeMap<(&WorkerId, StageId), usize> = BTreeMap::new();
+    for (task, worker) in &deployment.placement {
+        *by_stage.entry((worker, task.stage)).or_default() += 1;
+    }
+    let mut slots: BTreeMap<WorkerId, usize> = BTreeMap::new();
+    for ((worker, _), subtasks) in by_stage {
+        let most = slots.entry(worker.clone()).or_default();
+        *most = (*most).max(subtasks);
+    }
+    slots
+}
+
+async fn prepare(
+    shared: &Shared,
+    store: &CheckpointStore,
+    graph: &SharedGraph,
+    config: &JobConfig,
+) -> Result<(Option<HeldHead>, Prepared)> {
+    let (held, restored) = if config.durable {
+        let restore: Option<RestorePoint> = config.restore;
+        let (held, manifest) = store.claim(shared.leader_epoch, restore).await?;
+        (Some(held), manifest)
+    } else {
+        (None, None)
+    };
+    let splits = match &restored {
+        Some(_) => BTreeMap::new(),
+        None => list_splits(shared, graph).await?,
+    };
+    let head = held.as_ref().map(|held| &held.head);
+    let prepared = Prepared {
+        generation: Generation(head.map_or(1, |head| head.generation)),
+        next_epoch: Epoch(head.map_or(0, |head| head.last_epoch) + 1),
+        restored: restored.map(Arc::new),
+        splits,
+    };
+    Ok((held, prepared))
+}
+
+async fn list_splits(
+    shared: &Shared,
+    graph: &SharedGraph,
+) -> Result<BTreeMap<StageId, Vec<SplitState>>> {
+    let mut splits = BTreeMap::new();
+    for stage in &graph.stages {
+        let Some(spec) = &stage.source else { continue };
+        let source = connector::source(spec, &shared.connectors)?;
+        let found = source.splits(stage.parallelism).await?;
+        splits.insert(stage.id, found.into_iter().map(SplitState::unread).collect());
+    }
+    Ok(splits)
+}

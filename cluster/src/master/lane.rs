@@ -1,0 +1,158 @@
+//! The commands for one worker about one job, performed in their order.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation};
+use rainstorm_proto::worker::results_event::Event;
+use rainstorm_proto::worker::worker_client::WorkerClient;
+use rainstorm_proto::worker::{
+    self as wire, CancelRequest, DeployRequest, ResultsEvent, ResultsRequest, StartRequest,
+    TriggerCheckpointRequest,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+use super::convert;
+use super::jobs::Job;
+use crate::job::{Failure, Message, WorkerId, WorkerMessage};
+use std::sync::Arc;
+
+/// How long a worker may take to answer a command.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a worker is told.
+pub(super) enum Command {
+    /// With whether a subtask there sends rows to the client.
+    Deploy(Box<DeployRequest>, bool),
+    Start,
+    Trigger(Epoch),
+    Stop,
+    Release,
+}
+
+/// Everything about one worker of one attempt.
+pub(super) struct Lane {
+    pub(super) job: Arc<Job>,
+    pub(super) worker: WorkerId,
+    pub(super) generation: Generation,
+    pub(super) attempt: Attempt,
+    /// The client, or the reason why there is none.
+    pub(super) client: Result<WorkerClient<Channel>, String>,
+    /// Where the rows for the client go.
+    pub(super) results: Option<mpsc::Sender<Bytes>>,
+}
+
+impl Lane {
+    /// Performs commands until there are no more.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut forwarding = None;
+        while let Some(command) = commands.recv().await {
+            let answer = self.perform(command, &mut forwarding).await;
+            if let Some(message) = answer {
+                let worker = self.worker.clone();
+                self.job.send(Message::Worker(worker, self.generation, self.attempt, message));
+            }
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        command: Command,
+        forwarding: &mut Option<JoinHandle<()>>,
+    ) -> Option<WorkerMessage> {
+        let result = match command {
+            Command::Deploy(request, has_results) => {
+                match self.deploy(*request, has_results).await {
+                    Ok(task) => {
+                        *forwarding = task;
+                        return Some(WorkerMessage::Deployed);
+                    }
+                    Err(status) => Err(status),
+                }
+            }
+            Command::Start => self.start().await,
+            Command::Trigger(epoch) => self.trigger(epoch).await,
+            Command::Stop => {
+                // Whatever comes of it: a worker that does not answer is found dead.
+                let _ = self.cancel().await;
+                return Some(WorkerMessage::Stopped);
+            }
+            Command::Release => {
+                if let Some(rows) = forwarding.take() {
+                    // Ends with the last row; a panic in it has lost rows that nobody waits for.
+                    let _ = rows.await;
+                }
+                let _ = self.cancel().await;
+                return None;
+            }
+        };
+        result.err().map(|status| WorkerMessage::Failed(self.failure(&status)))
+    }
+
+    async fn deploy(
+        &mut self,
+        request: DeployRequest,
+        has_results: bool,
+    ) -> Result<Option<JoinHandle<()>>, Status> {
+        self.client()?.deploy(timed(request)).await?;
+        let Some(results) = self.results.clone().filter(|_| has_results) else { return Ok(None) };
+        let request = ResultsRequest { attempt: Some(self.wire_attempt()) };
+        let rows = self.client()?.results(request).await?.into_inner();
+        Ok(Some(tokio::spawn(forward(rows, results, Arc::clone(&self.job)))))
+    }
+
+    async fn start(&mut self) -> Result<(), Status> {
+        let attempt = Some(self.wire_attempt());
+        self.client()?.start(timed(StartRequest { attempt })).await.map(drop)
+    }
+
+    async fn trigger(&mut self, epoch: Epoch) -> Result<(), Status> {
+        let attempt = Some(self.wire_attempt());
+        let request = TriggerCheckpointRequest { attempt, epoch: epoch.0 };
+        self.client()?.trigger_checkpoint(timed(request)).await.map(drop)
+    }
+
+    async fn cancel(&mut self) -> Result<(), Status> {
+        let attempt = Some(self.wire_attempt());
+        self.client()?.cancel(timed(CancelRequest { attempt })).await.map(drop)
+    }
+
+    fn client(&mut self) -> Result<&mut WorkerClient<Channel>, Status> {
+        self.client.as_mut().map_err(|reason| Status::unavailable(reason.clone()))
+    }
+
+    fn wire_attempt(&self) -> wire::Attempt {
+        convert::attempt(&self.job.id, self.generation, self.attempt)
+    }
+
+    fn failure(&self, status: &Status) -> Failure {
+        let kind = match status.code() {
+            tonic::Code::InvalidArgument => ErrorKind::Invalid,
+            tonic::Code::Internal => ErrorKind::Bug,
+            _ => ErrorKind::Unavailable,
+        };
+        let mut failure = Failure::new(kind, status.message());
+        failure.causes.push(format!("on worker {}", self.worker));
+        failure
+    }
+}
+
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(ANSWER_TIMEOUT);
+    request
+}
+
+/// Hands rows on to the client; one that is gone ends the job.
+async fn forward(mut rows: Streaming<ResultsEvent>, results: mpsc::Sender<Bytes>, job: Arc<Job>) {
+    // An error of the stream is a consequence of the attempt's end, which is reported otherwise.
+    while let Ok(Some(ResultsEvent { event: Some(Event::Rows(batches)) })) = rows.message().await {
+        if results.send(batches).await.is_err() {
+            job.send(Message::Cancel);
+            return;
+        }
+    }
+}
