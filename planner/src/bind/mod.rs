@@ -28,7 +28,8 @@ use sqlparser::ast::{Expr as SqlExpr, Query, Spanned, Statement};
 
 pub(crate) use failure::{fail, unsupported};
 pub(crate) use nodes::{
-    WINDOW_COLUMNS, Watermark, WindowTable, describe_ms, describe_window, node_of, plan_of,
+    TemporalTable, WINDOW_COLUMNS, Watermark, WindowTable, describe_ms, describe_window, node_of,
+    plan_of,
 };
 pub use table::CatalogTable;
 pub(crate) use temporal::{find as temporal_table, without_temporal};

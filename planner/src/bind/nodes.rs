@@ -62,8 +62,8 @@ pub(crate) fn node_of<T: UserDefinedLogicalNode + 'static>(plan: &LogicalPlan) -
 }
 
 fn one<T>(mut items: Vec<T>) -> Result<T> {
-    match (items.pop(), items.is_empty()) {
-        (Some(item), true) => Ok(item),
+    match items.pop() {
+        Some(item) if items.is_empty() => Ok(item),
         _ => plan_err!("expected one input or expression"),
     }
 }

@@ -128,13 +128,13 @@ impl Lowering<'_> {
                 Some(self.window_spec(window, &input, |index| layout.keep(index, &schema))?)
             }
         };
-        let mut input = input;
-        if layout.is_identity(&schema) {
-            return Ok(Prepared { input, keys, calls, window });
-        }
         // Without columns there would be nothing to count.
         if layout.outputs.is_empty() && !schema.fields().is_empty() {
             layout.keep(0, &schema);
+        }
+        let mut input = input;
+        if layout.is_identity(&schema) {
+            return Ok(Prepared { input, keys, calls, window });
         }
         let calls = calls.into_iter().map(|call| moved(call, &layout)).collect::<Result<_>>()?;
         input.nodes = input.project(&mut self.flow, &layout.outputs);
@@ -209,16 +209,14 @@ impl Lowering<'_> {
         let (key_count, first) = (keys.len(), keys.len() + calls.len());
         let kind = window.kind;
         let mut next_key = 0;
-        let groups = window.parts.iter().map(|part| match part {
-            Some(part) => {
-                let is_time = kind.event_time && *part != WindowPart::Start;
-                let meaning = Meaning { is_time, window: Some((*part, kind)) };
-                RelationColumn { place: Place::Node(first + *part as usize), meaning }
+        let groups = window.parts.iter().map(|part| {
+            if let Some(part) = *part {
+                let is_time = kind.event_time && part != WindowPart::Start;
+                let meaning = Meaning { is_time, window: Some((part, kind)) };
+                return RelationColumn { place: Place::Node(first + part as usize), meaning };
             }
-            None => {
-                next_key += 1;
-                RelationColumn { place: Place::Node(next_key - 1), meaning: Meaning::default() }
-            }
+            next_key += 1;
+            RelationColumn { place: Place::Node(next_key - 1), meaning: Meaning::default() }
         });
         let calls_at = (key_count..first)
             .map(|index| RelationColumn { place: Place::Node(index), meaning: Meaning::default() });

@@ -28,12 +28,10 @@ pub(super) fn renumber(
         let Some(column) = expr.downcast_ref::<Column>() else {
             return Ok(Transformed::no(expr));
         };
-        match place(column.index()) {
-            Some((name, index)) => {
-                Ok(Transformed::yes(Arc::new(Column::new(&name, index)) as Arc<dyn PhysicalExpr>))
-            }
-            None => internal_err!("column {column} is not there any more"),
-        }
+        let Some((name, index)) = place(column.index()) else {
+            return internal_err!("column {column} is not there any more");
+        };
+        Ok(Transformed::yes(Arc::new(Column::new(&name, index)) as Arc<dyn PhysicalExpr>))
     })?;
     Ok(renumbered.data)
 }

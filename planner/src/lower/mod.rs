@@ -30,7 +30,7 @@ use self::flow::{Flow, FlowId};
 use self::relation::{Layout, PendingWindow, Place, Relation, RelationColumn, field_of};
 use self::site::{Site, Sites};
 use crate::analysis::{Meaning, WindowKind, WindowPart};
-use crate::bind::{WindowTable, fail, node_of, unsupported};
+use crate::bind::{TemporalTable, Watermark, WindowTable, fail, node_of, unsupported};
 
 /// Lowers plans, one after the other, into one graph.
 pub(crate) struct Lowering<'a> {
@@ -77,7 +77,7 @@ impl<'a> Lowering<'a> {
         let mut nodes = self.flow.into_nodes();
         stages::tidy(&mut nodes)?;
         let bounded = nodes.iter().all(|node| node.bounded);
-        let mut graph = stages::cut(nodes, self.settings.clone());
+        let mut graph = stages::cut(&nodes, self.settings.clone());
         split_window_aggregates(&mut graph)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok((graph, bounded, self.warnings))
@@ -108,18 +108,23 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::EmptyRelation(empty) => self.empty(empty),
-            LogicalPlan::Extension(extension) => match node_of::<WindowTable>(plan) {
-                Some(table) => self.window_table(table),
-                None => match extension.node.name() {
-                    "TemporalTable" => self
-                        .unsupported("FOR SYSTEM_TIME AS OF outside the right side of a join", ""),
-                    _ => match extension.node.inputs().as_slice() {
-                        [input] => self.lower(input),
-                        _ => internal_err!("a node without input: {}", extension.node.name()),
-                    },
-                },
-            },
+            LogicalPlan::Extension(_) => self.extension(plan),
             other => self.refuse(other),
+        }
+    }
+
+    fn extension(&mut self, plan: &LogicalPlan) -> Result<Relation> {
+        if let Some(table) = node_of::<WindowTable>(plan) {
+            return self.window_table(table);
+        }
+        if node_of::<TemporalTable>(plan).is_some() {
+            let what = "FOR SYSTEM_TIME AS OF outside the right side of a join";
+            return self.unsupported(what, "");
+        }
+        // A watermark above something that is more than a table: it is there already.
+        match node_of::<Watermark>(plan) {
+            Some(watermark) => self.lower(&watermark.input),
+            None => internal_err!("an unknown node: {}", plan.display()),
         }
     }
 

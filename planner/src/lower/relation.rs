@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, internal_datafusion_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
@@ -97,12 +98,10 @@ impl Relation {
 
     /// Tells whether an expression reads a window that is not assigned yet.
     pub(super) fn reads_pending(&self, expr: &Expr, schema: &DFSchema) -> Result<bool> {
-        for column in expr.column_refs() {
-            if self.node_column(schema.index_of_column(column)?).is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        expr.exists(|part| match part {
+            Expr::Column(column) => Ok(self.node_column(schema.index_of_column(column)?).is_none()),
+            _ => Ok(false),
+        })
     }
 
     /// Puts rows into their windows where that has not been done.

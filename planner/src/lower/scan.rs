@@ -29,14 +29,13 @@ impl Lowering<'_> {
             .sites
             .find(site)
             .ok_or_else(|| internal_datafusion_err!("a table that was not collected"))?;
-        let node = match self.sources.get(&index) {
-            Some(node) => *node,
-            None => {
-                let merged = self.sites.merged[index].clone();
-                let node = self.source(&merged)?;
-                self.sources.insert(index, node);
-                node
-            }
+        let node = if let Some(node) = self.sources.get(&index) {
+            *node
+        } else {
+            let merged = self.sites.merged[index].clone();
+            let node = self.source(&merged)?;
+            self.sources.insert(index, node);
+            node
         };
         let merged = &self.sites.merged[index];
         let mut relation = Relation::of_node(node, merged.columns.len());
@@ -66,7 +65,10 @@ impl Lowering<'_> {
         }
         let (pushed, rest) = split_enforced(&site.table, &site.filters);
         let table_schema = site.table.physical_schema();
-        let schema = narrowed(&table_schema, site.columns.iter().chain(&rest))?;
+        let schema = match narrowed(&table_schema, site.columns.iter().chain(&rest))? {
+            none if none.fields().is_empty() => cheapest(&table_schema),
+            schema => schema,
+        };
         let steps = steps(site, &rest, &schema)?;
         let declared = DFSchema::try_from(Arc::clone(&table_schema))?;
         let mut spec = SourceSpec {
@@ -114,6 +116,12 @@ impl Lowering<'_> {
     }
 }
 
+/// Returns a column to read where only the number of rows matters.
+fn cheapest(schema: &SchemaRef) -> SchemaRef {
+    let width = |field: &&FieldRef| field.data_type().primitive_width().unwrap_or(usize::MAX);
+    super::flow::schema_of(schema.fields().iter().min_by_key(width).into_iter().cloned().collect())
+}
+
 /// Returns what is left to do to the source's rows: a filter, a projection.
 fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(OperatorSpec, SchemaRef)>> {
     let read = DFSchema::try_from(Arc::clone(schema))?;
@@ -131,7 +139,7 @@ fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(Operator
         exprs.push(expr);
         fields.push(field);
     }
-    if !layout.is_identity(schema) {
+    if !layout.is_identity(schema) && !fields.is_empty() {
         steps.push((OperatorSpec::Project(exprs), super::flow::schema_of(fields)));
     }
     Ok(steps)

@@ -144,13 +144,13 @@ fn drop_watermarks(nodes: &mut [FlowNode]) {
 }
 
 /// Cuts a flow into stages.
-pub(super) fn cut(nodes: Vec<FlowNode>, settings: JobSettings) -> JobGraph {
-    let ids = identity::ids(&nodes);
-    let readers = readers(&nodes);
+pub(super) fn cut(nodes: &[FlowNode], settings: JobSettings) -> JobGraph {
+    let ids = identity::ids(nodes);
+    let readers = readers(nodes);
     let mut graph = JobGraph { stages: Vec::new(), edges: Vec::new(), settings };
     let mut stage_of: Vec<StageId> = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
-        let chained = chained_input(&nodes, &readers, node).map(|FlowId(input)| stage_of[input]);
+        let chained = chained_input(nodes, &readers, node).map(|FlowId(input)| stage_of[input]);
         let stage = chained.unwrap_or_else(|| {
             let id = StageId(graph.stages.len() as u32);
             graph.stages.push(Stage {
@@ -160,11 +160,11 @@ pub(super) fn cut(nodes: Vec<FlowNode>, settings: JobSettings) -> JobGraph {
                 chain: Vec::new(),
                 sink: None,
             });
-            connect(&mut graph, &nodes, &stage_of, node, id);
+            connect(&mut graph, nodes, &stage_of, node, id);
             id
         });
         stage_of.push(stage);
-        put(&mut graph.stages[stage.index()], &nodes, node, ids[index]);
+        put(&mut graph.stages[stage.index()], nodes, node, ids[index]);
     }
     graph
 }
