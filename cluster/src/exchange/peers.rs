@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use rainstorm_engine::{Error, Result};
 use rainstorm_proto::worker::worker_client::WorkerClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Server};
 
 use super::MAX_MESSAGE_BYTES;
+
+/// Time between two signs of life on a connection.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Time without an answer to one after which the connection is given up.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A worker to talk to.
 #[derive(Debug, Clone)]
@@ -44,6 +49,17 @@ impl Peers {
     }
 }
 
+/// Sets a server up for channels between workers: as many on one connection as there are, and a
+/// client that is gone without a word is noticed.
+#[must_use]
+pub fn tuned(server: Server) -> Server {
+    server
+        .tcp_nodelay(true)
+        .max_concurrent_streams(None)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+}
+
 fn endpoint(peer: &Peer) -> Result<Endpoint> {
     let endpoint = Endpoint::from_shared(format!("http://{}", peer.address)).map_err(|error| {
         Error::Invalid(format!("address '{}' of worker {}: {error}", peer.address, peer.worker))
@@ -51,6 +67,6 @@ fn endpoint(peer: &Peer) -> Result<Endpoint> {
     Ok(endpoint
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(5))
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(10)))
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT))
 }

@@ -16,14 +16,15 @@ use super::{Decoder, WINDOW_BYTES, broken, describe};
 /// Where credits go.
 pub(crate) type Replies = mpsc::Sender<Result<proto::ExchangeReply, Status>>;
 
-/// Puts what another worker sends into a task's channel, until its end.
+/// Puts what another worker sends into a task's channel, until its end. The stream is the
+/// caller's, because dropping it early is what the sender takes for a broken connection.
 ///
 /// # Errors
 /// `Io` where the stream breaks; `Closed` where the task is gone; `Invalid` or `Compute` where
 /// the sender does not keep to the protocol.
 pub(crate) async fn receive_channel<S>(
     header: &proto::ExchangeHeader,
-    requests: S,
+    requests: &mut S,
     channel: Sender,
     decoder: Decoder,
     replies: &Replies,
@@ -41,7 +42,7 @@ where
 /// Takes frames off the connection as they come.
 async fn read<S>(
     header: &proto::ExchangeHeader,
-    mut requests: S,
+    requests: &mut S,
     queue: mpsc::UnboundedSender<proto::ExchangeFrame>,
 ) -> Result<()>
 where

@@ -152,7 +152,7 @@ impl Worker for OneChannel {
         let (replies, stream) = mpsc::channel(4);
         let outcome = self.outcome.clone();
         tokio::spawn(async move {
-            let end = receive_channel(&header, requests, sender, decoder, &replies).await;
+            let end = receive_channel(&header, &mut requests, sender, decoder, &replies).await;
             let _ = outcome.send(end);
         });
         Ok(Response::new(ReceiverStream::new(stream)))

@@ -67,6 +67,8 @@ impl Reporter {
     pub(super) async fn run(mut self, mut queue: mpsc::UnboundedReceiver<News>) {
         let stopping = self.attempt.stopping().clone();
         tokio::select! {
+            // What breaks while the attempt is being stopped is no failure.
+            biased;
             () = stopping.cancelled() => {}
             Over = self.report_all(&mut queue) => {
                 // The master has given the attempt up; its command to stop may never come.

@@ -116,7 +116,7 @@ impl worker_server::Worker for Worker {
 async fn receive(
     attempt: Arc<Attempt>,
     header: proto::ExchangeHeader,
-    requests: Streaming<proto::ExchangeRequest>,
+    mut requests: Streaming<proto::ExchangeRequest>,
     channel: Sender,
     replies: Replies,
 ) {
@@ -125,7 +125,7 @@ async fn receive(
     let stopping = attempt.stopping();
     tokio::select! {
         () = stopping.cancelled() => {}
-        received = receive_channel(&header, requests, channel, decoder, &replies) => {
+        received = receive_channel(&header, &mut requests, channel, decoder, &replies) => {
             match received {
                 Ok(()) => {}
                 // The task has failed, and says so itself. Until the attempt is stopped the stream

@@ -1,10 +1,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::ipc::reader::StreamReader;
 use async_trait::async_trait;
+use datafusion::common::ScalarValue;
 use datafusion::execution::TaskContext;
+use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::{ColumnarValue, Operator, ScalarUDF, Volatility, create_udf};
 use datafusion::physical_expr::expressions::{binary, col, lit};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
@@ -13,21 +17,26 @@ use object_store::memory::InMemory;
 use rainstorm_engine::connector::ConnectorContext;
 use rainstorm_engine::graph::*;
 use rainstorm_engine::storage::Storage;
-use rainstorm_engine::time::SystemClock;
+use rainstorm_engine::time::{ClockRef, SystemClock};
 use rainstorm_engine::{OperatorId, StageId};
+use rainstorm_proto::master::master_server::{Master, MasterServer};
 use rainstorm_proto::master::report_request::Report;
-use rainstorm_proto::master::{FailureKind, ReportRequest, SnapshotReport};
+use rainstorm_proto::master::{
+    FailureKind, HeartbeatReply, HeartbeatRequest, LeaveReply, LeaveRequest, RegisterReply,
+    RegisterRequest, ReportReply, ReportRequest, SnapshotReport,
+};
 use rainstorm_proto::worker as proto;
-use rainstorm_proto::worker::results_event::Event;
+use rainstorm_proto::worker::results_event::Event as Received;
 use rainstorm_proto::worker::worker_client::WorkerClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::*;
 use crate::codec::encode_graph;
 use crate::exchange::Peer;
+use crate::membership::{Event, HeartbeatConfig, Member, Membership, NodeId, Registration, Role};
 
 /// Keeps reports for the test.
 struct Reports(mpsc::UnboundedSender<ReportRequest>);
@@ -82,7 +91,7 @@ impl Cluster {
             let worker = Worker::new(config, Arc::clone(&master)).unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
-            let server = tonic::transport::Server::builder().add_service(worker.service());
+            let server = tuned(tonic::transport::Server::builder()).add_service(worker.service());
             let server = server.serve_with_incoming(TcpListenerStream::new(listener));
             servers.push(tokio::spawn(async move { server.await.unwrap() }));
             let peer = Peer { worker: format!("w{n}").into(), address: address.as_str().into() };
@@ -149,19 +158,18 @@ impl Cluster {
     async fn read_results(
         &mut self,
         attempt: u32,
-    ) -> tokio::task::JoinHandle<Result<usize, Status>> {
+    ) -> tokio::task::JoinHandle<Result<Vec<RecordBatch>, Status>> {
         let request = proto::ResultsRequest { attempt: Some(id(attempt)) };
         let mut stream = self.clients[0].results(request).await.unwrap().into_inner();
         tokio::spawn(async move {
-            let mut rows = 0;
+            let mut rows = Vec::new();
             while let Some(event) = stream.message().await? {
                 match event.event.unwrap() {
-                    Event::Rows(bytes) => {
+                    Received::Rows(bytes) => {
                         let reader = StreamReader::try_new(std::io::Cursor::new(bytes), None);
-                        rows +=
-                            reader.unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>();
+                        rows.extend(reader.unwrap().map(Result::unwrap));
                     }
-                    Event::End(_) => return Ok(rows),
+                    Received::End(_) => return Ok(rows),
                 }
             }
             panic!("the rows ended without saying so")
@@ -193,8 +201,11 @@ impl Cluster {
         while snapshots.len() < self.workers.len() {
             let (worker, report) = self.report(attempt).await;
             match report {
-                Report::Snapshot(snapshot) => assert!(snapshots.insert(worker, snapshot).is_none()),
-                other => panic!("{other:?}"),
+                Report::Snapshot(snapshot) => {
+                    assert!(snapshots.insert(worker, snapshot).is_none());
+                }
+                Report::Finished(_) => {}
+                failed @ Report::Failed(_) => panic!("{failed:?}"),
             }
         }
         snapshots.into_values().collect()
@@ -206,6 +217,10 @@ impl Cluster {
         }
         self.servers.iter().for_each(tokio::task::JoinHandle::abort);
     }
+}
+
+fn count(rows: &[RecordBatch]) -> usize {
+    rows.iter().map(RecordBatch::num_rows).sum()
 }
 
 fn id(attempt: u32) -> proto::Attempt {
@@ -282,6 +297,65 @@ fn bids(events: u64, condition: Arc<dyn PhysicalExpr>) -> JobGraph {
     }
 }
 
+const KEYS: i64 = 200_000;
+
+/// Counts how often each of the numbers up to [`KEYS`] comes, in one window that fires at the end.
+fn counts(aggregates: usize) -> JobGraph {
+    let time = DataType::Timestamp(TimeUnit::Millisecond, None);
+    let field = |name: &str, data_type: &DataType| Field::new(name, data_type.clone(), true);
+    let id = field("id", &DataType::Int64);
+    let numbers: SchemaRef = Arc::new(Schema::new(vec![id.clone()]));
+    let timed: SchemaRef = Arc::new(Schema::new(vec![id.clone(), field("time", &time)]));
+    let count = field("count", &DataType::Int64);
+    let window = ["window_start", "window_end", "window_time"].map(|name| field(name, &time));
+    let fields: Vec<_> = [id, count.clone()].into_iter().chain(window).collect();
+    let counted: SchemaRef = Arc::new(Schema::new(fields));
+
+    let mut graph = bids(0, is_bid());
+    let source = graph.stages[0].source.as_mut().unwrap();
+    source.connector = "datagen".into();
+    source.options = [("kind", "sequence"), ("start", "1"), ("end", &KEYS.to_string())]
+        .map(|(option, value)| (format!("fields.id.{option}"), value.to_owned()))
+        .into();
+    source.options.insert("rows-per-second".into(), "100000".into());
+    (source.table_schema, source.schema) = (Arc::clone(&numbers), Arc::clone(&numbers));
+    let column = |schema: &SchemaRef| col("id", schema).unwrap();
+    let zero = lit(ScalarValue::TimestampMillisecond(Some(0), None));
+    graph.stages[0].chain = vec![OperatorNode {
+        id: OperatorId(4),
+        spec: OperatorSpec::Project(vec![column(&numbers), zero]),
+        inputs: vec![numbers],
+        output: Arc::clone(&timed),
+    }];
+    let window = Window::Tumble { size_ms: 3_600_000, offset_ms: 0 };
+    let call = AggregateCall {
+        function: count_udaf(),
+        args: vec![column(&timed)],
+        filter: None,
+        distinct: false,
+        order_by: Vec::new(),
+        ignore_nulls: false,
+        output: Arc::new(count),
+    };
+    graph.stages[1].parallelism = aggregates;
+    graph.stages[1].chain = vec![OperatorNode {
+        id: OperatorId(5),
+        spec: OperatorSpec::WindowAggregate(WindowAggregateSpec {
+            window: WindowSpec::EventTime { window, time: 1 },
+            keys: vec![0],
+            aggregates: vec![call],
+            phase: AggregatePhase::Complete,
+        }),
+        inputs: vec![Arc::clone(&timed)],
+        output: Arc::clone(&counted),
+    }];
+    graph.stages[2].sink.as_mut().unwrap().schema = Arc::clone(&counted);
+    graph.edges[0].partitioning = Partitioning::Hash(vec![0]);
+    graph.edges[0].schema = timed;
+    graph.edges[1].schema = counted;
+    graph
+}
+
 async fn splits(graph: &JobGraph) -> Vec<proto::TaskSplits> {
     let source = graph.stages[0].source.as_ref().unwrap();
     let connectors = ConnectorContext { storage: Storage::default(), clock: Arc::new(SystemClock) };
@@ -316,7 +390,7 @@ async fn two_workers_run_a_job_to_its_end_and_hand_in_the_final_checkpoint() {
     cluster.deploy(&graph, 0, &splits, &[]).await.unwrap();
     let rows = cluster.read_results(0).await;
     cluster.start_all(0).await;
-    assert_eq!(rows.await.unwrap().unwrap(), 92_000);
+    assert_eq!(count(&rows.await.unwrap().unwrap()), 92_000);
     cluster.finished(0, 5).await;
     cluster.trigger(0, 1).await;
     let snapshots = cluster.snapshots(0).await;
@@ -330,7 +404,7 @@ async fn two_workers_run_a_job_to_its_end_and_hand_in_the_final_checkpoint() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_of_a_running_job_is_where_the_next_attempt_goes_on() {
     let mut cluster = Cluster::start(2).await;
-    let graph = bids(50_000_000, is_bid());
+    let graph = bids(500_000_000, is_bid());
     let first = splits(&graph).await;
     cluster.deploy(&graph, 0, &first, &[]).await.unwrap();
     let rows = cluster.read_results(0).await;
@@ -357,9 +431,49 @@ async fn a_checkpoint_of_a_running_job_is_where_the_next_attempt_goes_on() {
     cluster.shut_down().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_is_restored_exactly_at_another_parallelism() {
+    let mut cluster = Cluster::start(2).await;
+    let graph = counts(2);
+    let first = splits(&graph).await;
+    cluster.deploy(&graph, 0, &first, &[]).await.unwrap();
+    let _rows = cluster.read_results(0).await;
+    cluster.start_all(0).await;
+    let is_file = |state: &proto::StateReference| {
+        matches!(state.location, Some(proto::state_reference::Location::Path(_)))
+    };
+    // Let rows pass until there is so much state that it goes into files.
+    let mut epoch = 0;
+    let snapshots = loop {
+        epoch += 1;
+        cluster.trigger(0, epoch).await;
+        let snapshots = cluster.snapshots(0).await;
+        if snapshots.iter().all(|snapshot| snapshot.state.as_ref().is_some_and(is_file)) {
+            break snapshots;
+        }
+    };
+    cluster.cancel(0).await;
+    let state: Vec<_> = snapshots.iter().filter_map(|snapshot| snapshot.state.clone()).collect();
+    let sources = snapshots.iter().flat_map(|snapshot| &snapshot.sources);
+    let restored = deal(sources.flat_map(|source| source.splits.clone()));
+
+    cluster.deploy(&counts(3), 1, &restored, &state).await.unwrap();
+    let rows = cluster.read_results(1).await;
+    cluster.start_all(1).await;
+    let rows = rows.await.unwrap().unwrap();
+    let column = |batch: &RecordBatch, index: usize| {
+        batch.column(index).as_primitive::<Int64Type>().values().to_vec()
+    };
+    let mut ids: Vec<i64> = rows.iter().flat_map(|batch| column(batch, 0)).collect();
+    ids.sort_unstable();
+    assert!(ids.iter().copied().eq(1..=KEYS), "{} of {KEYS} keys", ids.len());
+    assert!(rows.iter().flat_map(|batch| column(batch, 1)).all(|count| count == 1));
+    cluster.shut_down().await;
+}
+
 async fn check_failure(condition: Arc<dyn PhysicalExpr>, message: &str, kind: FailureKind) {
     let mut cluster = Cluster::start(2).await;
-    let mut graph = bids(1_000_000, condition);
+    let mut graph = bids(500_000_000, condition);
     // Only one of the two workers meets the failure.
     let filter = graph.stages[1].chain.remove(0);
     graph.stages[1].parallelism = 1;
@@ -381,7 +495,7 @@ async fn check_failure(condition: Arc<dyn PhysicalExpr>, message: &str, kind: Fa
     let rows = cluster.read_results(1).await;
     cluster.start_all(1).await;
     cluster.finished(1, 5).await;
-    assert!(rows.await.unwrap().unwrap() > 0);
+    assert!(count(&rows.await.unwrap().unwrap()) > 0);
     cluster.shut_down().await;
 }
 
@@ -399,7 +513,7 @@ async fn a_panicking_task_fails_the_attempt_and_not_the_worker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_dies_is_named_by_the_one_that_talked_to_it() {
     let mut cluster = Cluster::start(2).await;
-    let graph = bids(50_000_000, is_bid());
+    let graph = bids(500_000_000, is_bid());
     let splits = splits(&graph).await;
     cluster.deploy(&graph, 0, &splits, &[]).await.unwrap();
     let _rows = cluster.read_results(0).await;
@@ -414,4 +528,85 @@ async fn a_worker_that_dies_is_named_by_the_one_that_talked_to_it() {
     assert_eq!(worker, "w0");
     assert!(failed.message.contains("worker w1"), "{failed:?}");
     cluster.shut_down().await;
+}
+
+/// A master that knows nothing but its members.
+struct Members {
+    registration: Arc<Registration>,
+    forget: AtomicBool,
+}
+
+#[tonic::async_trait]
+impl Master for Members {
+    async fn register(
+        &self,
+        request: Request<RegisterRequest>,
+    ) -> Result<Response<RegisterReply>, Status> {
+        let RegisterRequest { worker_id, address, slots, incarnation } = request.into_inner();
+        let (id, slots) = (NodeId::new(&worker_id), slots as usize);
+        let roles = vec![Role::Worker];
+        self.registration.register(Member { id, incarnation, address, slots, roles });
+        Ok(Response::new(RegisterReply { heartbeat_interval_ms: 1 }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<HeartbeatRequest>,
+    ) -> Result<Response<HeartbeatReply>, Status> {
+        let HeartbeatRequest { worker_id, incarnation } = request.into_inner();
+        let known = self.registration.heartbeat(&NodeId::new(&worker_id), incarnation);
+        let unknown = !known || self.forget.swap(false, Ordering::SeqCst);
+        Ok(Response::new(HeartbeatReply { unknown }))
+    }
+
+    async fn leave(&self, request: Request<LeaveRequest>) -> Result<Response<LeaveReply>, Status> {
+        let LeaveRequest { worker_id, incarnation } = request.into_inner();
+        self.registration.leave(&NodeId::new(&worker_id), incarnation);
+        Ok(Response::new(LeaveReply {}))
+    }
+
+    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportReply>, Status> {
+        Err(Status::not_found("no such job"))
+    }
+}
+
+#[tokio::test]
+async fn a_worker_registers_again_when_the_master_has_forgotten_it() {
+    let clock: ClockRef = Arc::new(SystemClock);
+    let config = HeartbeatConfig::default();
+    let registration = Arc::new(Registration::new(config, Arc::clone(&clock)));
+    let (_, mut events) = registration.subscribe();
+    let forget = AtomicBool::new(true);
+    let master = Members { registration: Arc::clone(&registration), forget };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = crate::worker::tuned(tonic::transport::Server::builder())
+        .add_service(MasterServer::new(master))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let server = tokio::spawn(async move { server.await.unwrap() });
+
+    let link = GrpcMaster::new(&address, clock).unwrap();
+    let request = RegisterRequest {
+        worker_id: "w1".into(),
+        address: "127.0.0.1:1".into(),
+        slots: 2,
+        incarnation: 7,
+    };
+    let (registered, mut registrations) = mpsc::unbounded_channel();
+    let keeping = tokio::spawn({
+        let (link, request) = (link.clone(), request.clone());
+        async move {
+            link.keep_registered(request, move || registered.send(()).unwrap_or_default()).await;
+        }
+    });
+    registrations.recv().await.expect("the first registration");
+    registrations.recv().await.expect("a second one, since the master said so");
+    assert_eq!(registration.members()[0].0.slots, 2);
+    keeping.abort();
+    let over = link.report(ReportRequest::default()).await.unwrap_err();
+    assert_eq!(over.code(), Code::FailedPrecondition, "a job it does not know is over");
+    link.leave("w1", 7).await.unwrap();
+    assert!(matches!(events.recv().await, Some(Event::Joined(_))));
+    assert_eq!(events.recv().await, Some(Event::Left(NodeId::new("w1"))));
+    server.abort();
 }
