@@ -8,10 +8,11 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use crate::format::{Compression, Decompressor};
 use crate::{Error, Result};
 
-/// How much of a file is fetched at once.
-const BLOCK_BYTES: u64 = 4 << 20;
+/// How much of a file is fetched at once: enough to make fetching cheap, little enough for a
+/// task that reads hundreds of files side by side.
+const BLOCK_BYTES: u64 = 1 << 20;
 /// How much is fetched first: few rows may be wanted, and many files are small.
-const FIRST_BLOCK_BYTES: u64 = 256 << 10;
+const FIRST_BLOCK_BYTES: u64 = 128 << 10;
 /// How much of a compressed file is decompressed at once: it may grow a thousandfold.
 const STEP_BYTES: usize = 64 << 10;
 

@@ -18,7 +18,11 @@ pub const OPTIONS: &[&str] = &[
     "csv.quote-character",
     "csv.ignore-parse-errors",
     "json.ignore-parse-errors",
+    "sink.rolling-policy.file-size",
 ];
+
+/// The size of files, in bytes, where nothing is said.
+const FILE_BYTES: u64 = 128 << 20;
 
 /// What happens to rows that do not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,9 @@ pub(super) struct Options {
     pub(super) compression: Option<Compression>,
     /// `on-error`, by default fail.
     pub(super) on_error: OnError,
+    /// `sink.rolling-policy.file-size`: a file that has reached this size is followed by another,
+    /// default 128 MB; larger files are fewer, smaller ones can be read by more tasks at once.
+    pub(super) file_bytes: u64,
     /// The `csv.…` options.
     pub(super) csv: CsvStyle,
 }
@@ -55,9 +62,10 @@ impl Options {
             other => return Err(wrong("format", other, "csv, json or parquet")),
         };
         let prefix = format!("{}.", format.name());
-        if let Some(other) =
-            options.keys().find(|key| key.contains('.') && !key.starts_with(&prefix))
-        {
+        let belongs = |key: &str| {
+            !(key.starts_with("csv.") || key.starts_with("json.")) || key.starts_with(&prefix)
+        };
+        if let Some(other) = options.keys().find(|key| !belongs(key)) {
             return Err(Error::Invalid(format!(
                 "option '{other}' does not go with 'format' = '{}'",
                 format.name()
@@ -81,6 +89,7 @@ impl Options {
             format,
             compression,
             on_error: on_error(options, format)?,
+            file_bytes: file_bytes(options)?,
             csv: csv_style(options)?,
         })
     }
@@ -136,6 +145,24 @@ fn on_error(options: &BTreeMap<String, String>, format: Format) -> Result<OnErro
         )),
         (Some(other), _) => Err(wrong("on-error", other, "fail or skip")),
     }
+}
+
+fn file_bytes(options: &BTreeMap<String, String>) -> Result<u64> {
+    const KEY: &str = "sink.rolling-policy.file-size";
+    let Some(text) = options.get(KEY) else { return Ok(FILE_BYTES) };
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_bytes = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" | "bytes" => Some(1),
+        "k" | "kb" | "kibibytes" => Some(1 << 10),
+        "m" | "mb" | "mebibytes" => Some(1 << 20),
+        "g" | "gb" | "gibibytes" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes =
+        number.parse::<u64>().ok().zip(unit_bytes).and_then(|(n, unit)| n.checked_mul(unit));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| wrong(KEY, text, "a size such as 128MB"))
 }
 
 fn csv_style(options: &BTreeMap<String, String>) -> Result<CsvStyle> {
@@ -196,6 +223,16 @@ mod tests {
             "option 'csv.header' does not go with 'format' = 'json'"
         );
         assert!(parse(&[("format", "parquet"), ("compression", "gzip")]).is_err());
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let size = |text| parse(&[("sink.rolling-policy.file-size", text)]).map(|it| it.file_bytes);
+        assert_eq!(parse(&[]).unwrap().file_bytes, 128 << 20);
+        assert_eq!(size("100"), Ok(100));
+        assert_eq!(size("2 kb"), Ok(2048));
+        assert_eq!(size("1GB"), Ok(1 << 30));
+        assert!(size("0").is_err() && size("MB").is_err() && size("5 apples").is_err());
     }
 
     #[test]

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray, StructArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{FilesystemSink, FilesystemSource};
 use crate::batch::Batch;
 use crate::connector::{CommitId, Committable, ConnectorContext, Read, Sink, Source};
 use crate::format::testing::{rows_as_text, schema};
-use crate::graph::{ChangelogMode, SinkSpec, SinkTarget, SourceSpec};
+use crate::graph::{ChangelogMode, JobGraph, JobSettings, SinkSpec, SinkTarget, SourceSpec, Stage};
 use crate::storage::Storage;
+use crate::task::run_local;
 use crate::time::SimulatedClock;
-use crate::{Epoch, Generation, JobId, OperatorId};
+use crate::{Epoch, Generation, JobId, OperatorId, StageId};
 
 /// A table in a directory of its own.
 struct Table {
@@ -99,8 +101,8 @@ impl Table {
         sink.commit(&last(job, 1), &ready).await.unwrap();
     }
 
-    async fn rows(&self) -> Vec<String> {
-        let spec = SourceSpec {
+    fn source_spec(&self) -> SourceSpec {
+        SourceSpec {
             id: OperatorId(2),
             table: "t".to_owned(),
             connector: "filesystem".to_owned(),
@@ -111,8 +113,11 @@ impl Table {
             limit: None,
             prepare: Vec::new(),
             watermark: None,
-        };
-        let source = FilesystemSource::new(&spec, &self.context()).unwrap();
+        }
+    }
+
+    async fn rows(&self) -> Vec<String> {
+        let source = FilesystemSource::new(&self.source_spec(), &self.context()).unwrap();
         let mut rows = Vec::new();
         for split in source.splits(1).await.unwrap() {
             let mut reader = source.open(&split).await.unwrap();
@@ -377,6 +382,85 @@ async fn more_partitions_than_open_files_are_written() {
     let mut expected = rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
     expected.sort();
     assert_eq!(table.rows().await, expected);
+}
+
+#[tokio::test]
+async fn a_file_of_the_wanted_size_is_followed_by_another() {
+    let table =
+        Table::new("a INT", &[("format", "csv"), ("sink.rolling-policy.file-size", "10 b")]);
+    let sink = table.sink();
+    let mut writer = sink.writer(0, "j-1-1-0").await.unwrap();
+    for row in ["100000", "2", "300000", "4"] {
+        writer.write(table.batch(&[row])).await.unwrap();
+    }
+    let ready = writer.prepare(Epoch(1)).await.unwrap();
+    assert_eq!(ready.len(), 2, "{ready:?}");
+    sink.commit(&last("j", 1), &ready).await.unwrap();
+    assert_eq!(table.rows().await, ["100000", "2", "300000", "4"]);
+}
+
+#[tokio::test]
+async fn rows_within_rows_survive() {
+    for format in ["json", "parquet"] {
+        let table = Table::new("a INT, r ROW", &[("format", format)]);
+        let source = Table::new("a INT, x BIGINT, y STRING", &[("format", format)]);
+        let (rows, _) = source.batch(&["1|10|p", "2|NULL|NULL", "3|30|NULL"]).into_parts();
+        let DataType::Struct(fields) = table.schema.field(1).data_type().clone() else { panic!() };
+        let nulls = NullBuffer::from(vec![true, false, true]);
+        let inner = StructArray::new(fields, rows.columns()[1..].to_vec(), Some(nulls));
+        let columns: Vec<ArrayRef> = vec![Arc::clone(rows.column(0)), Arc::new(inner)];
+        let rows = RecordBatch::try_new(Arc::clone(&table.schema), columns).unwrap();
+        let sink = table.sink();
+        let mut writer = sink.writer(0, "j-1-1-0").await.unwrap();
+        writer.write(Batch::insert(rows.clone())).await.unwrap();
+        let ready = writer.prepare(Epoch(1)).await.unwrap();
+        sink.commit(&last("j", 1), &ready).await.unwrap();
+        assert_eq!(table.rows().await, rows_as_text(&rows), "{format}");
+        let narrow = Table { schema: schema("r ROWY"), ..table };
+        assert_eq!(narrow.rows().await, ["NULL", "{y: NULL}", "{y: p}"], "{format}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_copies_a_table() {
+    let from = Table::csv();
+    for job in ["a", "b", "c"] {
+        from.append(job, &["1", "2"]).await;
+    }
+    let connector = |path: &str| {
+        let options = [("path", path), ("format", "parquet")];
+        options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    };
+    let target = SinkTarget::Connector {
+        connector: "filesystem".to_owned(),
+        options: connector("file:///copy"),
+        overwrite: true,
+        partition_by: Vec::new(),
+        primary_key: Vec::new(),
+    };
+    let sink = SinkSpec {
+        id: OperatorId(7),
+        table: "copy".to_owned(),
+        target,
+        schema: schema("b INT"),
+        changelog: ChangelogMode::AppendOnly,
+    };
+    let stage = Stage {
+        id: StageId(0),
+        parallelism: 2,
+        source: Some(from.source_spec()),
+        chain: Vec::new(),
+        sink: Some(sink),
+    };
+    let settings = JobSettings::default();
+    let graph = Arc::new(JobGraph { stages: vec![stage], edges: Vec::new(), settings });
+    run_local(JobId::new("copy"), graph, from.context()).await.unwrap();
+    let copied = Table {
+        schema: schema("b INT"),
+        options: Vec::from_iter(connector("file:///copy")),
+        ..from
+    };
+    assert_eq!(copied.rows().await, ["1", "1", "1", "2", "2", "2"]);
 }
 
 #[tokio::test]

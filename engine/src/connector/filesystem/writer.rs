@@ -109,10 +109,14 @@ impl TableWriter {
             let part = self.begin(&folder)?;
             self.parts.insert(folder.clone(), part);
         }
-        match self.parts.get_mut(&folder) {
-            Some(part) => part.write(rows, self.turn).await,
-            None => Err(Error::Internal("a file that was just begun is gone".to_owned())),
+        let Some(part) = self.parts.get_mut(&folder) else {
+            return Err(Error::Internal("a file that was just begun is gone".to_owned()));
+        };
+        part.write(rows, self.turn).await?;
+        if part.bytes >= self.options.file_bytes {
+            self.close(&folder).await?;
         }
+        Ok(())
     }
 
     fn begin(&mut self, folder: &str) -> Result<Part> {
@@ -141,7 +145,14 @@ impl TableWriter {
     async fn close_oldest(&mut self) -> Result<()> {
         let oldest = self.parts.iter().min_by_key(|(_, part)| part.used);
         let oldest = oldest.map(|(folder, _)| folder.clone());
-        if let Some(part) = oldest.and_then(|folder| self.parts.remove(&folder)) {
+        match oldest {
+            Some(folder) => self.close(&folder).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&mut self, folder: &str) -> Result<()> {
+        if let Some(part) = self.parts.remove(folder) {
             self.closed.push(part.close().await?);
         }
         Ok(())
