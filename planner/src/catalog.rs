@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use rainstorm_engine::connector::TableOptions;
 use sqlparser::ast::{Expr, Query};
 
 /// A table: its columns and where its rows are.
@@ -46,6 +47,7 @@ pub struct Column {
 
 /// Where a column's values come from.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and none on a hot path")]
 pub enum ColumnKind {
     /// The connector.
     Physical,
@@ -69,6 +71,18 @@ impl TableDefinition {
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+    }
+
+    /// Returns the table as its connector sees it.
+    #[must_use]
+    pub fn connector_options(&self) -> TableOptions {
+        TableOptions {
+            table: self.name.clone(),
+            options: self.options.clone(),
+            table_schema: self.physical_schema(),
+            partition_by: self.physical_indices(&self.partitioned_by),
+            primary_key: self.physical_indices(&self.primary_key),
+        }
     }
 
     /// Returns the indices of the named columns among the physical ones; names that are not

@@ -102,7 +102,7 @@ impl Definer<'_> {
         if layer_of(session) && !create.mode.or_replace {
             return exists(name, create.mode, "function");
         }
-        let function = self.define_function(self.context(session), create)?;
+        let function = function::define_function(self.context(session), create)?;
         layer(session, create.mode.temporary).put_function(Arc::new(function));
         Ok(format!("function {} created", name.value))
     }

@@ -1,7 +1,10 @@
 //! DataFusion's errors as complaints about SQL.
 
+use std::ops::ControlFlow;
+
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
+use sqlparser::ast::{Expr, Spanned, Visit, visit_expressions};
 use sqlparser::tokenizer::{Location, Span};
 
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
@@ -14,6 +17,65 @@ pub(crate) fn from_datafusion(error: &DataFusionError, fallback: Span) -> SqlErr
     errors.sort_by_key(|error| (error.line, error.column));
     errors.dedup();
     SqlErrors(errors.into_iter().map(|error| error.or_at(fallback)).collect())
+}
+
+/// Turns an error of binding a query or expression into complaints. What has no place of its own
+/// is placed at the call or operator that it names, if there is only one of these.
+pub(crate) fn from_datafusion_in<T: Visit + Spanned>(
+    error: &DataFusionError,
+    node: &T,
+) -> SqlErrors {
+    let mut errors = Vec::new();
+    collect(error, None, &mut errors);
+    let place = |error: SqlError| {
+        if error.line > 0 {
+            return error;
+        }
+        let span = culprit(&error.message, node).unwrap_or_else(|| node.span());
+        error.or_at(span)
+    };
+    let mut errors: Vec<SqlError> = errors.into_iter().map(place).collect();
+    errors.sort_by_key(|error| (error.line, error.column));
+    errors.dedup();
+    SqlErrors(errors)
+}
+
+/// Finds the only call or operation that a message can mean.
+fn culprit<T: Visit>(message: &str, node: &T) -> Option<Span> {
+    let function =
+        quoted_after(message, "function '").or_else(|| quoted_before(message, "' function"));
+    let operator = message.split_whitespace().find(|word| OPERATORS.contains(word));
+    let mut found = Vec::new();
+    let _ = visit_expressions(node, |expr| {
+        match (expr, function, operator) {
+            (Expr::Function(call), Some(name), _) => {
+                if call.name.to_string().eq_ignore_ascii_case(name) {
+                    found.push(call.name.span());
+                }
+            }
+            (Expr::BinaryOp { op, .. }, None, Some(symbol)) if op.to_string() == symbol => {
+                found.push(expr.span());
+            }
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    match found.as_slice() {
+        [span] => Some(*span).filter(|span| span.start.line > 0),
+        _ => None,
+    }
+}
+
+/// Operators that DataFusion names in its messages.
+const OPERATORS: &[&str] =
+    &["+", "-", "*", "/", "%", "=", "<>", "!=", "<", "<=", ">", ">=", "||", "AND", "OR", "LIKE"];
+
+fn quoted_after<'m>(message: &'m str, before: &str) -> Option<&'m str> {
+    message.split_once(before)?.1.split_once('\'').map(|(name, _)| name)
+}
+
+fn quoted_before<'m>(message: &'m str, after: &str) -> Option<&'m str> {
+    message.split_once(after)?.0.rsplit_once('\'').map(|(_, name)| name)
 }
 
 fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, errors: &mut Vec<SqlError>) {

@@ -15,7 +15,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use rainstorm_engine::function::Registry;
 use sqlparser::ast::{Expr, Spanned};
 
-use crate::diagnose::from_datafusion;
+use crate::diagnose::from_datafusion_in;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::session::QueryContext;
 use crate::types::FlinkTypePlanner;
@@ -48,7 +48,7 @@ pub(crate) fn expression_type(
         let (data_type, nullable) = (bound.get_type(&schema)?, bound.nullable(&schema)?);
         Ok((bound, Arc::new(Field::new("", data_type, nullable))))
     };
-    let (bound, field) = bind().map_err(|error| from_datafusion(&error, expr.span()))?;
+    let (bound, field) = bind().map_err(|error| from_datafusion_in(&error, expr))?;
     let spans_rows = bound.exists(|part| Ok(is_not_of_one_row(part))).unwrap_or(false);
     if spans_rows {
         let message = format!("'{expr}' is not an expression of one row");

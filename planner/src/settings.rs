@@ -170,6 +170,9 @@ impl Settings {
     }
 
     /// Returns what a job needs to know.
+    ///
+    /// # Panics
+    /// Never: values are checked when they are set.
     #[must_use]
     pub fn job_settings(&self) -> JobSettings {
         JobSettings {

@@ -110,7 +110,7 @@ impl Catalog {
             self.ordered_relations().map(|(order, relation)| (order, relation.to_sql())).collect();
         texts.extend(self.ordered_functions().map(|(order, function)| (order, function.to_sql())));
         texts.sort_unstable();
-        texts.into_iter().map(|(_, text)| format!("{text};\n\n")).collect()
+        texts.into_iter().fold(String::new(), |script, (_, text)| script + &text + ";\n\n")
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) use window_table::interval_ms;
 
 use self::table::PlannedRelation;
 use crate::catalog::{ColumnKind, Relation, TableDefinition, ViewDefinition};
-use crate::diagnose::from_datafusion;
+use crate::diagnose::from_datafusion_in;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::resolve::resolve_query;
 use crate::session::QueryContext;
@@ -52,7 +52,7 @@ pub(crate) fn bind_query(
     query: &Query,
 ) -> std::result::Result<LogicalPlan, SqlErrors> {
     let binder = Binder::new(context);
-    binder.query(query).map_err(|error| from_datafusion(&error, query.span()))
+    binder.query(query).map_err(|error| from_datafusion_in(&error, query))
 }
 
 /// Binds an expression without columns.
@@ -64,9 +64,7 @@ pub(crate) fn bind_constant(
     expr: &SqlExpr,
 ) -> std::result::Result<Expr, SqlErrors> {
     let binder = Binder::new(context);
-    binder
-        .expression(expr, &DFSchema::empty())
-        .map_err(|error| from_datafusion(&error, expr.span()))
+    binder.expression(expr, &DFSchema::empty()).map_err(|error| from_datafusion_in(&error, expr))
 }
 
 /// Returns the options under which SQL is planned.

@@ -4,7 +4,6 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{Field, Schema};
 use sqlparser::ast::Spanned;
 
-use super::Definer;
 use crate::catalog::FunctionDefinition;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::expression::expression_type;
@@ -13,42 +12,38 @@ use crate::session::QueryContext;
 use crate::statement::CreateFunction;
 use crate::types::type_sql;
 
-impl Definer<'_> {
-    pub(super) fn define_function(
-        &self,
-        context: QueryContext<'_>,
-        create: &CreateFunction,
-    ) -> Result<FunctionDefinition, SqlErrors> {
-        let mut fields: Vec<Field> = Vec::new();
-        for (name, data_type) in &create.args {
-            if fields.iter().any(|field| *field.name() == name.value) {
-                let message = format!("there are two arguments '{}'", name.value);
-                let code = SqlErrorCode::InvalidStatement;
-                return Err(SqlError::at(code, name.span, message).into());
-            }
-            fields.push(Field::new(&name.value, data_type.clone(), true));
+pub(super) fn define_function(
+    context: QueryContext<'_>,
+    create: &CreateFunction,
+) -> Result<FunctionDefinition, SqlErrors> {
+    let mut fields: Vec<Field> = Vec::new();
+    for (name, data_type) in &create.args {
+        if fields.iter().any(|field| *field.name() == name.value) {
+            let message = format!("there are two arguments '{}'", name.value);
+            let code = SqlErrorCode::InvalidStatement;
+            return Err(SqlError::at(code, name.span, message).into());
         }
-        let schema = Schema::new(fields);
-        let body = resolve_expression(context, &create.body, &schema)?;
-        let result = expression_type(context, &body, &schema)?;
-        if !can_cast_types(result.data_type(), &create.return_type) {
-            let message = format!(
-                "function '{}' returns {}, its expression is {}",
-                create.name.value,
-                type_sql(&create.return_type),
-                type_sql(result.data_type())
-            );
-            return Err(SqlError::at(SqlErrorCode::Type, create.body.span(), message).into());
-        }
-        let args =
-            create.args.iter().map(|(name, data_type)| (name.value.clone(), data_type.clone()));
-        Ok(FunctionDefinition {
-            name: create.name.value.clone(),
-            args: args.collect(),
-            return_type: create.return_type.clone(),
-            body,
-            body_sql: create.body_sql.clone(),
-            temporary: create.mode.temporary,
-        })
+        fields.push(Field::new(&name.value, data_type.clone(), true));
     }
+    let schema = Schema::new(fields);
+    let body = resolve_expression(context, &create.body, &schema)?;
+    let result = expression_type(context, &body, &schema)?;
+    if !can_cast_types(result.data_type(), &create.return_type) {
+        let message = format!(
+            "function '{}' returns {}, its expression is {}",
+            create.name.value,
+            type_sql(&create.return_type),
+            type_sql(result.data_type())
+        );
+        return Err(SqlError::at(SqlErrorCode::Type, create.body.span(), message).into());
+    }
+    let args = create.args.iter().map(|(name, data_type)| (name.value.clone(), data_type.clone()));
+    Ok(FunctionDefinition {
+        name: create.name.value.clone(),
+        args: args.collect(),
+        return_type: create.return_type.clone(),
+        body,
+        body_sql: create.body_sql.clone(),
+        temporary: create.mode.temporary,
+    })
 }

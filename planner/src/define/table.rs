@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use rainstorm_engine::connector::describe;
 use sqlparser::ast::{Expr, Ident, Spanned};
 
 use super::{Definer, path};
@@ -20,8 +21,8 @@ impl Definer<'_> {
         context: QueryContext<'_>,
         create: &CreateTable,
     ) -> Result<TableDefinition, SqlErrors> {
-        let mut table = self.template(context, create)?;
-        self.add_columns(context, &mut table, &create.columns)?;
+        let mut table = template(context, create)?;
+        add_columns(context, &mut table, &create.columns)?;
         let schema = table.schema();
         let mut errors = Vec::new();
         if !create.primary_key.is_empty() {
@@ -35,65 +36,15 @@ impl Definer<'_> {
             table.watermark = Some(watermark(context, &schema, time, expr)?);
         }
         self.set_options(&mut table, create)?;
-        if table.columns.is_empty() {
-            let message = format!("table '{}' has no columns", table.name);
+        if table.physical_columns().next().is_none() {
+            let message = format!("table '{}' has no physical columns", table.name);
             let code = SqlErrorCode::InvalidStatement;
             return Err(SqlError::at(code, create.name.span, message).into());
         }
-        Ok(table)
-    }
-
-    /// Returns the table that LIKE names under the new name, or one without anything.
-    fn template(
-        &self,
-        context: QueryContext<'_>,
-        create: &CreateTable,
-    ) -> Result<TableDefinition, SqlErrors> {
-        let name = create.name.value.clone();
-        let (temporary, comment) = (create.mode.temporary, create.comment.clone());
-        let Some(like) = &create.like else {
-            return Ok(TableDefinition {
-                name,
-                columns: Vec::new(),
-                watermark: None,
-                primary_key: Vec::new(),
-                partitioned_by: Vec::new(),
-                connector: String::new(),
-                options: BTreeMap::new(),
-                temporary,
-                comment,
-            });
-        };
-        let Some(table) = context.session.table(&like.value) else {
-            let message = format!("there is no table '{}'", like.value);
-            let error = SqlError::at(SqlErrorCode::UnknownTable, like.span, message);
-            let suggestion = suggest(&like.value, context.session.relation_names());
-            return Err(error.with_suggestion(suggestion).into());
-        };
-        Ok(TableDefinition { name, temporary, comment, ..(**table).clone() })
-    }
-
-    fn add_columns(
-        &self,
-        context: QueryContext<'_>,
-        table: &mut TableDefinition,
-        clauses: &[ColumnClause],
-    ) -> Result<(), SqlErrors> {
-        let physical = physical_with(table, clauses);
-        let mut errors = Vec::new();
-        for clause in clauses {
-            if table.columns.iter().any(|column| column.name == clause.name.value) {
-                let message = format!("there are two columns '{}'", clause.name.value);
-                let code = SqlErrorCode::InvalidStatement;
-                errors.push(SqlError::at(code, clause.name.span, message));
-                continue;
-            }
-            match column(context, clause, &physical) {
-                Ok(column) => table.columns.push(column),
-                Err(found) => errors.extend(found.0),
-            }
+        if self.checked {
+            check_options(&table, create)?;
         }
-        SqlErrors::check(errors)
+        Ok(table)
     }
 
     fn set_options(
@@ -101,6 +52,11 @@ impl Definer<'_> {
         table: &mut TableDefinition,
         create: &CreateTable,
     ) -> Result<(), SqlErrors> {
+        let connector = create.options.iter().find(|option| option.key == "connector");
+        if connector.is_some_and(|connector| connector.value != table.connector) {
+            // What LIKE copied is for another connector.
+            table.options.clear();
+        }
         for TableOption { key, value, .. } in &create.options {
             match key.as_str() {
                 "connector" => table.connector.clone_from(value),
@@ -121,6 +77,54 @@ impl Definer<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the table that LIKE names under the new name, or one without anything.
+fn template(context: QueryContext<'_>, create: &CreateTable) -> Result<TableDefinition, SqlErrors> {
+    let name = create.name.value.clone();
+    let (temporary, comment) = (create.mode.temporary, create.comment.clone());
+    let Some(like) = &create.like else {
+        return Ok(TableDefinition {
+            name,
+            columns: Vec::new(),
+            watermark: None,
+            primary_key: Vec::new(),
+            partitioned_by: Vec::new(),
+            connector: String::new(),
+            options: BTreeMap::new(),
+            temporary,
+            comment,
+        });
+    };
+    let Some(table) = context.session.table(&like.value) else {
+        let message = format!("there is no table '{}'", like.value);
+        let error = SqlError::at(SqlErrorCode::UnknownTable, like.span, message);
+        let suggestion = suggest(&like.value, context.session.relation_names());
+        return Err(error.with_suggestion(suggestion).into());
+    };
+    Ok(TableDefinition { name, temporary, comment, ..(**table).clone() })
+}
+
+fn add_columns(
+    context: QueryContext<'_>,
+    table: &mut TableDefinition,
+    clauses: &[ColumnClause],
+) -> Result<(), SqlErrors> {
+    let physical = physical_with(table, clauses);
+    let mut errors = Vec::new();
+    for clause in clauses {
+        if table.columns.iter().any(|column| column.name == clause.name.value) {
+            let message = format!("there are two columns '{}'", clause.name.value);
+            let code = SqlErrorCode::InvalidStatement;
+            errors.push(SqlError::at(code, clause.name.span, message));
+            continue;
+        }
+        match column(context, clause, &physical) {
+            Ok(column) => table.columns.push(column),
+            Err(found) => errors.extend(found.0),
+        }
+    }
+    SqlErrors::check(errors)
 }
 
 /// Returns the physical columns of a table and of clauses that are added to it.
@@ -170,14 +174,12 @@ fn physical_names(
     for name in names {
         let exact = known.iter().find(|known| **known == name.value);
         let folded = || known.iter().find(|known| known.eq_ignore_ascii_case(&name.value));
-        match exact.or_else(folded) {
-            Some(known) => found.push((*known).to_owned()),
-            None => {
-                let message = format!("there is no physical column '{}'", name.value);
-                let error = SqlError::at(SqlErrorCode::UnknownColumn, name.span, message);
-                let suggestion = suggest(&name.value, known.iter().copied());
-                errors.push(error.with_suggestion(suggestion));
-            }
+        if let Some(known) = exact.or_else(folded) {
+            found.push((*known).to_owned());
+        } else {
+            let message = format!("there is no physical column '{}'", name.value);
+            let error = SqlError::at(SqlErrorCode::UnknownColumn, name.span, message);
+            errors.push(error.with_suggestion(suggest(&name.value, known.iter().copied())));
         }
     }
     found
@@ -203,6 +205,34 @@ fn watermark(
         return Err(SqlError::at(SqlErrorCode::Type, expr.span(), message).into());
     }
     Ok((column.value, expr))
+}
+
+/// Asks the connector whether it takes the table's options.
+fn check_options(table: &TableDefinition, create: &CreateTable) -> Result<(), SqlErrors> {
+    let described = describe(&table.connector, &table.connector_options());
+    let Err(error) = described else { return Ok(()) };
+    let mut message = error.to_string();
+    let is_named = |name: &str| error.to_string().starts_with(&format!("column '{name}'"));
+    let column = create.columns.iter().find(|column| is_named(&column.name.value));
+    if let Some(column) = table.physical_columns().find(|column| is_named(&column.name)) {
+        message = message.replace(&column.data_type.to_string(), &type_sql(&column.data_type));
+    }
+    let option = |key: &str| create.options.iter().find(|option| option.key == key);
+    let named = create.options.iter().find(|o| message.contains(&format!("option '{}'", o.key)));
+    let span = match named {
+        Some(option) if message.contains("has no option") => option.key_span,
+        Some(option) => option.value_span,
+        None if column.is_some() => column.map_or(create.name.span, |column| column.name.span),
+        None if message.contains("needs the option") => create.name.span,
+        None => option("connector").map_or(create.name.span, |option| option.value_span),
+    };
+    let (message, help) = match message.split_once("; did you mean ") {
+        Some((message, name)) => (message.to_owned(), Some(format!("did you mean {name}"))),
+        None => (message, None),
+    };
+    let mut refused = SqlError::at(SqlErrorCode::InvalidOption, span, message);
+    refused.help = help;
+    Err(refused.into())
 }
 
 fn check_time(data_type: Option<DataType>, what: &str, name: &Ident) -> Result<(), SqlErrors> {

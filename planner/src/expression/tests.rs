@@ -47,7 +47,7 @@ fn evaluate(sql: &str) -> Result<String, SqlErrors> {
         let array = physical.evaluate(&row)?.into_array(1)?;
         Ok(if array.is_null(0) { "null".to_owned() } else { array_value_to_string(&array, 0)? })
     };
-    run().map_err(|error| from_datafusion(&error, expr.span()))
+    run().map_err(|error| from_datafusion_in(&error, &expr))
 }
 
 #[track_caller]

@@ -1,6 +1,7 @@
 //! CREATE VIEW and CREATE FUNCTION.
 
 use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token};
 
 use super::StatementParser;
@@ -41,7 +42,7 @@ impl StatementParser<'_> {
         let mode = self.parse_if_not_exists(mode);
         let name = self.parse_name()?;
         let columns = if self.parser.consume_token(&Token::LParen) {
-            let columns = self.parser.parse_comma_separated(|parser| parser.parse_identifier())?;
+            let columns = self.parser.parse_comma_separated(Parser::parse_identifier)?;
             self.parser.expect_token(&Token::RParen)?;
             columns
         } else {

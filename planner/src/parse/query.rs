@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::StatementParser;
@@ -20,7 +21,7 @@ impl StatementParser<'_> {
         let partition = if self.accept("PARTITION") { self.parse_partition()? } else { Vec::new() };
         let columns = if self.columns_follow() {
             self.parser.next_token();
-            let columns = self.parser.parse_comma_separated(|parser| parser.parse_identifier())?;
+            let columns = self.parser.parse_comma_separated(Parser::parse_identifier)?;
             self.parser.expect_token(&Token::RParen)?;
             columns
         } else {

@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::StatementParser;
@@ -160,7 +161,7 @@ impl StatementParser<'_> {
 
     fn parse_names_in_parentheses(&mut self) -> Result<Vec<Ident>, SqlError> {
         self.parser.expect_token(&Token::LParen)?;
-        let names = self.parser.parse_comma_separated(|parser| parser.parse_identifier())?;
+        let names = self.parser.parse_comma_separated(Parser::parse_identifier)?;
         self.parser.expect_token(&Token::RParen)?;
         Ok(names)
     }

@@ -9,14 +9,15 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::Analyzer;
 use sqlparser::ast::{Query, Spanned};
 use sqlparser::tokenizer::Span;
 
 use self::output::Output;
 use crate::analysis::describe;
-use crate::bind::{CatalogTable, bind_query, unsupported};
+use crate::bind::{CatalogTable, bind_query, options, unsupported};
 use crate::catalog::TableDefinition;
-use crate::diagnose::from_datafusion;
+use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::graph_text;
 use crate::lower::Lowering;
@@ -32,11 +33,12 @@ use crate::statement::{Insert, Statement};
 /// What is wrong with it or not supported.
 pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<Step, SqlErrors> {
     let plan = bind_query(context, query)?;
-    let place = |error: DataFusionError| from_datafusion(&error, query.span());
+    let place = |error: DataFusionError| from_datafusion_in(&error, query);
     if is_batch(&plan).map_err(place)? {
+        check_types(&plan).map_err(place)?;
         return Ok(Step::Batch(Box::new(plan)));
     }
-    let (_, job) = select_job(context, plan, query.span())?;
+    let (_, job) = select_job(context, plan, query)?;
     Ok(Step::Job(Box::new(job)))
 }
 
@@ -62,12 +64,13 @@ pub(crate) fn explain(
     let (plans, job) = match statement {
         Statement::Query(query) => {
             let plan = bind_query(context, query)?;
-            let place = |error: DataFusionError| from_datafusion(&error, query.span());
+            let place = |error: DataFusionError| from_datafusion_in(&error, &**query);
             if is_batch(&plan).map_err(place)? {
+                check_types(&plan).map_err(place)?;
                 let text = plan.display_indent().to_string();
                 return Ok(vec![("batch plan".to_owned(), text)]);
             }
-            let (plan, job) = select_job(context, plan, query.span())?;
+            let (plan, job) = select_job(context, plan, query)?;
             (vec![plan], job)
         }
         Statement::Insert(inserts) => insert_job(context, inserts)?,
@@ -93,14 +96,22 @@ pub(crate) fn query_schema(
     context: QueryContext<'_>,
     query: &Query,
 ) -> Result<SchemaRef, SqlErrors> {
-    bind_query(context, query).map(|plan| Arc::clone(plan.schema().inner()))
+    let plan = bind_query(context, query)?;
+    check_types(&plan).map_err(|error| from_datafusion_in(&error, query))?;
+    Ok(Arc::clone(plan.schema().inner()))
+}
+
+/// Finds type errors in a plan that is not rewritten here: binding leaves some of them.
+fn check_types(plan: &LogicalPlan) -> DataFusionResult<()> {
+    Analyzer::new().execute_and_check(plan.clone(), &options(), |_, _| {}).map(drop)
 }
 
 fn select_job(
     context: QueryContext<'_>,
     plan: LogicalPlan,
-    span: Span,
+    query: &Query,
 ) -> Result<(LogicalPlan, JobPlan), SqlErrors> {
+    let span = query.span();
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
         let plan = rewrite(output.plan)?;
@@ -128,7 +139,7 @@ fn select_job(
         let job = JobPlan { graph, inserts: Vec::new(), bounded, query: Some(query), warnings };
         Ok((plan, job))
     };
-    plan().map_err(|error| from_datafusion(&error, span))
+    plan().map_err(|error| from_datafusion_in(&error, query))
 }
 
 fn insert_job(
@@ -144,7 +155,7 @@ fn insert_job(
         })?;
         let plan = bind_query(context, &insert.source)?;
         let plan = coerce::to_table(context, plan, table, insert)?;
-        let place = |error: DataFusionError| from_datafusion(&error, insert.source.span());
+        let place = |error: DataFusionError| from_datafusion_in(&error, &*insert.source);
         plans.push(rewrite(plan).map_err(place)?);
         tables.push(Arc::clone(table));
     }

@@ -237,19 +237,15 @@ impl Resolver<'_> {
     ) -> Option<&'s Columns> {
         let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice() else { return None };
         let found = scope.chain().find_map(|scope| scope.relation(&ident.value));
-        match found {
-            Some(relation) => {
-                ident.value.clone_from(relation.qualifier.as_ref()?);
-                Some(&relation.columns)
-            }
-            None => {
-                let known = scope.relations.iter().filter_map(|r| r.qualifier.as_deref());
-                let message = format!("there is no table '{}' in this query", ident.value);
-                let error = SqlError::at(SqlErrorCode::UnknownTable, ident.span, message);
-                self.errors.push(error.with_suggestion(suggest(&ident.value, known)));
-                None
-            }
+        if let Some(relation) = found {
+            ident.value.clone_from(relation.qualifier.as_ref()?);
+            return Some(&relation.columns);
         }
+        let known = scope.relations.iter().filter_map(|r| r.qualifier.as_deref());
+        let message = format!("there is no table '{}' in this query", ident.value);
+        let error = SqlError::at(SqlErrorCode::UnknownTable, ident.span, message);
+        self.errors.push(error.with_suggestion(suggest(&ident.value, known)));
+        None
     }
 }
 

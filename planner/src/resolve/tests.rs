@@ -18,9 +18,9 @@ fn session() -> Session {
         CREATE TABLE bid (
           auction BIGINT, bidder BIGINT, price BIGINT, extra STRING, dateTime TIMESTAMP(3),
           WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND
-        ) WITH ('connector' = 'nexmark');
+        ) WITH ('connector' = 'filesystem', 'path' = '/bid', 'format' = 'json');
         CREATE TABLE Auction (id BIGINT, seller BIGINT, item ROW<name STRING, initialBid BIGINT>)
-        WITH ('connector' = 'nexmark');
+        WITH ('connector' = 'filesystem', 'path' = '/auction', 'format' = 'json');
         CREATE FUNCTION count_c(s STRING) RETURNS BIGINT
         RETURN CHAR_LENGTH(s) - CHAR_LENGTH(REPLACE(s, 'c', ''));
         CREATE TABLE out (price BIGINT, price2 AS price * 2) WITH ('connector' = 'blackhole');";
