@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{Field, FieldRef, SchemaRef};
 use datafusion::logical_expr::{Accumulator, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
-use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_expr::expressions::{Literal, lit};
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 
 use super::window::Rows;
+use crate::batch::TARGET_BATCH_ROWS;
 use crate::graph::AggregateCall;
 use crate::{Error, Result};
 
@@ -19,6 +20,8 @@ pub(super) struct Aggregate {
     function: Arc<AggregateFunctionExpr>,
     /// Arguments, then the expressions of ORDER BY: what accumulators expect.
     args: Vec<Arc<dyn PhysicalExpr>>,
+    /// The values of arguments that are the same for all rows, as in COUNT(*), made once.
+    constants: Vec<Option<ArrayRef>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     /// The columns of its state.
     state: Vec<FieldRef>,
@@ -66,8 +69,9 @@ impl Aggregate {
         let mut args = function.expressions();
         args.extend(function.order_bys().iter().map(|order| Arc::clone(&order.expr)));
         let state = function.state_fields().map_err(failed)?;
+        let constants = args.iter().map(constant).collect::<Result<_, _>>().map_err(failed)?;
         let filter = call.filter.clone();
-        Ok(Self { function: Arc::new(function), args, filter, state })
+        Ok(Self { function: Arc::new(function), args, constants, filter, state })
     }
 
     /// Computes the arguments for all rows of a batch.
@@ -77,7 +81,11 @@ impl Aggregate {
                 .and_then(|value| value.into_array(rows.num_rows()))
                 .map_err(|error| Error::compute(format!("compute {expr}"), error))
         };
-        let values = self.args.iter().map(evaluate).collect::<Result<_>>()?;
+        let value = |(arg, constant): (_, &Option<ArrayRef>)| match constant {
+            Some(values) if rows.num_rows() <= values.len() => Ok(values.slice(0, rows.num_rows())),
+            _ => evaluate(arg),
+        };
+        let values = self.args.iter().zip(&self.constants).map(value).collect::<Result<_>>()?;
         let filter = match &self.filter {
             None => None,
             Some(filter) => Some(evaluate(filter)?.as_boolean().clone()),
@@ -120,6 +128,12 @@ impl Aggregate {
     pub(super) fn failed(&self, error: datafusion::error::DataFusionError) -> Error {
         Error::compute(format!("aggregate {}", self.name()), error)
     }
+}
+
+/// Returns as many values of a literal as a batch has rows, or `None` for other expressions.
+fn constant(expr: &Arc<dyn PhysicalExpr>) -> datafusion::error::Result<Option<ArrayRef>> {
+    let literal = expr.downcast_ref::<Literal>();
+    literal.map(|literal| literal.value().to_array_of_size(TARGET_BATCH_ROWS)).transpose()
 }
 
 /// Gives a result the type that its column declares. Mostly it has it already; nested types may
