@@ -1,18 +1,23 @@
 //! The program's arguments, and the help that teaches them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::output::Format;
 
 const EXAMPLES: &str = "\
 Examples:
-  rainstorm                                    a prompt for SQL
+  rainstorm                                    a prompt for SQL, with a cluster of its own
   rainstorm run flights.sql                    run a script and show its results
   rainstorm sql -c 'SHOW TABLES'               run one statement
+  rainstorm local --workers 2                  a cluster of real processes on this machine
   rainstorm submit flights.sql --master HOST:PORT
-  rainstorm fs ls                              look into the files of the cluster";
+  rainstorm fs ls                              look into the files of the cluster
+
+Without --master (or RAINSTORM_MASTER) `run` and `sql` start a cluster in their own process and
+keep its data in ./rainstorm-data.";
 
 /// Streaming SQL on one machine or many.
 #[derive(Debug, Parser)]
@@ -38,8 +43,16 @@ pub(crate) enum Command {
     Jobs(Jobs),
     /// Cancel a running job and wait until it has stopped
     Cancel(Cancel),
+    /// Start a master, which plans jobs and looks after them
+    Master(Master),
+    /// Start a worker, which runs the tasks of jobs
+    Worker(Worker),
+    /// Start a master and workers as processes on this machine
+    Local(Local),
     /// Look into the cluster's files and copy to and from them
     Fs(Fs),
+    /// Run the queries of the Nexmark benchmark and measure them
+    Nexmark(Nexmark),
 }
 
 /// Which cluster.
@@ -168,6 +181,59 @@ pub(crate) struct Cancel {
     pub(crate) target: Target,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Master {
+    /// Where to listen; port 0 takes any free one. Only loopback addresses are allowed yet
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4600")]
+    pub(crate) listen: SocketAddr,
+    /// Keep data in this directory
+    #[arg(long, value_name = "DIR", default_value = "./rainstorm-data")]
+    pub(crate) data: PathBuf,
+    /// End when standard input does: for a parent process that may die
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Worker {
+    /// The cluster's master
+    #[arg(long, value_name = "HOST:PORT", env = "RAINSTORM_MASTER")]
+    pub(crate) master: String,
+    /// Tasks that run at a time; default: one per core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slots: Option<u32>,
+    /// Where to listen; port 0 takes any free one. Only loopback addresses are allowed yet
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// End when standard input does: for a parent process that may die
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
+const LOCAL_EXAMPLES: &str = "\
+Examples:
+  rainstorm local --workers 2
+  rainstorm local --workers 4 --slots 1 --listen 127.0.0.1:4600
+The first line on standard output is `master ADDR:PORT`; Ctrl-C ends all processes.";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = LOCAL_EXAMPLES)]
+pub(crate) struct Local {
+    /// How many worker processes
+    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) workers: u32,
+    /// Tasks that run at a time on each worker; default: the cores, divided among the workers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slots: Option<u32>,
+    /// Where the master listens; port 0 takes any free one. Only loopback addresses are allowed
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Keep data in this directory
+    #[arg(long, value_name = "DIR", default_value = "./rainstorm-data")]
+    pub(crate) data: PathBuf,
+}
+
 const FS_EXAMPLES: &str = "\
 Examples:
   rainstorm fs put flights.csv /input/flights.csv
@@ -242,6 +308,62 @@ pub(crate) enum FsCommand {
         /// The file
         path: String,
     },
+}
+
+const NEXMARK_EXAMPLES: &str = "\
+Examples:
+  rainstorm nexmark --queries q0,q5 --events 10000000
+  rainstorm nexmark --queries all --parallelism 2 --format json
+  rainstorm nexmark --write events --events 1000000          write the events as Parquet files
+  rainstorm nexmark --queries q5 --source parquet --input events";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = NEXMARK_EXAMPLES)]
+pub(crate) struct Nexmark {
+    /// Queries such as q0,q5, or `all` that work
+    #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',')]
+    pub(crate) queries: Vec<String>,
+    /// Events that are generated
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) events: u64,
+    /// Tasks per operator; default: one per core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) parallelism: Option<u32>,
+    /// How the measurements are shown
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: NexmarkFormat,
+    /// Where events come from
+    #[arg(long, value_enum, default_value = "generator")]
+    pub(crate) source: NexmarkSource,
+    /// The directory of --source parquet
+    #[arg(long, value_name = "DIR", required_if_eq("source", "parquet"))]
+    pub(crate) input: Option<PathBuf>,
+    /// Write the events as Parquet files into this directory and run no query
+    #[arg(long, value_name = "DIR", conflicts_with = "input")]
+    pub(crate) write: Option<PathBuf>,
+    /// Change a setting, as SET does
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) settings: Vec<(String, String)>,
+    /// Run one query in this process: what the children do
+    #[arg(long, hide = true)]
+    pub(crate) in_process: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NexmarkFormat {
+    /// Aligned columns
+    Table,
+    /// One object a line
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NexmarkSource {
+    /// The nexmark connector
+    Generator,
+    /// Files that --write made
+    Parquet,
 }
 
 /// Parses NAME=VALUE.

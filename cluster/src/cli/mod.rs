@@ -35,12 +35,23 @@ pub use output::Format;
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) interrupt: Interrupt,
+    /// What comes before the arguments of a child process that is this program.
+    pub(crate) child_prefix: Vec<OsString>,
     pub(crate) runtime: tokio::runtime::Handle,
 }
 
 /// Runs the program with its arguments, the first of which is its name. Only success gives the
 /// exit status 0.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    main_in(arguments, &[])
+}
+
+/// Runs the program inside another executable: child processes are this executable with
+/// `child_prefix` before their arguments, on which it must call this again.
+pub fn main_in(
+    arguments: impl IntoIterator<Item = OsString>,
+    child_prefix: &[OsString],
+) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -58,7 +69,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _guard = runtime.enter();
         Interrupt::listen().and_then(|interrupt| {
             let runtime = runtime.handle().clone();
-            run(arguments, &Context { interrupt, runtime })
+            run(arguments, &Context { interrupt, child_prefix: child_prefix.to_vec(), runtime })
         })
     };
     // A thread that waits for standard input would keep the program from ending.
@@ -78,6 +89,10 @@ fn run(arguments: Arguments, context: &Context) -> Result<()> {
         Command::Jobs(jobs) => runtime.block_on(command::jobs(&jobs, context)),
         Command::Cancel(cancel) => runtime.block_on(command::cancel(&cancel, context)),
         Command::Fs(fs) => runtime.block_on(command::files(fs, context)),
+        Command::Master(master) => runtime.block_on(command::master(master, context)),
+        Command::Worker(worker) => runtime.block_on(command::worker(worker, context)),
+        Command::Local(local) => runtime.block_on(command::local(local, context)),
+        Command::Nexmark(nexmark) => runtime.block_on(command::nexmark(nexmark, context)),
     }
 }
 

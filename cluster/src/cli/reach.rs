@@ -9,6 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::args::Target;
 use super::error::{CliError, Result};
 use super::interrupt::Interrupt;
+use crate::embedded::{self, Cluster};
 use crate::identity::{DataDirectory, Owner};
 
 /// How long a master may take to accept a connection.
@@ -19,12 +20,17 @@ const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// A cluster that answers.
 pub(crate) struct Reached {
     pub(crate) client: ClientClient<Channel>,
+    /// The cluster in this process, if it is here.
+    embedded: Option<Cluster>,
 }
 
 impl Reached {
     /// Stops the cluster if it is in this process.
     pub(crate) async fn close(self) {
         drop(self.client);
+        if let Some(cluster) = self.embedded {
+            cluster.stop().await;
+        }
     }
 }
 
@@ -38,7 +44,7 @@ pub(crate) async fn reach_or_start(target: &Target, interrupt: &Interrupt) -> Re
 
 async fn reach_or_start_at_leisure(target: &Target) -> Result<Reached> {
     if let Some(master) = &target.master {
-        return Ok(Reached { client: connect(master).await? });
+        return Ok(Reached { client: connect(master).await?, embedded: None });
     }
     if let Some(Owner { address: Some(address), .. }) = owner(&target.data)? {
         return Err(CliError::new(format!(
@@ -47,7 +53,10 @@ async fn reach_or_start_at_leisure(target: &Target) -> Result<Reached> {
             target.data.display()
         )));
     }
-    Err(CliError::new("name a cluster with --master HOST:PORT"))
+    let config = embedded::Config { data: target.data.clone(), slots: None };
+    let cluster = Cluster::start(config).await.map_err(|error| CliError::from_error(&error))?;
+    let client = connect(&cluster.address()).await?;
+    Ok(Reached { client, embedded: Some(cluster) })
 }
 
 /// Connects to the master that was named, or to the one that holds the data directory.

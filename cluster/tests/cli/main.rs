@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
 
+mod clusters;
 mod files;
 mod master;
 mod statements;

@@ -6,6 +6,7 @@ mod text;
 mod values;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -36,6 +37,7 @@ pub(crate) struct RowWriter {
     width: Option<usize>,
     mode: Mode,
     rows: usize,
+    schema: SchemaRef,
 }
 
 enum Mode {
@@ -64,7 +66,7 @@ impl RowWriter {
             || started.limit.is_some()
             || started.offset > 0;
         let mode = if started.bounded && format != Format::Changelog && waits {
-            Mode::Final(Fold::new(schema, started.retracts)?)
+            Mode::Final(Fold::new(Arc::clone(&schema), started.retracts)?)
         } else {
             let op = format == Format::Changelog || (started.retracts && !started.bounded);
             // Of endless insertions OFFSET and LIMIT take the first that come.
@@ -73,7 +75,7 @@ impl RowWriter {
             let left = started.limit.filter(|_| limited).map_or(usize::MAX, |left| left as usize);
             Mode::Direct { op, table: None, header_written: false, skip, left }
         };
-        Ok(Self { format, started, width, mode, rows: 0 })
+        Ok(Self { format, started, width, mode, rows: 0, schema })
     }
 
     /// Takes rows; `weights` has -1 for each that is taken back.
@@ -114,6 +116,10 @@ impl RowWriter {
     /// # Errors
     /// What the output fails with, as an I/O error.
     pub(crate) fn finish(mut self, out: &mut dyn Write) -> io::Result<usize> {
+        if matches!(self.mode, Mode::Direct { header_written: false, .. }) {
+            // A result without rows has a header all the same.
+            self.push(RecordBatch::new_empty(Arc::clone(&self.schema)), None, out)?;
+        }
         let text = match self.mode {
             Mode::Final(fold) => {
                 let rows = fold.finish(&self.started).map_err(io::Error::other)?;

@@ -9,17 +9,17 @@ use arrow::error::ArrowError;
 use arrow::json::WriterBuilder as JsonBuilder;
 use arrow::json::writer::LineDelimited;
 
-use super::values::{Cells, TIMESTAMP_FORMAT};
+use super::values::{Cells, TimestampFormat};
 
 /// Returns rows as CSV, with a header where asked for; NULL is empty, nested values are text.
 pub(crate) fn csv(rows: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
     let flat = flatten(rows)?;
     let mut text = Vec::new();
-    let format = || TIMESTAMP_FORMAT.to_owned();
+    let format = TimestampFormat::of_schema(&flat.schema());
     CsvBuilder::new()
         .with_header(header)
-        .with_timestamp_format(format())
-        .with_datetime_format(format())
+        .with_timestamp_format(format.plain.to_owned())
+        .with_timestamp_tz_format(format.zoned.to_owned())
         .build(&mut text)
         .write(&flat)?;
     Ok(text)
@@ -27,11 +27,11 @@ pub(crate) fn csv(rows: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowErro
 
 /// Returns rows as JSON, one object a line, with nulls.
 pub(crate) fn json(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let format = || TIMESTAMP_FORMAT.to_owned();
+    let format = TimestampFormat::of_schema(&rows.schema());
     let mut writer = JsonBuilder::new()
         .with_explicit_nulls(true)
-        .with_timestamp_format(format())
-        .with_datetime_format(format())
+        .with_timestamp_format(format.plain.to_owned())
+        .with_timestamp_tz_format(format.zoned.to_owned())
         .build::<_, LineDelimited>(Vec::new());
     writer.write(rows)?;
     writer.finish()?;
@@ -94,7 +94,7 @@ fn flatten(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, TimestampMillisecondArray};
+    use arrow::array::{Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray};
 
     use super::*;
 
@@ -127,6 +127,23 @@ mod tests {
             "{\"at\":\"2001-01-01 00:00:00.000\",\"n\":1}\n\
              {\"at\":\"2001-01-01 00:00:00.250\",\"n\":null}\n"
         );
+    }
+
+    #[test]
+    fn timestamps_are_shown_in_full_and_zoned_ones_in_utc() {
+        let micros = TimestampMicrosecondArray::from(vec![978_307_200_000_001]);
+        let zoned = TimestampMillisecondArray::from(vec![978_307_200_000]).with_timezone("+00:00");
+        let rows = |column: ArrayRef| RecordBatch::try_from_iter([("at", column)]);
+        let shown = |column: ArrayRef| {
+            let rows = rows(column).expect("one column");
+            (text(csv(&rows, false).expect("printable")), text(json(&rows).expect("printable")))
+        };
+        let (csv, json) = shown(Arc::new(micros));
+        assert_eq!(csv, "2001-01-01 00:00:00.000001\n");
+        assert_eq!(json, "{\"at\":\"2001-01-01 00:00:00.000001\"}\n");
+        let (csv, json) = shown(Arc::new(zoned));
+        assert_eq!(csv, "2001-01-01 00:00:00.000Z\n");
+        assert_eq!(json, "{\"at\":\"2001-01-01 00:00:00.000Z\"}\n");
     }
 
     #[test]

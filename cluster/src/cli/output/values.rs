@@ -1,11 +1,37 @@
 //! Single values as text.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, Fields, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// How timestamps are written everywhere but in JSON's own types.
-pub(crate) const TIMESTAMP_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.3f";
+/// How timestamps of one precision are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimestampFormat {
+    /// Without a time zone.
+    pub(crate) plain: &'static str,
+    /// With one; they are in UTC.
+    pub(crate) zoned: &'static str,
+}
+
+impl TimestampFormat {
+    /// Returns the format that shows every timestamp of a schema in full.
+    pub(crate) fn of_schema(schema: &Schema) -> Self {
+        Self::of_unit(finest(schema.fields()))
+    }
+
+    fn of_unit(unit: Option<TimeUnit>) -> Self {
+        let (plain, zoned) = match unit {
+            Some(TimeUnit::Second) => ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%SZ"),
+            Some(TimeUnit::Microsecond) => ("%Y-%m-%d %H:%M:%S%.6f", "%Y-%m-%d %H:%M:%S%.6fZ"),
+            Some(TimeUnit::Nanosecond) => ("%Y-%m-%d %H:%M:%S%.9f", "%Y-%m-%d %H:%M:%S%.9fZ"),
+            Some(TimeUnit::Millisecond) | None => {
+                ("%Y-%m-%d %H:%M:%S%.3f", "%Y-%m-%d %H:%M:%S%.3fZ")
+            }
+        };
+        Self { plain, zoned }
+    }
+}
 
 /// The cells of a batch as text; NULL is `NULL`.
 pub(crate) struct Cells<'a> {
@@ -14,16 +40,42 @@ pub(crate) struct Cells<'a> {
 
 impl<'a> Cells<'a> {
     pub(crate) fn new(rows: &'a RecordBatch) -> Result<Self, ArrowError> {
-        const OPTIONS: FormatOptions<'static> = FormatOptions::new()
-            .with_null("NULL")
-            .with_timestamp_format(Some(TIMESTAMP_FORMAT))
-            .with_datetime_format(Some(TIMESTAMP_FORMAT));
-        let columns = rows.columns().iter();
-        let columns = columns.map(|column| ArrayFormatter::try_new(column.as_ref(), &OPTIONS));
+        let formatter = |column: &'a dyn Array| {
+            let format = TimestampFormat::of_unit(unit(column.data_type()));
+            let options = FormatOptions::new()
+                .with_null("NULL")
+                .with_timestamp_format(Some(format.plain))
+                .with_timestamp_tz_format(Some(format.zoned));
+            ArrayFormatter::try_new(column, &options)
+        };
+        let columns = rows.columns().iter().map(|column| formatter(column.as_ref()));
         Ok(Self { columns: columns.collect::<Result<_, _>>()? })
     }
 
     pub(crate) fn text(&self, column: usize, row: usize) -> String {
         self.columns[column].value(row).to_string()
     }
+}
+
+/// Returns the finest unit of the timestamps in a type.
+fn unit(data_type: &DataType) -> Option<TimeUnit> {
+    match data_type {
+        DataType::Timestamp(unit, _) => Some(*unit),
+        DataType::Struct(fields) => finest(fields),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => unit(field.data_type()),
+        _ => None,
+    }
+}
+
+fn finest(fields: &Fields) -> Option<TimeUnit> {
+    let rank = |unit: &TimeUnit| match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 1,
+        TimeUnit::Microsecond => 2,
+        TimeUnit::Nanosecond => 3,
+    };
+    fields.iter().filter_map(|field| unit(field.data_type())).max_by_key(rank)
 }

@@ -112,7 +112,13 @@ impl Session<'_> {
     fn refresh(&mut self, names: &Names) {
         let request =
             ExecuteRequest { text: "SHOW TABLES; SHOW VIEWS;".into(), ..self.request.clone() };
-        self.context.runtime.block_on(names.refresh(&mut self.reached.client, request));
+        let mut operation = self.context.interrupt.begin();
+        let refresh = async {
+            names.refresh(&mut self.reached.client, request).await;
+            Ok(())
+        };
+        // Names are a convenience: without an answer the prompt comes all the same.
+        let _ = self.context.runtime.block_on(operation.or_interrupted(refresh));
     }
 }
 

@@ -1,0 +1,103 @@
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+
+use crate::{Ran, interrupt, rainstorm, run};
+
+const COUNTING: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '100000');
+SELECT n % 3 AS k, count(*) AS c FROM numbers GROUP BY n % 3 ORDER BY k;
+";
+const COUNTED: &str = "k,c\n0,33333\n1,33334\n2,33333\n";
+
+fn script() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("count.sql"), COUNTING).unwrap();
+    directory
+}
+
+/// Runs the counting script and checks what it shows.
+async fn check_count(directory: &Path, arguments: &[&str]) {
+    let mut all = vec!["run", "count.sql", "--format", "csv"];
+    all.extend(arguments);
+    let Ran { code, stdout, stderr } = run(directory, &all).await;
+    assert_eq!((code, stdout.as_str()), (Some(0), COUNTED), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_script_runs_on_a_cluster_in_the_process_and_a_second_time() {
+    let directory = script();
+    check_count(directory.path(), &[]).await;
+    check_count(directory.path(), &["--parallelism", "3"]).await;
+    assert!(directory.path().join("rainstorm-data").is_dir());
+}
+
+#[tokio::test]
+async fn tables_of_the_prompt_stay_and_those_of_a_script_do_not() {
+    let directory = script();
+    check_count(directory.path(), &[]).await;
+    let table = "CREATE TABLE kept (n BIGINT) WITH ('connector' = 'blackhole')";
+    let ran = run(directory.path(), &["sql", "-c", table]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let ran = run(directory.path(), &["sql", "--format", "csv", "-c", "SHOW TABLES"]).await;
+    assert!(ran.stdout.contains("kept") && !ran.stdout.contains("numbers"), "{}", ran.stdout);
+}
+
+/// Starts a cluster of processes and returns it with its master's address.
+async fn local(directory: &Path) -> (Child, String) {
+    let mut child =
+        rainstorm(directory, &["local", "--workers", "2", "--slots", "1"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap_or_default();
+    match line.strip_prefix("master ") {
+        Some(address) => (child, address.to_owned()),
+        None => {
+            let output = child.wait_with_output().await.unwrap();
+            panic!("'{line}': {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_of_processes_runs_scripts_and_ends_cleanly() {
+    let directory = script();
+    let (cluster, address) = local(directory.path()).await;
+    check_count(directory.path(), &["--master", &address]).await;
+    let ran = run(directory.path(), &["jobs", "--format", "csv"]).await;
+    assert!(ran.stdout.contains(",finished,"), "{}\n{}", ran.stdout, ran.stderr);
+    let ran = run(directory.path(), &["run", "count.sql"]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains(&format!("--master {address}")), "{}", ran.stderr);
+    interrupt(&cluster).await;
+    let output = cluster.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    // The directory is free again.
+    check_count(directory.path(), &[]).await;
+}
+
+#[tokio::test]
+async fn other_machines_are_not_listened_to() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["master", "--listen", "0.0.0.0:0"][..],
+        &["local", "--listen", "0.0.0.0:0"],
+        &["worker", "--master", "127.0.0.1:1", "--listen", "0.0.0.0:0"],
+    ] {
+        let ran = run(directory.path(), arguments).await;
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains("refusing to listen on 0.0.0.0:0"), "{}", ran.stderr);
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = run(directory.path(), &["master", "--listen", &address]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains(&format!("listen on {address}")), "{}", ran.stderr);
+}
