@@ -234,6 +234,7 @@ impl ScriptRun {
             send(events, rows_started(&query.schema, Some(query), plan.bounded)?).await?;
         }
         let (state, failure) = self.follow(&job, results, events).await?;
+        send(events, Event::Progress(job.progress())).await?;
         match (state, failure) {
             (JobState::Finished, _) => {}
             (_, Some(failure)) => return Err(failure.into()),
