@@ -13,11 +13,10 @@ use rainstorm_proto::master::RegisterRequest;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use crate::codec;
-use crate::worker::{GrpcMaster, Worker, WorkerConfig};
+use crate::worker::{self, GrpcMaster, Worker, WorkerConfig};
 
 /// What a worker is started with.
 #[derive(Debug, Clone)]
@@ -61,8 +60,8 @@ impl WorkerNode {
         let id = format!("worker-{}", crate::identity::unique_id().simple());
         let worker = make_worker(&id, &config, clock, &master)?;
         let (stop_server, stopped) = oneshot::channel::<()>();
-        let server = Server::builder().add_service(worker.service());
-        let incoming = TcpListenerStream::new(listener);
+        let server = worker::tuned(Server::builder()).add_service(worker.service());
+        let incoming = worker::incoming(listener);
         let server = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
             if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {

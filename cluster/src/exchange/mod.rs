@@ -14,8 +14,8 @@ mod send;
 mod tests;
 
 pub(crate) use frames::{Decoder, Encoder, encode_rows};
-pub use peers::tuned;
 pub(crate) use peers::{Peer, Peers};
+pub use peers::{incoming, tuned};
 pub(crate) use receive::{Replies, receive_channel};
 pub(crate) use send::send_channel;
 

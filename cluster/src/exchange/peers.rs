@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rainstorm_engine::{Error, Result};
 use rainstorm_proto::worker::worker_client::WorkerClient;
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 
 use super::MAX_MESSAGE_BYTES;
@@ -54,10 +56,17 @@ impl Peers {
 #[must_use]
 pub fn tuned(server: Server) -> Server {
     server
-        .tcp_nodelay(true)
         .max_concurrent_streams(None)
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+}
+
+/// Takes the connections of a listener for a server. Without this a server's small answers, such as
+/// credits and single rows, wait for the acknowledgement of what was sent before them: its own
+/// setting does not hold for connections that are handed to it.
+#[must_use]
+pub fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 fn endpoint(peer: &Peer) -> Result<Endpoint> {

@@ -17,7 +17,7 @@ use rainstorm_proto::worker as proto;
 use rainstorm_proto::worker::exchange_request::Message as Request;
 use rainstorm_proto::worker::worker_server::{Worker, WorkerServer};
 use tokio::sync::{Mutex, mpsc};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request as Call, Response, Status, Streaming};
 
 use super::*;
@@ -168,7 +168,7 @@ async fn loopback(capacity_bytes: usize) -> Loopback {
     let service = WorkerServer::new(OneChannel { sender, outcome: outcome_sender })
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let server = tonic::transport::Server::builder().add_service(service);
-    let server = server.serve_with_incoming(TcpListenerStream::new(listener));
+    let server = server.serve_with_incoming(incoming(listener));
     let server = tokio::spawn(async move { server.await.unwrap() });
     let peer = Peer { worker: "w2".into(), address: address.into() };
     Loopback { peer, received, outcome, server }

@@ -39,7 +39,6 @@ use rainstorm_proto::files::files_server;
 use rainstorm_proto::master::master_server::MasterServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -52,6 +51,7 @@ use self::workers::Workers;
 use crate::fs::{self, FilesServer, Sdfs, SdfsStore};
 use crate::identity::{DataDirectory, IdentityError};
 use crate::membership::{HeartbeatConfig, MembershipRef, Registration};
+use crate::worker;
 
 /// State and files come in messages of any size.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
@@ -195,12 +195,10 @@ async fn serve(
     let files = files_server::FilesServer::new(FilesServer::new(files))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    Server::builder()
-        .tcp_nodelay(true)
-        .max_concurrent_streams(None)
+    worker::tuned(Server::builder())
         .add_service(client)
         .add_service(master)
         .add_service(files)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(worker::incoming(listener), stop.cancelled_owned())
         .await
 }

@@ -41,7 +41,7 @@ use compute::Compute;
 pub use identity::AttemptId;
 pub use link::{GrpcMaster, MasterLink};
 
-pub use crate::exchange::tuned;
+pub use crate::exchange::{incoming, tuned};
 
 /// Ended jobs that are remembered at least, so that late commands of their attempts are refused.
 const REMEMBERED_JOBS: usize = 1024;

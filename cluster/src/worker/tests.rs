@@ -29,7 +29,6 @@ use rainstorm_proto::worker as proto;
 use rainstorm_proto::worker::results_event::Event as Received;
 use rainstorm_proto::worker::worker_client::WorkerClient;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
@@ -92,7 +91,7 @@ impl Cluster {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let server = tuned(tonic::transport::Server::builder()).add_service(worker.service());
-            let server = server.serve_with_incoming(TcpListenerStream::new(listener));
+            let server = server.serve_with_incoming(incoming(listener));
             servers.push(tokio::spawn(async move { server.await.unwrap() }));
             let peer = Peer { worker: format!("w{n}").into(), address: address.as_str().into() };
             clients.push(Peers::default().client(&peer).unwrap());
@@ -582,7 +581,7 @@ async fn a_worker_registers_again_when_the_master_has_forgotten_it() {
     let address = listener.local_addr().unwrap().to_string();
     let server = crate::worker::tuned(tonic::transport::Server::builder())
         .add_service(MasterServer::new(master))
-        .serve_with_incoming(TcpListenerStream::new(listener));
+        .serve_with_incoming(incoming(listener));
     let server = tokio::spawn(async move { server.await.unwrap() });
 
     let link = GrpcMaster::new(&address, clock).unwrap();
