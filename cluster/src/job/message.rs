@@ -1,7 +1,6 @@
 //! What goes into a [`JobManager`](super::JobManager) and what comes out.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,30 +9,8 @@ use rainstorm_engine::task::TaskId;
 use rainstorm_engine::{Attempt, Epoch, Error, ErrorKind, Generation, JobId, OperatorId, StageId};
 
 use super::manifest::{CheckpointRef, Manifest, StatePlace};
-
-/// Names a worker process for as long as it lives; one that restarts has another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkerId(Arc<str>);
-
-impl WorkerId {
-    /// Makes an id of a name that is already unique.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// Returns the id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+/// Names a worker.
+pub use crate::membership::NodeId as WorkerId;
 
 /// How much a worker can run and how much it runs already, for other jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]

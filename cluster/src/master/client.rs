@@ -46,7 +46,7 @@ impl ClientService for ClientFacing {
         request: Request<CancelJobRequest>,
     ) -> Result<Response<CancelJobReply>, Status> {
         let CancelJobRequest { job_id } = request.into_inner();
-        let job = self.0.jobs.find(&job_id);
+        let job = self.0.jobs.find_by_name(&job_id);
         let job = job.ok_or_else(|| Status::not_found(format!("there is no job {job_id}")))?;
         if job.state().is_end() {
             let text = format!("job {job_id} has {} already", job.state().name());

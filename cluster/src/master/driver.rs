@@ -5,11 +5,10 @@ use std::future::pending;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::path::Path;
-use rainstorm_engine::connector::{self, CommitId, Committable, SplitState};
+use rainstorm_engine::connector::{self, CommitId, Committable, SinkRef, SplitState};
 use rainstorm_engine::graph::{SinkTarget, Stage};
 use rainstorm_engine::time::TimestampMs;
-use rainstorm_engine::{Attempt, Epoch, Error, Generation, OperatorId, Result, StageId};
+use rainstorm_engine::{Attempt, Epoch, Error, ErrorKind, Generation, OperatorId, Result, StageId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -23,12 +22,17 @@ use crate::job::{
 };
 use crate::membership::Event as MemberEvent;
 
+/// How often a commit that failed is repeated before the job fails.
+const COMMIT_RETRIES_MAX: u32 = 3;
+/// How much longer each pause before that is than the one before.
+const COMMIT_PAUSE_MS: i64 = 200;
+
 /// What a job runs, and where its rows and checkpoints go.
 pub(super) struct JobRun {
     pub(super) graph: SharedGraph,
     pub(super) config: JobConfig,
     /// Where its checkpoints are.
-    pub(super) directory: Path,
+    pub(super) store: CheckpointStore,
     /// Where the rows for a client go.
     pub(super) results: Option<mpsc::Sender<Bytes>>,
 }
@@ -47,7 +51,7 @@ struct Driver {
     store: CheckpointStore,
     held: Option<HeldHead>,
     lanes: BTreeMap<WorkerId, mpsc::UnboundedSender<Command>>,
-    lane_tasks: JoinSet<()>,
+    lane_tasks: JoinSet<Result<(), Failure>>,
     stored: mpsc::UnboundedSender<Stored>,
     end: Option<(JobState, Option<Failure>)>,
 }
@@ -62,8 +66,7 @@ pub(super) async fn drive(
     let (members, mut member_events) = shared.workers.membership().subscribe();
     drop(members);
     let (stored, mut stored_events) = mpsc::unbounded_channel();
-    let store =
-        CheckpointStore::new(Arc::clone(&shared.store), run.directory.clone(), &shared.writer);
+    let store = run.store.clone();
     let mut effects = Vec::new();
     let (config, graph) = (run.config.clone(), Arc::clone(&run.graph));
     let mut manager = JobManager::start(config, graph, shared.clock.now_ms(), &mut effects);
@@ -262,7 +265,7 @@ impl Driver {
                 let is_table = matches!(spec.target, SinkTarget::Connector { .. });
                 if is_table && (id.last || made_ready.is_some()) {
                     let sink = connector::sink(spec, &shared.connectors)?;
-                    sink.commit(&id, made_ready.map_or(&[], Vec::as_slice)).await?;
+                    commit(&shared, &sink, &id, made_ready.map_or(&[], Vec::as_slice)).await?;
                 }
             }
             Ok((None, Some(Message::SinksCommitted)))
@@ -302,8 +305,18 @@ impl Driver {
     async fn finish(mut self) {
         self.lanes.clear();
         self.run.results = None;
-        while self.lane_tasks.join_next().await.is_some() {}
-        let (state, failure) = self.end.take().unwrap_or((JobState::Failed, None));
+        let mut lost_rows = None;
+        while let Some(lane) = self.lane_tasks.join_next().await {
+            let lane = lane.unwrap_or_else(|error| {
+                Err(Failure::new(ErrorKind::Bug, format!("the rows' way to the client: {error}")))
+            });
+            lost_rows = lost_rows.or(lane.err());
+        }
+        let (state, failure) = match (self.end.take(), lost_rows) {
+            (Some((JobState::Finished, _)), Some(lost)) => (JobState::Failed, Some(lost)),
+            (Some(end), _) => end,
+            (None, lost) => (JobState::Failed, lost),
+        };
         tracing::info!(job_id = %self.job.id, state = state.name(), "job ended");
         self.job.enter(state, failure, self.shared.clock.now_ms());
     }
@@ -323,12 +336,39 @@ fn slots_of(deployment: &Deployment) -> BTreeMap<WorkerId, usize> {
     slots
 }
 
+/// Publishes, and tries again where that may help: committing is idempotent.
+async fn commit(
+    shared: &Shared,
+    sink: &SinkRef,
+    id: &CommitId,
+    made_ready: &[Committable],
+) -> Result<()> {
+    let mut retries = 0;
+    loop {
+        match sink.commit(id, made_ready).await {
+            Err(error) if error.kind() == ErrorKind::Retry && retries < COMMIT_RETRIES_MAX => {
+                retries += 1;
+                tracing::warn!(job_id = %id.job, epoch = id.epoch.0, %error, "commit is repeated");
+                let pause_ms = i64::from(retries) * COMMIT_PAUSE_MS;
+                shared.clock.sleep_until(shared.clock.now_ms() + pause_ms).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 async fn prepare(
     shared: &Shared,
     store: &CheckpointStore,
     graph: &SharedGraph,
     config: &JobConfig,
 ) -> Result<(Option<HeldHead>, Prepared)> {
+    // Before the claim: a job that cannot even find its files does not take the place of the
+    // checkpoints of its last run.
+    let mut splits = match config.restore {
+        Some(_) => None,
+        None => Some(list_splits(shared, graph).await?),
+    };
     let (held, restored) = if config.durable {
         let restore: Option<RestorePoint> = config.restore;
         let (held, manifest) = store.claim(shared.leader_epoch, restore).await?;
@@ -336,16 +376,15 @@ async fn prepare(
     } else {
         (None, None)
     };
-    let splits = match &restored {
-        Some(_) => BTreeMap::new(),
-        None => list_splits(shared, graph).await?,
-    };
+    if restored.is_none() && splits.is_none() {
+        splits = Some(list_splits(shared, graph).await?);
+    }
     let head = held.as_ref().map(|held| &held.head);
     let prepared = Prepared {
         generation: Generation(head.map_or(1, |head| head.generation)),
         next_epoch: Epoch(head.map_or(0, |head| head.last_epoch) + 1),
         restored: restored.map(Arc::new),
-        splits,
+        splits: splits.unwrap_or_default(),
     };
     Ok((held, prepared))
 }

@@ -24,6 +24,8 @@ pub(super) struct Jobs {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: JobId,
+    /// The name of the script whose step it is.
+    script: String,
     started_ms: TimestampMs,
     messages: mpsc::UnboundedSender<Message>,
     state: watch::Sender<(JobState, Option<Failure>)>,
@@ -47,6 +49,7 @@ impl Jobs {
     pub(super) fn add(
         &self,
         id: JobId,
+        script: &str,
         now: TimestampMs,
     ) -> Result<(Arc<Job>, mpsc::UnboundedReceiver<Message>)> {
         let (messages, receiver) = mpsc::unbounded_channel();
@@ -56,7 +59,8 @@ impl Jobs {
             let text = format!("job {id} is running: cancel it or choose another name");
             return Err(rainstorm_engine::Error::Invalid(text));
         }
-        let job = Job { id, started_ms: now, messages, state, seen: Mutex::default() };
+        let script = script.to_owned();
+        let job = Job { id, script, started_ms: now, messages, state, seen: Mutex::default() };
         let job = Arc::new(job);
         jobs.push(Arc::clone(&job));
         if jobs.len() > REMEMBERED_JOBS
@@ -70,6 +74,13 @@ impl Jobs {
     /// Finds the newest job of a name.
     pub(super) fn find(&self, id: &str) -> Option<Arc<Job>> {
         self.lock().iter().rev().find(|job| job.id.as_str() == id).cloned()
+    }
+
+    /// Finds the newest job of a name, or else the job that a script of this name runs now or ran
+    /// last.
+    pub(super) fn find_by_name(&self, name: &str) -> Option<Arc<Job>> {
+        let of_script = || self.lock().iter().rev().find(|job| job.script == name).cloned();
+        self.find(name).or_else(of_script)
     }
 
     /// Lists all jobs, newest first.
@@ -165,7 +176,7 @@ impl Job {
         let (state, failure) = self.state.borrow().clone();
         client::Job {
             id: self.id.as_str().to_owned(),
-            name: self.id.as_str().to_owned(),
+            name: self.script.clone(),
             state: state.name().to_owned(),
             started_ms: self.started_ms,
             ended_ms: self.seen().ended_ms,

@@ -21,7 +21,10 @@ use crate::job::{Failure, Message, WorkerId, WorkerMessage};
 use std::sync::Arc;
 
 /// How long a worker may take to answer a command.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The rows for the client on their way.
+type Forwarding = JoinHandle<Result<(), Status>>;
 
 /// What a worker is told.
 pub(super) enum Command {
@@ -47,21 +50,44 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Performs commands until there are no more.
-    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    ///
+    /// # Errors
+    /// Where rows for the client were lost after all tasks had finished.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Result<(), Failure> {
         let mut forwarding = None;
         while let Some(command) = commands.recv().await {
+            if matches!(command, Command::Release) {
+                let rows = match forwarding.take() {
+                    Some(rows) => self.last_rows(rows).await,
+                    None => Ok(()),
+                };
+                let _ = self.cancel().await;
+                return rows;
+            }
             let answer = self.perform(command, &mut forwarding).await;
             if let Some(message) = answer {
                 let worker = self.worker.clone();
                 self.job.send(Message::Worker(worker, self.generation, self.attempt, message));
             }
         }
+        Ok(())
+    }
+
+    /// Waits for the last row.
+    async fn last_rows(&self, rows: Forwarding) -> Result<(), Failure> {
+        match rows.await {
+            Ok(forwarded) => forwarded.map_err(|status| self.failure(&status)),
+            Err(error) => Err(Failure::new(ErrorKind::Bug, format!("hand rows on: {error}"))),
+        }
     }
 
     async fn perform(
         &mut self,
         command: Command,
-        forwarding: &mut Option<JoinHandle<()>>,
+        forwarding: &mut Option<Forwarding>,
     ) -> Option<WorkerMessage> {
         let result = match command {
             Command::Deploy(request, has_results) => {
@@ -80,14 +106,7 @@ impl Lane {
                 let _ = self.cancel().await;
                 return Some(WorkerMessage::Stopped);
             }
-            Command::Release => {
-                if let Some(rows) = forwarding.take() {
-                    // Ends with the last row; a panic in it has lost rows that nobody waits for.
-                    let _ = rows.await;
-                }
-                let _ = self.cancel().await;
-                return None;
-            }
+            Command::Release => return None,
         };
         result.err().map(|status| WorkerMessage::Failed(self.failure(&status)))
     }
@@ -96,7 +115,7 @@ impl Lane {
         &mut self,
         request: DeployRequest,
         has_results: bool,
-    ) -> Result<Option<JoinHandle<()>>, Status> {
+    ) -> Result<Option<Forwarding>, Status> {
         self.client()?.deploy(timed(request)).await?;
         let Some(results) = self.results.clone().filter(|_| has_results) else { return Ok(None) };
         let request = ResultsRequest { attempt: Some(self.wire_attempt()) };
@@ -147,12 +166,27 @@ fn timed<T>(message: T) -> Request<T> {
 }
 
 /// Hands rows on to the client; one that is gone ends the job.
-async fn forward(mut rows: Streaming<ResultsEvent>, results: mpsc::Sender<Bytes>, job: Arc<Job>) {
-    // An error of the stream is a consequence of the attempt's end, which is reported otherwise.
-    while let Ok(Some(ResultsEvent { event: Some(Event::Rows(batches)) })) = rows.message().await {
-        if results.send(batches).await.is_err() {
-            job.send(Message::Cancel);
-            return;
+///
+/// # Errors
+/// Where the stream breaks before its end: a consequence of the attempt's end, which is reported
+/// otherwise, unless all tasks have finished.
+async fn forward(
+    mut rows: Streaming<ResultsEvent>,
+    results: mpsc::Sender<Bytes>,
+    job: Arc<Job>,
+) -> Result<(), Status> {
+    while let Some(event) = rows.message().await? {
+        match event.event {
+            Some(Event::Rows(batches)) => {
+                let sent = results.send(batches).await;
+                if sent.is_err() {
+                    job.send(Message::Cancel);
+                    return Ok(());
+                }
+            }
+            Some(Event::End(_)) => return Ok(()),
+            None => {}
         }
     }
+    Err(Status::unavailable("rows of the result are missing: their stream ended too early"))
 }

@@ -5,7 +5,7 @@
 //! - `client`: takes requests
 //! - `sessions`: the shared catalog, settings and temporary objects
 //! - `planning`: threads on which queries are planned
-//! - `script`: runs the steps of a script
+//! - `script`, `events`: runs the steps of a script, and tells the client
 //! - `batch`, `show_jobs`: answers that need no job
 //! - `jobs`: which jobs there are and how they are doing
 //! - `driver`, `lane`: perform what a [`JobManager`](crate::job::JobManager) wants done
@@ -16,6 +16,7 @@ mod batch;
 mod client;
 mod convert;
 mod driver;
+mod events;
 mod jobs;
 mod lane;
 mod planning;

@@ -1,32 +1,25 @@
 //! Scripts: planned whole, then run step by step.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
-use rainstorm_engine::graph::ChangelogMode;
 use rainstorm_engine::{Epoch, Error, ErrorKind, JobId};
-use rainstorm_planner::error::{SqlError, SqlErrors};
-use rainstorm_planner::script::{JobPlan, QueryOutput, Script, Step};
+use rainstorm_planner::script::{JobPlan, Script, Step};
 use rainstorm_planner::session::Session;
 use rainstorm_proto::client::execute_event::Event;
-use rainstorm_proto::client::{
-    ExecuteEvent, ExecuteRequest, Failed, Finished, JobStarted, Rows, RowsFinished, RowsStarted,
-    SortColumn,
-};
+use rainstorm_proto::client::{ExecuteRequest, Finished, JobStarted, Rows, RowsFinished};
 use tokio::sync::mpsc;
-use tonic::Status;
 
 use super::driver::{JobRun, drive};
+use super::events::{Events, Stop, encode, rows_started, send, show};
 use super::jobs::Job;
 use super::{Shared, batch, show_jobs};
 use crate::identity::unique_id;
-use crate::job::{Failure, JobConfig, JobState, Message, RestorePoint};
+use crate::job::{CheckpointStore, Failure, JobConfig, JobState, Message, RestorePoint};
 
 /// Setting under which the number of tasks per operator is found.
 const PARALLELISM: &str = "parallelism.default";
@@ -34,37 +27,6 @@ const PARALLELISM: &str = "parallelism.default";
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// Batches of rows that wait for the client.
 const QUEUED_ROWS: usize = 4;
-
-/// Where a client's events go.
-pub(super) type Events = mpsc::Sender<Result<ExecuteEvent, Status>>;
-
-/// Why a script stops. What was published before stays.
-pub(super) enum Stop {
-    Failed(Failed),
-    /// The client is gone.
-    Gone,
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        let Failure { message, causes, .. } = failure;
-        Self::Failed(Failed { sql_errors: Vec::new(), message, causes })
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-impl From<SqlErrors> for Stop {
-    fn from(errors: SqlErrors) -> Self {
-        let message = errors.to_string();
-        let sql_errors = errors.0.into_iter().map(to_wire).collect();
-        Self::Failed(Failed { sql_errors, message, causes: Vec::new() })
-    }
-}
 
 /// Plans a request's script and runs it, telling `events`.
 pub(super) async fn execute(shared: Arc<Shared>, request: ExecuteRequest, events: Events) {
@@ -78,8 +40,9 @@ pub(super) async fn execute(shared: Arc<Shared>, request: ExecuteRequest, events
 }
 
 async fn run(shared: &Arc<Shared>, request: ExecuteRequest, events: &Events) -> Result<(), Stop> {
-    let steps = plan(shared, &request).await?;
-    let script = ScriptRun::new(Arc::clone(shared), &request)?;
+    let (steps, job_name) = plan(shared, &request).await?;
+    let mut script = ScriptRun::new(Arc::clone(shared), &request, job_name)?;
+    script.find_restore_points(&steps).await?;
     if request.detached {
         return script.detach(steps, events).await;
     }
@@ -89,25 +52,25 @@ async fn run(shared: &Arc<Shared>, request: ExecuteRequest, events: &Events) -> 
     Ok(())
 }
 
-async fn send(events: &Events, event: Event) -> Result<(), Stop> {
-    events.send(Ok(ExecuteEvent { event: Some(event) })).await.map_err(|_| Stop::Gone)
-}
-
-/// Plans the script and keeps what it defines.
-async fn plan(shared: &Arc<Shared>, request: &ExecuteRequest) -> Result<Vec<Step>, Stop> {
+/// Plans the script and keeps what it defines; with the name that `pipeline.name` gives its jobs.
+async fn plan(
+    shared: &Arc<Shared>,
+    request: &ExecuteRequest,
+) -> Result<(Vec<Step>, Option<String>), Stop> {
     let script = Script {
         text: request.text.clone(),
         base_directory: request.base_directory.clone(),
         variables: request.variables.clone().into_iter().collect(),
     };
     if request.session.is_empty() {
-        let (_, steps) = plan_in(shared, Session::default(), request, script).await?;
-        return Ok(steps);
+        let (session, steps) = plan_in(shared, Session::default(), request, script).await?;
+        return Ok((steps, session.settings.job_name().map(str::to_owned)));
     }
     let (state, session) = shared.sessions.begin(&request.session).await;
     let (session, steps) = plan_in(shared, session, request, script).await?;
+    let job_name = session.settings.job_name().map(str::to_owned);
     shared.sessions.keep(state, &request.session, session).await?;
-    Ok(steps)
+    Ok((steps, job_name))
 }
 
 async fn plan_in(
@@ -116,7 +79,9 @@ async fn plan_in(
     request: &ExecuteRequest,
     script: Script,
 ) -> Result<(Session, Vec<Step>), Stop> {
-    for (key, value) in &request.settings {
+    // In a fixed order, so that of several wrong ones always the same is complained about.
+    let given: BTreeMap<_, _> = request.settings.iter().collect();
+    for (key, value) in given {
         session.settings.set(key, value).map_err(|invalid| {
             let mut failure = Failure::new(ErrorKind::Invalid, invalid.message);
             failure.causes.extend(invalid.help);
@@ -151,18 +116,66 @@ struct ScriptRun {
     /// Whether somebody chose the name, so that checkpoints are worth keeping after the end.
     named: bool,
     restore: Option<RestorePoint>,
+    /// Where the jobs of the steps start from; those left out start from the beginning.
+    restore_points: BTreeMap<usize, RestorePoint>,
 }
 
 impl ScriptRun {
-    fn new(shared: Arc<Shared>, request: &ExecuteRequest) -> Result<Self, Stop> {
-        let named = !request.job_name.is_empty();
-        let name = if named { request.job_name.clone() } else { made_up_name() };
+    fn new(
+        shared: Arc<Shared>,
+        request: &ExecuteRequest,
+        job_name: Option<String>,
+    ) -> Result<Self, Stop> {
+        let given = Some(request.job_name.clone()).filter(|name| !name.is_empty()).or(job_name);
+        let named = given.is_some();
+        let name = given.unwrap_or_else(made_up_name);
         check_name(&name)?;
         let restore = request.restore.as_ref().map(|restore| match restore.epoch {
             0 => RestorePoint::Latest,
             epoch => RestorePoint::Epoch(Epoch(epoch)),
         });
-        Ok(Self { shared, name, named, restore })
+        Ok(Self { shared, name, named, restore, restore_points: BTreeMap::new() })
+    }
+
+    /// Decides where each step's job starts from. A step that had finished only repeats its last
+    /// commit; the one that was interrupted goes on; those after it start from the beginning.
+    async fn find_restore_points(&mut self, steps: &[Step]) -> Result<(), Stop> {
+        let jobs = steps.iter().enumerate().filter_map(|(number, step)| match step {
+            Step::Job(plan) if is_durable(plan) => Some(number),
+            _ => None,
+        });
+        let mut interrupted = false;
+        for (position, number) in jobs.enumerate() {
+            match self.restore {
+                None if self.named && position > 0 => {
+                    // What an earlier run of the script left of this step is not to be taken for
+                    // this run's. The first step's is forgotten when the job starts.
+                    let store = self.checkpoints(number);
+                    if store.head().await?.is_some() {
+                        store.claim(self.shared.leader_epoch, None).await?;
+                    }
+                }
+                None => {}
+                Some(RestorePoint::Latest) => {
+                    self.restore_points.insert(number, RestorePoint::Latest);
+                }
+                Some(epoch) if !interrupted => {
+                    let head = self.checkpoints(number).head().await?;
+                    let last = head.as_ref().and_then(|held| held.head.checkpoints.last());
+                    interrupted = !last.is_some_and(|checkpoint| checkpoint.last);
+                    let point = if interrupted { epoch } else { RestorePoint::Latest };
+                    self.restore_points.insert(number, point);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns where the checkpoints of a step's job are.
+    fn checkpoints(&self, number: usize) -> CheckpointStore {
+        let store = Arc::clone(&self.shared.store);
+        CheckpointStore::new(store, self.directory(number), &self.shared.writer)
     }
 
     /// Starts the script and lets it run on without its client.
@@ -228,12 +241,14 @@ impl ScriptRun {
         }
         let (rows, results) = mpsc::channel(QUEUED_ROWS);
         let job = self.start(number, &plan, plan.query.is_some().then_some(rows))?;
+        let job = CancelledWithScript(job);
+        let job = &*job.0;
         let job_id = job.id.as_str().to_owned();
         send(events, Event::JobStarted(JobStarted { job_id, bounded: plan.bounded })).await?;
         if let Some(query) = &plan.query {
             send(events, rows_started(&query.schema, Some(query), plan.bounded)?).await?;
         }
-        let (state, failure) = self.follow(&job, results, events).await?;
+        let (state, failure) = self.follow(job, results, events).await?;
         send(events, Event::Progress(job.progress())).await?;
         match (state, failure) {
             (JobState::Finished, _) => {}
@@ -246,7 +261,7 @@ impl ScriptRun {
         if plan.query.is_some() {
             return send(events, Event::RowsFinished(RowsFinished {})).await;
         }
-        self.forget(&job.id);
+        self.forget(number, &job.id);
         let tables = plan.inserts.join(", ");
         let rows_out = job.progress().rows_out;
         send(events, Event::Message(format!("INSERT {rows_out} INTO {tables}"))).await
@@ -260,18 +275,17 @@ impl ScriptRun {
     ) -> Result<Arc<Job>, Stop> {
         let id = if number == 0 { self.name.clone() } else { format!("{}-{number}", self.name) };
         let id = JobId::new(&id);
-        let (job, messages) = self.shared.jobs.add(id.clone(), self.shared.clock.now_ms())?;
-        let durable = !plan.inserts.is_empty();
-        let restore = self.restore.filter(|_| durable);
-        let config = JobConfig { durable, restore, ..JobConfig::new(id) };
-        let directory = self.directory().join("steps").join(number.to_string());
-        let run = JobRun { graph: Arc::new(plan.graph.clone()), config, directory, results };
+        let now = self.shared.clock.now_ms();
+        let (job, messages) = self.shared.jobs.add(id.clone(), &self.name, now)?;
+        let restore = self.restore_points.get(&number).copied();
+        let config = JobConfig { durable: is_durable(plan), restore, ..JobConfig::new(id) };
+        let store = self.checkpoints(number);
+        let run = JobRun { graph: Arc::new(plan.graph.clone()), config, store, results };
         tokio::spawn(drive(Arc::clone(&self.shared), Arc::clone(&job), run, messages));
         Ok(job)
     }
 
-    /// Hands rows and progress to the client until the job has ended. A client that is gone
-    /// cancels it.
+    /// Hands rows and progress to the client until the job has ended.
     async fn follow(
         &self,
         job: &Job,
@@ -302,24 +316,22 @@ impl ScriptRun {
             match step {
                 Ok(Some(ended)) => return Ok(ended),
                 Ok(None) => send(events, Event::Progress(job.progress())).await?,
-                Err(stop) => {
-                    job.send(Message::Cancel);
-                    return Err(stop);
-                }
+                Err(stop) => return Err(stop),
             }
         }
     }
 
-    fn directory(&self) -> Path {
-        Path::from("jobs").join(self.name.as_str())
+    fn directory(&self, number: usize) -> Path {
+        Path::from("jobs").join(self.name.as_str()).join("steps").join(number.to_string())
     }
 
     /// Deletes the checkpoints of a job that has finished and that nobody can name again.
-    fn forget(&self, id: &JobId) {
+    fn forget(&self, number: usize, id: &JobId) {
         if self.named {
             return;
         }
-        let (store, directory, id) = (Arc::clone(&self.shared.store), self.directory(), id.clone());
+        let (store, id) = (Arc::clone(&self.shared.store), id.clone());
+        let directory = self.directory(number);
         tokio::spawn(async move {
             let listed = object_store::ObjectStore::list(&*store, Some(&directory));
             let deleted =
@@ -338,6 +350,20 @@ impl ScriptRun {
     }
 }
 
+/// Stops the job when the script that waits for it stops, whyever that is; harmless after its end.
+struct CancelledWithScript(Arc<Job>);
+
+impl Drop for CancelledWithScript {
+    fn drop(&mut self) {
+        self.0.send(Message::Cancel);
+    }
+}
+
+/// Tells whether checkpoints of a job are kept: not where only a client sees its rows.
+fn is_durable(plan: &JobPlan) -> bool {
+    !plan.inserts.is_empty()
+}
+
 fn made_up_name() -> String {
     let id = unique_id().simple().to_string();
     format!("query-{}", &id[..8])
@@ -351,64 +377,4 @@ fn check_name(name: &str) -> Result<(), Stop> {
     let text =
         format!("job name '{name}' has other characters than letters, digits, '-', '_', '.'");
     Err(Failure::new(ErrorKind::Invalid, text).into())
-}
-
-/// Shows rows that are all known.
-async fn show(events: &Events, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<(), Stop> {
-    send(events, rows_started(&schema, None, true)?).await?;
-    let batches = encode(&schema, &rows)?;
-    send(events, Event::Rows(Rows { batches })).await?;
-    send(events, Event::RowsFinished(RowsFinished {})).await
-}
-
-fn rows_started(
-    schema: &Schema,
-    query: Option<&QueryOutput>,
-    bounded: bool,
-) -> Result<Event, Stop> {
-    let mut started = RowsStarted {
-        schema: encode(schema, &[])?,
-        visible: schema.fields().len() as u32,
-        bounded,
-        ..RowsStarted::default()
-    };
-    if let Some(query) = query {
-        started.visible = query.visible as u32;
-        started.retracts = query.changelog == ChangelogMode::Retract;
-        started.order_by = query
-            .order_by
-            .iter()
-            .map(|sort| SortColumn {
-                index: sort.index as u32,
-                descending: sort.descending,
-                nulls_first: sort.nulls_first,
-            })
-            .collect();
-        started.offset = query.offset as u64;
-        started.limit = query.limit.map(|limit| limit as u64);
-    }
-    Ok(Event::RowsStarted(started))
-}
-
-fn encode(schema: &Schema, batches: &[RecordBatch]) -> Result<Bytes, Stop> {
-    let write = || {
-        let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-        for batch in batches {
-            writer.write(batch)?;
-        }
-        writer.into_inner()
-    };
-    let bytes = write().map_err(|error| Error::compute("encode rows", error))?;
-    Ok(bytes.into())
-}
-
-fn to_wire(error: SqlError) -> rainstorm_proto::client::SqlError {
-    rainstorm_proto::client::SqlError {
-        code: error.code.as_str().to_owned(),
-        message: error.message,
-        line: error.line as u32,
-        column: error.column as u32,
-        length: error.length as u32,
-        help: error.help.unwrap_or_default(),
-    }
 }

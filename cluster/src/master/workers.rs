@@ -61,16 +61,15 @@ impl Workers {
         let address = self.addresses().remove(worker);
         let address = address.ok_or_else(|| format!("worker {worker} is not in the cluster"))?;
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = match channels.get(&address) {
-            Some(channel) => channel.clone(),
-            None => {
-                let endpoint = Endpoint::from_shared(format!("http://{address}"))
-                    .map_err(|_| format!("worker {worker} has no address but '{address}'"))?;
-                let channel =
-                    endpoint.tcp_nodelay(true).connect_timeout(CONNECT_TIMEOUT).connect_lazy();
-                channels.insert(address, channel.clone());
-                channel
-            }
+        let channel = if let Some(channel) = channels.get(&address) {
+            channel.clone()
+        } else {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))
+                .map_err(|_| format!("worker {worker} has no address but '{address}'"))?;
+            let channel =
+                endpoint.tcp_nodelay(true).connect_timeout(CONNECT_TIMEOUT).connect_lazy();
+            channels.insert(address, channel.clone());
+            channel
         };
         Ok(WorkerClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)

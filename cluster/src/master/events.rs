@@ -1,0 +1,116 @@
+//! What a client is told while its script runs.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
+use rainstorm_engine::Error;
+use rainstorm_engine::graph::ChangelogMode;
+use rainstorm_planner::error::{SqlError, SqlErrors};
+use rainstorm_planner::script::QueryOutput;
+use rainstorm_proto::client::execute_event::Event;
+use rainstorm_proto::client::{ExecuteEvent, Failed, Rows, RowsFinished, RowsStarted, SortColumn};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::job::Failure;
+
+/// Where a client's events go.
+pub(super) type Events = mpsc::Sender<Result<ExecuteEvent, Status>>;
+
+/// Why a script stops. What was published before stays.
+pub(super) enum Stop {
+    Failed(Failed),
+    /// The client is gone.
+    Gone,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        let Failure { message, causes, .. } = failure;
+        Self::Failed(Failed { sql_errors: Vec::new(), message, causes })
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<SqlErrors> for Stop {
+    fn from(errors: SqlErrors) -> Self {
+        let message = errors.to_string();
+        let sql_errors = errors.0.into_iter().map(to_wire).collect();
+        Self::Failed(Failed { sql_errors, message, causes: Vec::new() })
+    }
+}
+
+/// Tells the client something.
+pub(super) async fn send(events: &Events, event: Event) -> Result<(), Stop> {
+    events.send(Ok(ExecuteEvent { event: Some(event) })).await.map_err(|_| Stop::Gone)
+}
+
+/// Shows rows that are all known.
+pub(super) async fn show(
+    events: &Events,
+    schema: SchemaRef,
+    rows: Vec<RecordBatch>,
+) -> Result<(), Stop> {
+    send(events, rows_started(&schema, None, true)?).await?;
+    let batches = encode(&schema, &rows)?;
+    send(events, Event::Rows(Rows { batches })).await?;
+    send(events, Event::RowsFinished(RowsFinished {})).await
+}
+
+pub(super) fn rows_started(
+    schema: &Schema,
+    query: Option<&QueryOutput>,
+    bounded: bool,
+) -> Result<Event, Stop> {
+    let mut started = RowsStarted {
+        schema: encode(schema, &[])?,
+        visible: schema.fields().len() as u32,
+        bounded,
+        ..RowsStarted::default()
+    };
+    if let Some(query) = query {
+        started.visible = query.visible as u32;
+        started.retracts = query.changelog == ChangelogMode::Retract;
+        started.order_by = query
+            .order_by
+            .iter()
+            .map(|sort| SortColumn {
+                index: sort.index as u32,
+                descending: sort.descending,
+                nulls_first: sort.nulls_first,
+            })
+            .collect();
+        started.offset = query.offset as u64;
+        started.limit = query.limit.map(|limit| limit as u64);
+    }
+    Ok(Event::RowsStarted(started))
+}
+
+pub(super) fn encode(schema: &Schema, batches: &[RecordBatch]) -> Result<Bytes, Stop> {
+    let write = || {
+        let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
+        for batch in batches {
+            writer.write(batch)?;
+        }
+        writer.into_inner()
+    };
+    let bytes = write().map_err(|error| Error::compute("encode rows", error))?;
+    Ok(bytes.into())
+}
+
+fn to_wire(error: SqlError) -> rainstorm_proto::client::SqlError {
+    rainstorm_proto::client::SqlError {
+        code: error.code.as_str().to_owned(),
+        message: error.message,
+        line: error.line as u32,
+        column: error.column as u32,
+        length: error.length as u32,
+        help: error.help.unwrap_or_default(),
+    }
+}
