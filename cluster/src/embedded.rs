@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 
+use rainstorm_proto::client::client_client::ClientClient;
+use tonic::transport::{Channel, Endpoint};
+
 use crate::master::{self, Master, StartError};
 use crate::node::{WorkerNode, WorkerNodeConfig};
 
@@ -47,6 +50,18 @@ impl Cluster {
     #[must_use]
     pub fn address(&self) -> String {
         self.master.address()
+    }
+
+    /// Returns a client of it, which connects when it is first used.
+    ///
+    /// # Panics
+    /// Never: the address is one.
+    #[must_use]
+    pub fn client(&self) -> ClientClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address()));
+        let endpoint = endpoint.expect("the address of a listener is a URI's");
+        ClientClient::new(endpoint.tcp_nodelay(true).connect_lazy())
+            .max_decoding_message_size(usize::MAX)
     }
 
     /// Stops all jobs, then worker and master, and gives the data directory free.
