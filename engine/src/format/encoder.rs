@@ -109,3 +109,63 @@ fn json_text(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
 fn failed(error: ArrowError) -> Error {
     Error::compute("write rows into a file", error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::testing::{decode_all, rows_as_text, schema};
+    use crate::format::{CsvDecoder, JsonDecoder, parse_header};
+
+    fn batch(rows: &[(Option<String>, i64)]) -> RecordBatch {
+        let texts: ArrayRef =
+            Arc::new(rows.iter().map(|row| row.0.as_deref()).collect::<StringViewArray>());
+        let numbers: ArrayRef =
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1)));
+        RecordBatch::try_new(schema("s STRING, n BIGINT"), vec![texts, numbers]).unwrap()
+    }
+
+    fn file(format: Format, style: &CsvStyle, rows: &RecordBatch) -> Vec<u8> {
+        let mut encoder =
+            Encoder::new(format, style, Compression::None, rows.schema_ref()).unwrap();
+        let half = rows.num_rows() / 2;
+        let mut file = encoder.encode(&rows.slice(0, half)).unwrap();
+        file.extend(encoder.encode(&rows.slice(half, rows.num_rows() - half)).unwrap());
+        file.extend(encoder.finish().unwrap());
+        file
+    }
+
+    fn rows() -> impl Strategy<Value = Vec<(Option<String>, i64)>> {
+        // What CSV has to quote, what it has to double, and text of more than one byte.
+        let text = proptest::option::of("[a-c,;'\"\\\\\r\n é\u{1f327}{}]{1,8}");
+        proptest::collection::vec((text, any::<i64>()), 1..30)
+    }
+
+    proptest! {
+        #[test]
+        fn csv_survives_in_blocks_of_any_size(rows in rows(), block in 1_usize..40) {
+            let (rows, style) = (batch(&rows), CsvStyle::default());
+            let content = file(Format::Csv, &style, &rows);
+            let header = parse_header(&content, false, &style).unwrap();
+            let schema = rows.schema();
+            let decoder = CsvDecoder::new(&style, &header.names, &schema, header.next_line).unwrap();
+            let (found, malformed) = decode_all(decoder, &content[header.bytes as usize..], block);
+            prop_assert_eq!(found, rows_as_text(&rows));
+            prop_assert!(malformed.is_empty());
+        }
+
+        #[test]
+        fn json_survives_in_blocks_of_any_size(rows in rows(), block in 1_usize..40) {
+            let rows = batch(&rows);
+            let content = file(Format::Json, &CsvStyle::default(), &rows);
+            let decoder = JsonDecoder::new(&rows.schema(), 1);
+            let (found, malformed) = decode_all(decoder, &content, block);
+            prop_assert_eq!(found, rows_as_text(&rows));
+            prop_assert!(malformed.is_empty());
+        }
+    }
+}

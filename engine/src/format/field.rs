@@ -6,10 +6,10 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, S
 use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::{Parser, parse_decimal, string_to_datetime};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, Time32MillisecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    ArrowTimestampType, DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use chrono::{DateTime, Utc};
 
@@ -66,39 +66,46 @@ pub(crate) fn parse_column<'a>(
             let array = decimals(fields, parse, misfit);
             Arc::new(array.with_precision_and_scale(precision, scale).ok()?)
         }
-        T::Timestamp(unit, zone) => {
-            let array = timestamps(*unit, fields, misfit);
-            if zone.is_some() { cast(&array, data_type).ok()? } else { array }
-        }
+        T::Timestamp(unit, zone) => timestamps(*unit, zone.as_ref(), fields, misfit),
         _ => return None,
     })
 }
 
 fn timestamps<'a>(
     unit: TimeUnit,
+    zone: Option<&Arc<str>>,
     fields: impl Iterator<Item = Option<&'a str>>,
     misfit: &mut impl FnMut(usize, &str),
 ) -> ArrayRef {
     use TimeUnit as U;
     match unit {
-        U::Second => primitive::<TimestampSecondType>(
-            fields,
-            |text| Some(instant(text)?.timestamp()),
-            misfit,
-        ),
+        U::Second => {
+            let parse = |text: &str| Some(instant(text)?.timestamp());
+            timestamp::<TimestampSecondType>(zone, fields, parse, misfit)
+        }
         U::Millisecond => {
             let parse = |text: &str| Some(instant(text)?.timestamp_millis());
-            primitive::<TimestampMillisecondType>(fields, parse, misfit)
+            timestamp::<TimestampMillisecondType>(zone, fields, parse, misfit)
         }
         U::Microsecond => {
             let parse = |text: &str| Some(instant(text)?.timestamp_micros());
-            primitive::<TimestampMicrosecondType>(fields, parse, misfit)
+            timestamp::<TimestampMicrosecondType>(zone, fields, parse, misfit)
         }
         U::Nanosecond => {
             let parse = |text: &str| instant(text)?.timestamp_nanos_opt();
-            primitive::<TimestampNanosecondType>(fields, parse, misfit)
+            timestamp::<TimestampNanosecondType>(zone, fields, parse, misfit)
         }
     }
+}
+
+fn timestamp<'a, T: ArrowTimestampType>(
+    zone: Option<&Arc<str>>,
+    fields: impl Iterator<Item = Option<&'a str>>,
+    parse: impl Fn(&str) -> Option<i64>,
+    misfit: &mut impl FnMut(usize, &str),
+) -> ArrayRef {
+    let array: PrimitiveArray<T> = parsed(fields, parse, misfit).into_iter().collect();
+    Arc::new(array.with_timezone_opt(zone.cloned()))
 }
 
 fn instant(text: &str) -> Option<DateTime<Utc>> {
@@ -208,6 +215,8 @@ mod tests {
         check(&millis, "2001-01-01T10:00:00+02:00", Some("2001-01-01T08:00:00"));
         check(&millis, "2001-13-01 00:00:00", None);
         check(&millis, "yesterday", None);
+        let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        check(&zoned, "2001-01-01 10:00:00", Some("2001-01-01T10:00:00Z"));
         check(
             &DataType::Timestamp(TimeUnit::Second, None),
             "1969-12-31 23:59:59",

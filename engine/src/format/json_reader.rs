@@ -12,7 +12,7 @@ use crate::batch::TARGET_BATCH_ROWS;
 use crate::{Error, Result};
 
 /// Decodes a file of one JSON object a line. Keys that no column has are ignored, columns that
-/// have no key are null.
+/// have no key are null. Numbers and booleans in text columns are taken as text.
 pub(crate) struct JsonDecoder {
     schema: SchemaRef,
     /// What is decoded: the schema, or a column that nobody looks at where it has none, so that
@@ -48,6 +48,7 @@ impl JsonDecoder {
     fn decode(&self, lines: &[u8], count: usize) -> Result<RecordBatch, ArrowError> {
         let mut decoder = ReaderBuilder::new(Arc::clone(&self.decoded))
             .with_batch_size(count.max(1))
+            .with_coerce_primitive(true)
             .build_decoder()?;
         let taken = decoder.decode(lines)?;
         let rows = match decoder.flush()? {
@@ -164,6 +165,12 @@ mod tests {
         let (rows, malformed) = decode(content, "a BIGINT, b STRING");
         assert_eq!(rows, ["1|x", "NULL|NULL", "3|é"]);
         assert!(malformed.is_empty(), "{malformed:?}");
+    }
+
+    #[test]
+    fn numbers_may_be_text() {
+        let content = "{\"s\":1.50}\n{\"s\":true}\n";
+        assert_eq!(decode(content, "s STRING").0, ["1.50", "true"]);
     }
 
     #[test]
