@@ -51,13 +51,11 @@ async fn local(directory: &Path) -> (Child, String) {
         rainstorm(directory, &["local", "--workers", "2", "--slots", "1"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next_line().await.unwrap().unwrap_or_default();
-    match line.strip_prefix("master ") {
-        Some(address) => (child, address.to_owned()),
-        None => {
-            let output = child.wait_with_output().await.unwrap();
-            panic!("'{line}': {}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
+    let Some(address) = line.strip_prefix("master ") else {
+        let output = child.wait_with_output().await.unwrap();
+        panic!("'{line}': {}", String::from_utf8_lossy(&output.stderr));
+    };
+    (child, address.to_owned())
 }
 
 #[tokio::test]

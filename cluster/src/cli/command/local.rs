@@ -28,11 +28,11 @@ pub(crate) async fn local(local: Local, context: &Context) -> Result<()> {
     let master = started.map_err(|error| CliError::from_error(&error))?;
     let mut workers = Vec::new();
     let result = serve(&local, context, &master.address(), &mut workers, &mut operation).await;
-    // The master first: it cancels the jobs that the workers run.
-    master.stop().await;
+    master.cancel_jobs().await;
     for worker in workers {
         stop(worker).await;
     }
+    master.stop().await;
     result
 }
 
