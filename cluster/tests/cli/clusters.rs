@@ -7,7 +7,7 @@ use tokio::process::Child;
 use crate::{Ran, interrupt, rainstorm, run};
 
 const COUNTING: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
-  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '100000');
+  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '100000', 'rows-per-second' = '10000000');
 SELECT n % 3 AS k, count(*) AS c FROM numbers GROUP BY n % 3 ORDER BY k;
 ";
 const COUNTED: &str = "k,c\n0,33333\n1,33334\n2,33333\n";

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::serve::{check_listen, num_cores};
 use crate::cli::Context;
@@ -40,7 +40,7 @@ async fn serve(
     local: &Local,
     context: &Context,
     address: &str,
-    workers: &mut Vec<Child>,
+    workers: &mut Vec<Worker>,
     operation: &mut Operation,
 ) -> Result<()> {
     let slots = local.slots.unwrap_or_else(|| (num_cores() as u32).div_ceil(local.workers));
@@ -49,7 +49,7 @@ async fn serve(
     }
     let ready = async {
         for worker in &mut *workers {
-            wait_until_ready(worker).await?;
+            wait_until_ready(&mut worker.child).await?;
         }
         Ok(())
     };
@@ -57,7 +57,8 @@ async fn serve(
     write_results(format!("master {address}\n").as_bytes())?;
     complain(&format!("{} workers with {slots} slots each; Ctrl-C ends all\n", local.workers));
     loop {
-        let mut ends = workers.iter_mut().map(|worker| Box::pin(worker.wait())).collect::<Vec<_>>();
+        let mut ends =
+            workers.iter_mut().map(|worker| Box::pin(worker.child.wait())).collect::<Vec<_>>();
         if ends.is_empty() {
             return Err(CliError::new("all workers have ended"));
         }
@@ -74,14 +75,24 @@ async fn serve(
     Ok(())
 }
 
-fn spawn(context: &Context, address: &str, slots: u32) -> Result<Child> {
+/// A worker process.
+struct Worker {
+    child: Child,
+    /// Open for as long as the worker is to live. Kept apart from the child, for waiting for a
+    /// child closes its input.
+    stdin: ChildStdin,
+}
+
+fn spawn(context: &Context, address: &str, slots: u32) -> Result<Worker> {
     let failed = |error| CliError::io("start a worker process", error);
     let mut command = this_program(context).map_err(failed)?;
     command.args(["worker", "--end-with-stdin", "--master", address]);
     command.args(["--slots", &slots.to_string()]);
     // Ctrl-C reaches the whole group; only the parent is to hear it and ends the rest in order.
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    command.spawn().map_err(failed)
+    let mut child = command.spawn().map_err(failed)?;
+    let stdin = child.stdin.take().expect("its input is piped");
+    Ok(Worker { child, stdin })
 }
 
 /// Returns a command that starts this program anew, without arguments yet.
@@ -103,10 +114,11 @@ async fn wait_until_ready(worker: &mut Child) -> Result<()> {
 }
 
 /// Ends a worker process, cleanly if it does.
-async fn stop(mut worker: Child) {
-    drop(worker.stdin.take());
-    if tokio::time::timeout(STOP_TIMEOUT, worker.wait()).await.is_err() {
+async fn stop(worker: Worker) {
+    let Worker { mut child, stdin } = worker;
+    drop(stdin);
+    if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         // Where it cannot be killed it has ended.
-        let _ = worker.kill().await;
+        let _ = child.kill().await;
     }
 }
