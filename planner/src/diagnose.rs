@@ -48,10 +48,10 @@ fn culprit<T: Visit>(message: &str, node: &T) -> Option<Span> {
     let mut found = Vec::new();
     let _ = visit_expressions(node, |expr| {
         match (expr, function, operator) {
-            (Expr::Function(call), Some(name), _) => {
-                if call.name.to_string().eq_ignore_ascii_case(name) {
-                    found.push(call.name.span());
-                }
+            (Expr::Function(call), Some(name), _)
+                if call.name.to_string().eq_ignore_ascii_case(name) =>
+            {
+                found.push(call.name.span());
             }
             (Expr::BinaryOp { op, .. }, None, Some(symbol)) if op.to_string() == symbol => {
                 found.push(expr.span());

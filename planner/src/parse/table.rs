@@ -3,7 +3,7 @@
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Span, Token};
 
 use super::StatementParser;
 use crate::error::{SqlError, SqlErrorCode};
@@ -173,8 +173,7 @@ impl StatementParser<'_> {
             if !options.is_empty() {
                 self.parser.expect_token(&Token::Comma)?;
             }
-            let key_span = self.parser.peek_token_ref().span;
-            let key = self.parser.parse_literal_string()?;
+            let Ident { value: key, span: key_span, .. } = self.parse_option_key()?;
             self.parser.expect_token(&Token::Eq)?;
             let value_span = self.parser.peek_token_ref().span;
             let value = self.parser.parse_literal_string()?;
@@ -185,6 +184,23 @@ impl StatementParser<'_> {
             options.push(TableOption { key, value, key_span, value_span });
         }
         Ok(options)
+    }
+
+    /// Parses an option's key: a text, or words and dots as they stand.
+    fn parse_option_key(&mut self) -> Result<Ident, SqlError> {
+        let first = self.parser.peek_token();
+        if !matches!(first.token, Token::Word(_)) {
+            return Ok(Ident::with_span(first.span, self.parser.parse_literal_string()?));
+        }
+        let mut end = first.span.end;
+        while matches!(
+            self.parser.peek_token_ref().token,
+            Token::Word(_) | Token::Period | Token::Minus
+        ) {
+            end = self.parser.next_token().span.end;
+        }
+        let span = Span::new(first.span.start, end);
+        Ok(Ident::with_span(span, self.source.slice(span)))
     }
 
     fn parse_like(&mut self) -> Result<Ident, SqlError> {

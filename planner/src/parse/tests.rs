@@ -74,6 +74,14 @@ fn the_nexmark_table_parses_as_in_flink() {
 }
 
 #[test]
+fn keys_of_options_may_stand_without_quotes() {
+    let table =
+        parse_table("CREATE TABLE t (a INT) WITH (connector = 'x', csv.null-literal = '-')");
+    let keys: Vec<&str> = table.options.iter().map(|option| option.key.as_str()).collect();
+    assert_eq!(keys, ["connector", "csv.null-literal"]);
+}
+
+#[test]
 fn windowing_table_functions_parse() {
     for sql in [
         "SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))",

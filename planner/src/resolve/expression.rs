@@ -164,6 +164,12 @@ impl Resolver<'_> {
         if !name.value.contains('(') {
             let message = format!("there is no column '{}'", name.value);
             self.unknown_column(name.span, message, &name.value, scope.column_names());
+            if name.quote_style == Some('"')
+                && let Some(error) = self.errors.last_mut()
+            {
+                let help = format!("texts stand in single quotes: '{}'", name.value);
+                error.help.get_or_insert(help);
+            }
         }
         None
     }

@@ -12,9 +12,9 @@ mod scope;
 
 use std::collections::BTreeSet;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use sqlparser::ast::{
-    Cte, Expr, GroupByExpr, Ident, OrderBy, Query, Select, SelectItem,
+    Cte, Expr, GroupByExpr, Ident, ObjectNamePart, OrderBy, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, VisitMut,
 };
 
@@ -220,6 +220,8 @@ impl<'a> Resolver<'a> {
         for table in &mut select.from {
             self.table_with_joins(table, &mut scope);
         }
+        let items = std::mem::take(&mut select.projection);
+        select.projection = items.into_iter().flat_map(|item| with_fields(item, &scope)).collect();
         let mut columns = Columns::default();
         for item in &mut select.projection {
             self.select_item(item, &scope, &mut columns);
@@ -255,10 +257,12 @@ impl<'a> Resolver<'a> {
                     _ => text.clone(),
                 };
                 columns.list.push(OutputColumn { name, data_type });
-                // The column is named after the call that was written.
-                if self.rewrites > before {
-                    let expr = expr.clone();
-                    *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('`', text) };
+                // A column is named after the call that was written, and a field by its own name.
+                let alias =
+                    if self.rewrites > before { Some(text) } else { field_name(expr, scope) };
+                if let Some(alias) = alias {
+                    let (expr, alias) = (expr.clone(), Ident::with_quote('`', alias));
+                    *item = SelectItem::ExprWithAlias { expr, alias };
                 }
             }
             SelectItem::ExprWithAlias { expr, alias } => {
@@ -305,6 +309,43 @@ impl<'a> Resolver<'a> {
         let error = SqlError::at(SqlErrorCode::UnknownTable, name.span, message);
         self.errors.push(error.with_suggestion(suggest(&name.value, known)));
     }
+}
+
+/// Returns the name of the field that an expression takes out of a column.
+fn field_name(expr: &Expr, scope: &Scope<'_>) -> Option<String> {
+    let Expr::CompoundIdentifier(names) = expr else { return None };
+    let [first, rest @ ..] = names.as_slice() else { return None };
+    let of_relation = scope.chain().any(|scope| scope.relation(&first.value).is_some());
+    let is_field = rest.len() > usize::from(of_relation);
+    rest.last().filter(|_| is_field).map(|name| name.value.clone())
+}
+
+/// Writes `column.*` as the fields of the column; other items stay.
+fn with_fields(item: SelectItem, scope: &Scope<'_>) -> Vec<SelectItem> {
+    let fields = match &item {
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            match name.0.as_slice() {
+                [ObjectNamePart::Identifier(name)] => fields_of(name, scope),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    fields.unwrap_or_else(|| vec![item])
+}
+
+fn fields_of(name: &Ident, scope: &Scope<'_>) -> Option<Vec<SelectItem>> {
+    if scope.relation(&name.value).is_some() {
+        return None;
+    }
+    let column = scope.find(&name.value).one()?;
+    let Some(DataType::Struct(fields)) = &column.data_type else { return None };
+    let field = |field: &FieldRef| {
+        let column = Ident { value: column.name.clone(), ..name.clone() };
+        let field = Ident { value: field.name().clone(), quote_style: Some('`'), span: name.span };
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(vec![column, field]))
+    };
+    Some(fields.iter().map(field).collect())
 }
 
 #[cfg(test)]

@@ -65,8 +65,11 @@ fn names_get_their_declared_spelling() {
         "SELECT dateTime, b.price FROM bid AS b WHERE b.bidder > 1 ORDER BY dateTime",
     );
     check("SELECT BID.price FROM Bid", "SELECT bid.price FROM bid");
-    check("SELECT a.ITEM.initialbid FROM auction a", "SELECT a.item.initialBid FROM Auction a");
-    check("SELECT item.NAME FROM auction", "SELECT item.name FROM Auction");
+    check(
+        "SELECT a.ITEM.initialbid FROM auction a",
+        "SELECT a.item.initialBid AS `initialBid` FROM Auction a",
+    );
+    check("SELECT item.NAME FROM auction", "SELECT item.name AS `name` FROM Auction");
 }
 
 #[test]
@@ -184,4 +187,28 @@ fn calls_that_stand_for_other_expressions_become_those() {
         "SELECT TIMESTAMPDIFF('SECOND', dateTime, now()) AS d, date_trunc('hour', dateTime) AS h, ((dateTime) - (INTERVAL '5 MINUTE')) AS t FROM bid",
     );
     check_errors("SELECT MOD(price) FROM bid", &["type 1:8: MOD takes 2 arguments, not 1"]);
+}
+
+#[test]
+fn fields_are_columns_of_their_own_name() {
+    check(
+        "SELECT ITEM.name, a.item.initialbid AS b, a.id FROM auction a",
+        "SELECT item.name AS `name`, a.item.initialBid AS b, a.id FROM Auction a",
+    );
+    check(
+        "SELECT id, item.* FROM auction",
+        "SELECT id, item.`name` AS `name`, item.`initialBid` AS `initialBid` FROM Auction",
+    );
+    check(
+        "SELECT x.Name FROM (SELECT item.name FROM auction) x",
+        "SELECT x.name FROM (SELECT item.name AS `name` FROM Auction) x",
+    );
+}
+
+#[test]
+fn texts_in_double_quotes_are_explained() {
+    check_errors(
+        "SELECT price FROM bid WHERE extra = \"xyz\"",
+        &["unknown_column 1:37: there is no column 'xyz' (texts stand in single quotes: 'xyz')"],
+    );
 }
