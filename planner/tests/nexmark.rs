@@ -155,3 +155,136 @@ async fn values_are_rows() {
     );
     assert_eq!(streamed(&run(&query, 2).await), ["1|x", "2|NULL"]);
 }
+
+/// Streaming SQL, and batch SQL that has the same final rows.
+const PAIRS: &[(&str, &str)] = &[
+    (
+        "WITH dear AS (SELECT auction, price FROM bid WHERE price > 1000000)
+         SELECT auction, COUNT(*) AS n FROM dear GROUP BY auction HAVING COUNT(*) > 3",
+        "SELECT auction, count(*) FROM bid WHERE price > 1000000 GROUP BY 1 HAVING count(*) > 3",
+    ),
+    (
+        "SELECT COUNT(DISTINCT bidder), COUNT(DISTINCT auction) FILTER (WHERE price > 1000),
+           AVG(price), MIN(channel), MAX(dateTime) FROM bid",
+        "SELECT count(DISTINCT bidder), count(DISTINCT auction) FILTER (WHERE price > 1000),
+           avg(price), min(channel), max(\"dateTime\") FROM bid",
+    ),
+    (
+        "SELECT n, COUNT(*) FROM (SELECT bidder, COUNT(*) AS n FROM bid GROUP BY bidder) AS t
+         GROUP BY n",
+        "SELECT n, count(*) FROM (SELECT bidder, count(*) AS n FROM bid GROUP BY bidder) GROUP BY n",
+    ),
+    (
+        "SELECT DISTINCT state, city FROM person UNION SELECT 'none', 'nowhere'",
+        "SELECT DISTINCT state, city FROM person UNION SELECT 'none', 'nowhere'",
+    ),
+    (
+        "SELECT CASE WHEN price > 10000 THEN 'dear' ELSE 'cheap' END AS kind, price % 7, COUNT(*)
+         FROM bid GROUP BY CASE WHEN price > 10000 THEN 'dear' ELSE 'cheap' END, price % 7",
+        "SELECT CASE WHEN price > 10000 THEN 'dear' ELSE 'cheap' END, price % 7, count(*)
+         FROM bid GROUP BY 1, 2",
+    ),
+    (
+        "SELECT AVG(n), MAX(n), window_start FROM (
+           SELECT auction, COUNT(*) AS n, window_start, window_end
+           FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND))
+           GROUP BY auction, window_start, window_end) AS t
+         GROUP BY window_start, window_end",
+        "SELECT avg(n), max(n), w FROM (
+           SELECT auction, count(*) AS n, date_bin(INTERVAL '2 seconds', \"dateTime\") AS w
+           FROM bid GROUP BY 1, 3) GROUP BY w",
+    ),
+    (
+        "SELECT DATE_FORMAT(window_end, 'HH:mm:ss'), COUNT(DISTINCT bidder), SUM(price) / COUNT(*)
+         FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '5' SECOND))
+         WHERE window_start >= TIMESTAMP '2024-01-01 00:00:05' AND channel <> 'Apple'
+         GROUP BY window_start, window_end",
+        "SELECT to_char(w + INTERVAL '5 seconds', '%H:%M:%S'), count(DISTINCT bidder),
+           sum(price) / count(*)
+         FROM (SELECT *, date_bin(INTERVAL '5 seconds', \"dateTime\") AS w FROM bid)
+         WHERE w >= TIMESTAMP '2024-01-01 00:00:05' AND channel <> 'Apple' GROUP BY w",
+    ),
+    (
+        "SELECT bidder, COUNT(*), HOP_START(dateTime, INTERVAL '5' SECOND, INTERVAL '10' SECOND)
+         FROM bid AS b WHERE b.price > 50000000
+         GROUP BY bidder, HOP(dateTime, INTERVAL '5' SECOND, INTERVAL '10' SECOND)",
+        "SELECT bidder, count(*), w FROM (
+           SELECT *, date_bin(INTERVAL '5 seconds', \"dateTime\") - shift.s AS w FROM bid
+           CROSS JOIN (VALUES (INTERVAL '0 seconds'), (INTERVAL '5 seconds')) AS shift(s))
+         WHERE price > 50000000 GROUP BY 1, 3",
+    ),
+    (
+        "SELECT window_start, window_end, window_time, b.auction
+         FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '5' SECOND)) AS b
+         WHERE b.price > 90000000",
+        "SELECT w, w + INTERVAL '5 seconds', w + INTERVAL '4999 milliseconds', auction
+         FROM (SELECT *, date_bin(INTERVAL '5 seconds', \"dateTime\") AS w FROM bid)
+         WHERE price > 90000000",
+    ),
+    (
+        "SELECT p.name, a.n FROM (
+           SELECT id, name, window_start, window_end
+           FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(dateTime), INTERVAL '2' SECOND))) AS p
+         LEFT JOIN (
+           SELECT seller, COUNT(*) AS n, window_start, window_end
+           FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(dateTime), INTERVAL '2' SECOND))
+           GROUP BY seller, window_start, window_end) AS a
+         ON p.id = a.seller AND p.window_start = a.window_start AND p.window_end = a.window_end",
+        "SELECT p.name, a.n FROM
+           (SELECT *, date_bin(INTERVAL '2 seconds', \"dateTime\") AS w FROM person) AS p
+         LEFT JOIN (
+           SELECT seller, count(*) AS n, date_bin(INTERVAL '2 seconds', \"dateTime\") AS w
+           FROM auction GROUP BY 1, 3) AS a
+         ON p.id = a.seller AND p.w = a.w",
+    ),
+    (
+        "SELECT p.id FROM (
+           SELECT id, window_start, window_end
+           FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(dateTime), INTERVAL '2' SECOND))) AS p
+         WHERE p.id IN (
+           SELECT seller FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(dateTime), INTERVAL '2' SECOND))
+             AS a
+           WHERE a.window_start = p.window_start AND a.window_end = p.window_end)",
+        "SELECT p.id FROM (SELECT *, date_bin(INTERVAL '2 seconds', \"dateTime\") AS w FROM person) p
+         WHERE EXISTS (SELECT 1 FROM auction a WHERE a.seller = p.id
+           AND date_bin(INTERVAL '2 seconds', a.\"dateTime\") = p.w)",
+    ),
+    (
+        "SELECT a.id, b.price FROM auction AS a JOIN bid AS b ON a.id = b.auction
+         WHERE b.dateTime >= a.dateTime AND b.dateTime < a.dateTime + INTERVAL '1' SECOND
+           AND b.price > a.initialBid",
+        "SELECT a.id, b.price FROM auction AS a JOIN bid AS b ON a.id = b.auction
+         WHERE b.\"dateTime\" >= a.\"dateTime\"
+           AND b.\"dateTime\" < a.\"dateTime\" + INTERVAL '1 second' AND b.price > a.\"initialBid\"",
+    ),
+    (
+        "SELECT a.id, b.price FROM auction AS a FULL JOIN (SELECT * FROM bid WHERE price > 5000000) AS b
+         ON a.id = b.auction AND a.dateTime BETWEEN b.dateTime - INTERVAL '1' SECOND AND b.dateTime",
+        "SELECT a.id, b.price FROM auction AS a FULL JOIN (SELECT * FROM bid WHERE price > 5000000) AS b
+         ON a.id = b.auction
+         AND a.\"dateTime\" BETWEEN b.\"dateTime\" - INTERVAL '1 second' AND b.\"dateTime\"",
+    ),
+    (
+        "SELECT window_start, window_end, COUNT(*) FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(dateTime),
+           INTERVAL '2' SECOND, INTERVAL '4' SECOND)) GROUP BY window_start, window_end",
+        "SELECT w, e, count(*) FROM (
+           SELECT date_bin(INTERVAL '4 seconds', \"dateTime\") AS w,
+             date_bin(INTERVAL '4 seconds', \"dateTime\") + size.s AS e, \"dateTime\" AS t
+           FROM bid CROSS JOIN (VALUES (INTERVAL '2 seconds'), (INTERVAL '4 seconds')) AS size(s))
+         WHERE t < e GROUP BY w, e",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn final_rows_are_those_of_batch_sql() {
+    for (streaming, oracle) in PAIRS {
+        let expected = batch(oracle).await;
+        assert!(!expected.is_empty(), "{oracle}");
+        for parallelism in [1, 3] {
+            let found = streamed(&run(&format!("{SOURCE}\n{streaming};"), parallelism).await);
+            let differs = expected.iter().zip(&found).find(|(expected, found)| expected != found);
+            assert_eq!(differs, None, "at parallelism {parallelism}: {streaming}");
+            assert_eq!(expected.len(), found.len(), "at parallelism {parallelism}: {streaming}");
+        }
+    }
+}
