@@ -1,9 +1,13 @@
 //! EXPLAIN: a job graph as text.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use rainstorm_engine::graph::{
     AggregateCall, AggregatePhase, ChangelogMode, Edge, IntervalJoinSpec, JobGraph, OperatorSpec,
@@ -158,7 +162,7 @@ fn interval_join_text(spec: &IntervalJoinSpec, left: &SchemaRef, right: &SchemaR
 
 fn condition(
     on: &[(usize, usize)],
-    filter: Option<&std::sync::Arc<dyn PhysicalExpr>>,
+    filter: Option<&Arc<dyn PhysicalExpr>>,
     left: &SchemaRef,
     right: &SchemaRef,
 ) -> String {
@@ -224,8 +228,40 @@ fn list(items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-fn sql(expr: &std::sync::Arc<dyn PhysicalExpr>) -> String {
+/// Writes an expression as people would: fields with dots, texts in quotes, lengths of time.
+fn sql(expr: &Arc<dyn PhysicalExpr>) -> String {
+    let written = Arc::clone(expr).transform_down(|expr| {
+        Ok(match readable(&expr) {
+            Some(text) => {
+                let text: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&text, 0));
+                Transformed::new(text, true, TreeNodeRecursion::Jump)
+            }
+            None => Transformed::no(expr),
+        })
+    });
+    let expr = written.map_or_else(|_| Arc::clone(expr), |written| written.data);
     fmt_sql(expr.as_ref()).to_string()
+}
+
+fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
+    if let Some(literal) = expr.downcast_ref::<Literal>() {
+        return match literal.value() {
+            ScalarValue::DurationMillisecond(Some(ms)) => Some(describe_ms(*ms)),
+            value => value.try_as_str().flatten().map(|text| format!("'{text}'")),
+        };
+    }
+    let call =
+        expr.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == "get_field")?;
+    let (base, names) = call.args().split_first()?;
+    let mut path = match base.downcast_ref::<Column>() {
+        Some(column) => column.name().to_owned(),
+        None => sql(base),
+    };
+    for name in names {
+        path.push('.');
+        path.push_str(name.downcast_ref::<Literal>()?.value().try_as_str().flatten()?);
+    }
+    Some(path)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! From a rewritten plan to a job graph.
 
 mod aggregate;
+mod common;
 mod expr;
 mod flow;
 mod identity;

@@ -8,15 +8,15 @@ use datafusion::common::{Column, DFSchema, internal_datafusion_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::physical_expr::PhysicalExpr;
 use rainstorm_engine::OperatorId;
 use rainstorm_engine::graph::{
     ChangelogMode, OperatorNode, OperatorSpec, SourceSpec, WatermarkSpec,
 };
 
 use super::Lowering;
+use super::common;
 use super::expr::physical;
-use super::flow::{FlowId, FlowKind, FlowNode};
+use super::flow::{FlowId, FlowKind, FlowNode, schema_of};
 use super::relation::{Layout, Relation, field_of};
 use super::site::{Site, narrowed};
 use crate::analysis::{describe, split_enforced};
@@ -119,30 +119,75 @@ impl Lowering<'_> {
 /// Returns a column to read where only the number of rows matters.
 fn cheapest(schema: &SchemaRef) -> SchemaRef {
     let width = |field: &&FieldRef| field.data_type().primitive_width().unwrap_or(usize::MAX);
-    super::flow::schema_of(schema.fields().iter().min_by_key(width).into_iter().cloned().collect())
+    schema_of(schema.fields().iter().min_by_key(width).into_iter().cloned().collect())
 }
 
-/// Returns what is left to do to the source's rows: a filter, a projection.
+/// Returns what is left to do to the source's rows: a filter, a projection. What several
+/// expressions compute alike gets a projection of its own before that.
 fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(OperatorSpec, SchemaRef)>> {
-    let read = DFSchema::try_from(Arc::clone(schema))?;
-    let mut steps = Vec::new();
-    if let Some(condition) = conjunction(rest.to_vec()) {
-        steps.push((OperatorSpec::Filter(physical(&condition, &read)?), Arc::clone(schema)));
+    let mut steps = Steps { steps: Vec::new(), schema: Arc::clone(schema) };
+    // One expression, so that what stands behind an AND counts as guarded by what is before it.
+    let mut conditions: Vec<Expr> = conjunction(rest.to_vec()).into_iter().collect();
+    let mut columns = site.columns.clone();
+    let parts = common::extract(&mut conditions, &mut columns, |part| format!("common_{part}"))?;
+    steps.widen(&parts, 0)?;
+    for condition in conditions {
+        let read = DFSchema::try_from(Arc::clone(&steps.schema))?;
+        steps.push(OperatorSpec::Filter(physical(&condition, &read)?), None);
     }
-    let mut layout = Layout::default();
-    let mut fields: Vec<FieldRef> = Vec::new();
-    let mut exprs: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
-    for column in &site.columns {
-        let expr = physical(column, &read)?;
-        let field = field_of(&name_of(column), &expr, schema)?;
-        layout.outputs.push((Arc::clone(&expr), Arc::clone(&field)));
-        exprs.push(expr);
-        fields.push(field);
+    let first = parts.len();
+    let parts = common::extract(&mut columns, &mut [], |part| format!("common_{}", first + part))?;
+    steps.widen(&parts, first)?;
+    let names = site.columns.iter().map(name_of);
+    let outputs: Vec<(Expr, String)> = columns.into_iter().zip(names).collect();
+    if !outputs.is_empty() {
+        steps.project(&outputs)?;
     }
-    if !layout.is_identity(schema) && !fields.is_empty() {
-        steps.push((OperatorSpec::Project(exprs), super::flow::schema_of(fields)));
+    Ok(steps.steps)
+}
+
+/// Operators, each over the columns that the one before leaves.
+struct Steps {
+    steps: Vec<(OperatorSpec, SchemaRef)>,
+    schema: SchemaRef,
+}
+
+impl Steps {
+    fn push(&mut self, spec: OperatorSpec, output: Option<SchemaRef>) {
+        self.schema = output.unwrap_or_else(|| Arc::clone(&self.schema));
+        self.steps.push((spec, Arc::clone(&self.schema)));
     }
-    Ok(steps)
+
+    /// Adds columns for common parts, named by their number from `first`.
+    fn widen(&mut self, parts: &[Expr], first: usize) -> Result<()> {
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let kept = self.schema.fields().iter().map(|field| {
+            (Expr::Column(Column::new_unqualified(field.name())), field.name().clone())
+        });
+        let added = parts
+            .iter()
+            .enumerate()
+            .map(|(part, expr)| (expr.clone(), format!("common_{}", first + part)));
+        let outputs: Vec<(Expr, String)> = kept.chain(added).collect();
+        self.project(&outputs)
+    }
+
+    fn project(&mut self, outputs: &[(Expr, String)]) -> Result<()> {
+        let read = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let mut layout = Layout::default();
+        for (expr, name) in outputs {
+            let expr = physical(expr, &read)?;
+            let field = field_of(name, &expr, &self.schema)?;
+            layout.outputs.push((expr, field));
+        }
+        if !layout.is_identity(&self.schema) {
+            let (exprs, fields) = layout.outputs.into_iter().unzip();
+            self.push(OperatorSpec::Project(exprs), Some(schema_of(fields)));
+        }
+        Ok(())
+    }
 }
 
 /// Names a column for people: a field by its own name.

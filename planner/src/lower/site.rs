@@ -92,7 +92,8 @@ impl Site {
             }
             _ => Ok(Transformed::no(expr)),
         });
-        substituted.ok().map(|expr| expr.data)
+        // Names inside, as those of functions that were expanded, would make equal things differ.
+        substituted.ok().map(|expr| expr.data.unalias_nested().data)
     }
 
     /// Tells whether something costly would be computed more than once, were these expressions
@@ -134,7 +135,8 @@ fn holds_subquery(expr: &Expr) -> bool {
     expr.exists(|expr| Ok(is_subquery(expr))).unwrap_or(true)
 }
 
-fn is_cheap(expr: &Expr) -> bool {
+/// Tells whether an expression costs nothing: a column, a literal or a field of a struct.
+pub(super) fn is_cheap(expr: &Expr) -> bool {
     matches!(expr, Expr::Column(_) | Expr::Literal(..)) || leaf(expr).is_some()
 }
 

@@ -9,7 +9,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{
+    BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
+};
 
 /// Drops casts that become needless when they are done to literals, or once BIGINTs have 19
 /// digits.
@@ -28,6 +30,9 @@ pub(super) fn narrow(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    if let Some(narrowed) = of_comparison(&expr, schema) {
+        return Transformed::yes(narrowed);
+    }
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
     if let Expr::Case(case) = inner.as_ref() {
         return match case_of(case, field.data_type()) {
@@ -35,20 +40,49 @@ fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             None => Transformed::no(expr),
         };
     }
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = inner.as_ref() else {
-        return Transformed::no(expr);
-    };
-    let narrowed = Expr::BinaryExpr(BinaryExpr::new(
-        Box::new(operand(left, schema)),
-        *op,
-        Box::new(operand(right, schema)),
-    ));
-    match narrowed.get_type(schema) {
-        Ok(data_type) if data_type == *field.data_type() && data_type.is_decimal() => {
+    match arithmetic(inner, schema) {
+        Some((narrowed, data_type)) if data_type == *field.data_type() => {
             Transformed::yes(narrowed)
         }
         _ => Transformed::no(expr),
     }
+}
+
+/// Narrows arithmetic that is compared with a literal, so that it is the same as where it is
+/// selected and can be computed once.
+fn of_comparison(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
+    let Expr::Literal(value, _) = right.as_ref() else { return None };
+    let compares = matches!(
+        op,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+    );
+    if !compares || !value.data_type().is_decimal() {
+        return None;
+    }
+    let (narrowed, data_type) = arithmetic(left, schema)?;
+    let literal = value.cast_to(&data_type).ok()?;
+    // The digits are the same, or the literal does not fit.
+    let same = literal.cast_to(&value.data_type()).is_ok_and(|back| back == *value);
+    same.then(|| {
+        let literal = Expr::Literal(literal, None);
+        Expr::BinaryExpr(BinaryExpr::new(Box::new(narrowed), *op, Box::new(literal)))
+    })
+}
+
+/// Returns decimal arithmetic with BIGINTs of 19 digits, and its type, where that makes it
+/// narrower.
+fn arithmetic(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
+    let (left, right) = (operand(left, schema), operand(right, schema));
+    let narrowed = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), *op, Box::new(right)));
+    let data_type = narrowed.get_type(schema).ok()?;
+    (narrowed != *expr && data_type.is_decimal()).then_some((narrowed, data_type))
 }
 
 /// Casts the values of a CASE, where all are literals.
