@@ -179,6 +179,7 @@ impl Reading {
                 parallelism: 1,
                 key_groups: 0..1,
                 key_group_count: 1,
+                state_ttl: None,
             };
             let operators = self.prepare.iter().map(|node| operator::build(node, &WHOLE));
             self.chain = Some(operators.collect::<Result<_>>()?);

@@ -10,6 +10,7 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use super::aggregate::{Aggregate, conform};
 use super::group_changes::{Before, Changes};
 use super::group_columns::{Column, column};
+use super::group_status::Groups;
 use super::partial_groups::part;
 use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
@@ -31,7 +32,8 @@ const DIRTY_MAX: usize = 65_536;
 ///
 /// Rows may be taken back before they have come, so the number of a group's rows may be negative
 /// for a while; a group has a row while its number of rows is positive. Without keys there is one
-/// group that always has one.
+/// group that always has one. Groups unused for longer than the state's time to live are forgotten
+/// without a word, as in Flink: their emitted rows stay.
 pub(super) struct GroupAggregate {
     keys: Vec<usize>,
     input: ChangelogMode,
@@ -46,46 +48,6 @@ pub(super) struct GroupAggregate {
     key_group_count: u16,
     hashes: Vec<u64>,
     ids: Vec<u32>,
-}
-
-/// What is known of each group, by id.
-#[derive(Default)]
-struct Groups {
-    /// The number of rows, taken-back ones subtracted.
-    rows: Vec<i64>,
-    /// Whether a row was emitted and not taken back.
-    emitted: Vec<bool>,
-    /// Whether it may have changed since the last flush.
-    is_dirty: Vec<bool>,
-    dirty: Vec<u32>,
-}
-
-impl Groups {
-    fn grow(&mut self, groups: usize) {
-        self.rows.resize(groups, 0);
-        self.emitted.resize(groups, false);
-        self.is_dirty.resize(groups, false);
-    }
-
-    /// Marks groups as changing; returns those whose emitted rows have to be kept for that.
-    fn touch(&mut self, ids: &[u32]) -> Vec<u32> {
-        let mut emitted = Vec::new();
-        for id in ids {
-            let index = *id as usize;
-            if !self.is_dirty[index] {
-                self.is_dirty[index] = true;
-                self.dirty.push(*id);
-                if self.emitted[index] {
-                    emitted.push(*id);
-                }
-            }
-        }
-        emitted
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.rows.capacity() * (size_of::<i64>() + 2) + self.dirty.capacity() * size_of::<u32>()
-    }
 }
 
 impl GroupAggregate {
@@ -120,7 +82,7 @@ impl GroupAggregate {
             before: Before::new(columns.len()),
             aggregates,
             columns,
-            groups: Groups::default(),
+            groups: Groups::new(context.state_ttl.filter(|_| !keys.is_empty())),
             owns_keyless: keys.is_empty() && context.key_groups.contains(&0),
             key_group_count: context.key_group_count,
             hashes: Vec::new(),
@@ -188,16 +150,21 @@ impl GroupAggregate {
 
     /// Forgets what need not be known any more of groups that were flushed.
     fn settle(&mut self, dirty: Vec<u32>) {
-        for id in dirty {
-            let index = id as usize;
-            self.groups.is_dirty[index] = false;
-            self.groups.emitted[index] = self.has_row(id);
-            let empty = self.groups.rows[index] == 0 && !self.keys.is_empty();
-            if empty && self.columns.iter().all(|column| column.is_zero(id)) {
-                self.columns.iter_mut().for_each(|column| column.free(id));
-                self.table.free(id);
-            }
+        let mut empty = dirty;
+        empty.retain(|id| {
+            self.groups.settle(*id, self.has_row(*id));
+            let without_rows = self.groups.rows[*id as usize] == 0 && !self.keys.is_empty();
+            without_rows && self.columns.iter().all(|column| column.is_zero(*id))
+        });
+        self.free(&empty);
+    }
+
+    fn free(&mut self, ids: &[u32]) {
+        if ids.is_empty() {
+            return;
         }
+        self.columns.iter_mut().for_each(|column| column.free(ids));
+        ids.iter().for_each(|id| self.table.free(*id));
     }
 
     fn restore_groups(&mut self, rows: &RecordBatch) -> Result<()> {
@@ -243,7 +210,7 @@ impl Operator for GroupAggregate {
         &mut self,
         _port: usize,
         batch: Batch,
-        _now: TimestampMs,
+        now: TimestampMs,
         out: &mut Output,
     ) -> Result<()> {
         if batch.is_empty() {
@@ -252,6 +219,7 @@ impl Operator for GroupAggregate {
         let weights = self.weights(&batch)?;
         let keys: Vec<ArrayRef> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
         self.find(batch.num_rows(), &keys)?;
+        self.groups.use_at(&self.ids, now);
         let emitted = self.groups.touch(&self.ids);
         if !emitted.is_empty() {
             let columns = self.read(&emitted)?;
@@ -275,12 +243,16 @@ impl Operator for GroupAggregate {
         Ok(watermark)
     }
 
-    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
+    fn processing_time(&mut self, now: TimestampMs, _out: &mut Output) -> Result<()> {
+        if self.groups.next_sweep().is_some_and(|sweep| sweep <= now) {
+            let expired = self.groups.sweep(&self.table.live_ids(), now);
+            self.free(&expired);
+        }
         Ok(())
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {
-        None
+        self.groups.next_sweep()
     }
 
     fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {

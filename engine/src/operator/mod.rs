@@ -9,6 +9,7 @@ mod filter;
 mod group_aggregate;
 mod group_changes;
 mod group_columns;
+mod group_status;
 mod interval_join;
 mod join;
 mod local_window_aggregate;
@@ -26,6 +27,7 @@ mod window_join;
 mod window_slices;
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::Result;
 use crate::batch::Batch;
@@ -156,4 +158,6 @@ pub struct OperatorContext {
     pub key_groups: Range<u16>,
     /// The number of key groups of the job.
     pub key_group_count: u16,
+    /// How long state may be unused before it is dropped; `None` for ever.
+    pub state_ttl: Option<Duration>,
 }

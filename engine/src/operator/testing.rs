@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int8Array, Int64Array,
@@ -114,9 +115,21 @@ pub(crate) fn text(batch: &Batch) -> Vec<String> {
     (0..batch.num_rows()).map(line).collect()
 }
 
+/// Returns the surroundings of one of several subtasks.
+pub(crate) fn context(subtask: usize, parallelism: usize) -> OperatorContext {
+    OperatorContext {
+        subtask,
+        parallelism,
+        key_groups: key_groups_of(subtask, parallelism, KEY_GROUPS),
+        key_group_count: KEY_GROUPS,
+        state_ttl: None,
+    }
+}
+
 /// An operator with what goes in and what has come out.
 pub(crate) struct Harness {
     node: OperatorNode,
+    context: OperatorContext,
     operator: Box<dyn Operator>,
     output: Output,
     now: TimestampMs,
@@ -132,14 +145,25 @@ impl Harness {
 
     /// Builds an operator as one of several subtasks.
     pub(crate) fn of_node(node: OperatorNode, subtask: usize, parallelism: usize) -> Self {
-        let context = OperatorContext {
-            subtask,
-            parallelism,
-            key_groups: key_groups_of(subtask, parallelism, KEY_GROUPS),
-            key_group_count: KEY_GROUPS,
-        };
+        Self::built(node, context(subtask, parallelism))
+    }
+
+    /// Builds an operator whose state is dropped when it is unused for a time.
+    pub(crate) fn with_state_ttl(
+        spec: OperatorSpec,
+        input: &str,
+        output: &str,
+        ttl_ms: u64,
+    ) -> Self {
+        let (inputs, output) = (vec![schema(input)], schema(output));
+        let node = OperatorNode { id: OperatorId(1), spec, inputs, output };
+        let state_ttl = Some(Duration::from_millis(ttl_ms));
+        Self::built(node, OperatorContext { state_ttl, ..context(0, 1) })
+    }
+
+    fn built(node: OperatorNode, context: OperatorContext) -> Self {
         let operator = build(&node, &context).unwrap();
-        Self { node, operator, output: Output::default(), now: 0 }
+        Self { node, context, operator, output: Output::default(), now: 0 }
     }
 
     /// Gives rows to port 0.
@@ -207,7 +231,9 @@ impl Harness {
         subtask: usize,
         parallelism: usize,
     ) -> Self {
-        let mut harness = Self::of_node(self.node.clone(), subtask, parallelism);
+        let state_ttl = self.context.state_ttl;
+        let context = OperatorContext { state_ttl, ..context(subtask, parallelism) };
+        let mut harness = Self::built(self.node.clone(), context);
         harness.now = self.now;
         let key_groups = key_groups_of(subtask, parallelism, KEY_GROUPS);
         let reader = StateReader::new(state.to_vec(), key_groups);

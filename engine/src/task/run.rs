@@ -125,6 +125,7 @@ impl Running {
             parallelism: stage.parallelism,
             key_groups: key_groups_of(task.id.subtask, stage.parallelism, count),
             key_group_count: count,
+            state_ttl: graph.settings.state_ttl,
         };
         let clock = Arc::clone(&task.connectors.clock);
         let chain = Chain::build(&stage.chain, &context, &mut task.state)?;

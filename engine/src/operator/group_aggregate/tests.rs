@@ -14,7 +14,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column as Ref
 use proptest::prelude::*;
 
 use super::super::build;
-use super::super::testing::{Harness, call, oracle, schema, table};
+use super::super::testing::{Harness, call, context, oracle, schema, table};
 use super::*;
 use crate::OperatorId;
 use crate::graph::{AggregateCall, OperatorSpec};
@@ -295,6 +295,45 @@ fn any_other_function_works_on_insertions() {
 }
 
 #[test]
+fn groups_unused_for_longer_than_the_ttl_are_forgotten() {
+    let calls = vec![
+        call("n:int", count_udaf(), &[]),
+        call("hi:int", max_udaf(), &[("v", 1)]),
+        distinct(call("kinds:int", count_udaf(), &[("v", 1)])),
+    ];
+    let spec = GroupAggregateSpec { keys: vec![0], aggregates: calls, input: RETRACT };
+    let spec = OperatorSpec::GroupAggregate(spec);
+    let mut test = Harness::with_state_ttl(spec, INPUT, "k:text n:int hi:int kinds:int", 1_000);
+    test.rows("+ a 1 ~\n+ b 2 ~");
+    test.flush();
+    test.expect("+ a 1 1 1\n+ b 1 2 1");
+    for now in [500, 800] {
+        test.time(now);
+        test.rows("+ b 3 ~");
+        test.flush();
+    }
+    test.lines();
+    // What is restored counts as used when it is first looked at.
+    let state = test.snapshot();
+    assert_eq!(state[0].rows.num_rows(), 2);
+    let mut test = test.restored(&state, 0, 1);
+    for now in [1_500, 2_000, 2_700, 3_100] {
+        test.time(now);
+        test.rows("+ b 3 ~");
+        test.flush();
+    }
+    test.lines();
+    assert_eq!(test.snapshot()[0].rows.num_rows(), 1);
+    test.rows("+ a 5 ~\n+ c 1 ~");
+    test.flush();
+    test.expect("+ a 1 5 1\n+ c 1 1 1");
+    test.time(4_200);
+    assert!(test.snapshot().is_empty());
+    assert_eq!(test.operator().next_timer(), None);
+    test.expect("");
+}
+
+#[test]
 fn functions_that_cannot_take_rows_back_are_refused_by_name() {
     let node = |function| OperatorNode {
         id: OperatorId(1),
@@ -306,11 +345,10 @@ fn functions_that_cannot_take_rows_back_are_refused_by_name() {
         inputs: vec![schema(INPUT)],
         output: schema("k:text l:int"),
     };
-    let context =
-        OperatorContext { subtask: 0, parallelism: 1, key_groups: 0..16, key_group_count: 16 };
-    let refused = build(&node(array_agg_udaf()), &context).err().map(|error| error.to_string());
+    let refused =
+        build(&node(array_agg_udaf()), &context(0, 1)).err().map(|error| error.to_string());
     assert!(refused.is_some_and(|message| message.contains("array_agg")));
-    assert!(build(&node(max_udaf()), &context).is_ok());
+    assert!(build(&node(max_udaf()), &context(0, 1)).is_ok());
 }
 
 fn all_kinds() -> (Vec<AggregateCall>, &'static str, &'static str) {

@@ -35,8 +35,10 @@ impl Column for Count {
         self.counts[id as usize] == 0
     }
 
-    fn free(&mut self, id: u32) {
-        self.counts[id as usize] = 0;
+    fn free(&mut self, ids: &[u32]) {
+        for id in ids {
+            self.counts[*id as usize] = 0;
+        }
     }
 
     fn state_columns(&self) -> usize {

@@ -65,6 +65,26 @@ impl<V: Values> Counts<V> {
     }
 }
 
+impl<V: Values> Counts<V> {
+    /// Forgets the values of groups. All are looked through for them, once.
+    fn free(&mut self, ids: &[u32]) {
+        if ids.iter().all(|id| self.of_group[*id as usize] == 0) {
+            return;
+        }
+        for id in ids {
+            self.of_group[*id as usize] = 0;
+        }
+        let (of_group, heap_bytes) = (&self.of_group, &mut self.heap_bytes);
+        self.entries.retain(|held| {
+            let kept = of_group[held.id as usize] > 0;
+            if !kept {
+                *heap_bytes -= V::heap_bytes(held.value.borrow());
+            }
+            kept
+        });
+    }
+}
+
 /// Makes an unsized value hashable in a tuple.
 struct Keyed<'a, T: ?Sized>(&'a T);
 
@@ -122,8 +142,9 @@ impl<V: Values> Column for Distinct<V> {
         self.counts.of_group[id as usize] == 0 && self.inner.is_zero(id)
     }
 
-    fn free(&mut self, id: u32) {
-        self.inner.free(id);
+    fn free(&mut self, ids: &[u32]) {
+        self.counts.free(ids);
+        self.inner.free(ids);
     }
 
     fn state_columns(&self) -> usize {

@@ -72,11 +72,12 @@ impl<V: Values> Column for Edge<V> {
         !self.seen[id as usize]
     }
 
-    fn free(&mut self, id: u32) {
-        let id = id as usize;
-        self.heap_bytes -= Self::held_bytes(self.held[id].as_ref());
-        self.held[id] = None;
-        self.seen[id] = false;
+    fn free(&mut self, ids: &[u32]) {
+        for id in ids {
+            let freed = self.held[*id as usize].take();
+            self.heap_bytes -= Self::held_bytes(freed.as_ref());
+            self.seen[*id as usize] = false;
+        }
     }
 
     fn state_columns(&self) -> usize {

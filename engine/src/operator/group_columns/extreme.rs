@@ -58,9 +58,11 @@ impl<V: Values> Column for Extreme<V> {
         self.best[id as usize].is_none()
     }
 
-    fn free(&mut self, id: u32) {
-        self.heap_bytes -= Self::held_bytes(self.best[id as usize].as_ref());
-        self.best[id as usize] = None;
+    fn free(&mut self, ids: &[u32]) {
+        for id in ids {
+            let freed = self.best[*id as usize].take();
+            self.heap_bytes -= Self::held_bytes(freed.as_ref());
+        }
     }
 
     fn state_columns(&self) -> usize {

@@ -47,8 +47,8 @@ pub(super) trait Column: Send {
     /// Tells whether nothing is held of a group, so that it may be forgotten.
     fn is_zero(&self, id: u32) -> bool;
 
-    /// Forgets a group.
-    fn free(&mut self, id: u32);
+    /// Forgets groups.
+    fn free(&mut self, ids: &[u32]);
 
     /// Returns the number of columns of its state.
     fn state_columns(&self) -> usize;

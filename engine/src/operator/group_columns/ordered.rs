@@ -1,5 +1,6 @@
 //! MIN and MAX of rows that may be taken back.
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -26,6 +27,10 @@ impl<V: Values> Ordered<V> {
         Self { values, groups: Vec::new(), better, held_bytes: 0 }
     }
 
+    fn entry_bytes(value: &V::Borrowed) -> usize {
+        size_of::<V::Owned>() + ENTRY_BYTES + V::heap_bytes(value)
+    }
+
     /// Adds to the count of a value. Counts may be negative for a while, when a row is taken
     /// back before it has come.
     fn add(&mut self, ids: &[u32], args: &[ArrayRef], count: impl Fn(usize) -> i64) -> Result<()> {
@@ -35,7 +40,7 @@ impl<V: Values> Ordered<V> {
             if weight == 0 {
                 return;
             }
-            let bytes = size_of::<V::Owned>() + ENTRY_BYTES + V::heap_bytes(value);
+            let bytes = Self::entry_bytes(value);
             let group = &mut groups[ids[row] as usize];
             match group.get_mut(value) {
                 Some(count) if *count + weight == 0 => {
@@ -79,9 +84,12 @@ impl<V: Values> Column for Ordered<V> {
         self.groups[id as usize].is_empty()
     }
 
-    fn free(&mut self, id: u32) {
-        // Only groups without values are freed.
-        self.groups[id as usize].clear();
+    fn free(&mut self, ids: &[u32]) {
+        for id in ids {
+            for value in std::mem::take(&mut self.groups[*id as usize]).keys() {
+                self.held_bytes -= Self::entry_bytes(value.borrow());
+            }
+        }
     }
 
     fn state_columns(&self) -> usize {

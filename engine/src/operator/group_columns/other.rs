@@ -105,8 +105,13 @@ impl Column for Other {
         self.groups[id as usize].is_none()
     }
 
-    fn free(&mut self, id: u32) {
-        self.groups[id as usize] = None;
+    fn free(&mut self, ids: &[u32]) {
+        for id in ids {
+            if let Some(accumulator) = self.groups[*id as usize].take() {
+                let freed = accumulator.size() + ACCUMULATOR_BYTES;
+                self.held_bytes = self.held_bytes.saturating_sub(freed);
+            }
+        }
     }
 
     fn state_columns(&self) -> usize {

@@ -167,11 +167,13 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
         self.counts[id as usize] == 0 && self.sums[id as usize].is_zero()
     }
 
-    fn free(&mut self, id: u32) {
-        self.sums[id as usize] = T::Native::ZERO;
-        self.counts[id as usize] = 0;
-        if let Some(magnitude) = self.magnitudes.get_mut(id as usize) {
-            *magnitude = T::Native::ZERO;
+    fn free(&mut self, ids: &[u32]) {
+        for id in ids {
+            self.sums[*id as usize] = T::Native::ZERO;
+            self.counts[*id as usize] = 0;
+            if let Some(magnitude) = self.magnitudes.get_mut(*id as usize) {
+                *magnitude = T::Native::ZERO;
+            }
         }
     }
 

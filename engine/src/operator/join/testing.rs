@@ -29,8 +29,8 @@ pub(crate) mod compare {
     use crate::OperatorId;
     use crate::batch::Batch;
     use crate::graph::{OperatorNode, OperatorSpec};
-    use crate::operator::testing::{Harness, schema, text};
-    use crate::operator::{OperatorContext, build};
+    use crate::operator::build;
+    use crate::operator::testing::{Harness, context, schema, text};
 
     /// Key, number, and the window that the row lies in; joins on times use its start.
     const COLUMNS: &str = "k:int n:int ws:ts we:ts";
@@ -71,9 +71,7 @@ pub(crate) mod compare {
         let inputs = vec![schema(COLUMNS), schema(COLUMNS)];
         let output = schema(COLUMNS);
         let node = OperatorNode { id: OperatorId(1), spec, inputs, output };
-        let context =
-            OperatorContext { subtask: 0, parallelism: 1, key_groups: 0..16, key_group_count: 16 };
-        let error = build(&node, &context).err().expect("the join is refused");
+        let error = build(&node, &context(0, 1)).err().expect("the join is refused");
         assert!(error.to_string().contains(message), "{error}");
     }
 
