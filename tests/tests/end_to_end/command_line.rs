@@ -3,9 +3,9 @@
 use libtest_mimic::{Failed, Trial};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use super::program::{Place, ended, expect_contains, expect_equal, trial};
+use super::program::{LocalCluster, Place, ended, expect_contains, expect_equal, trial};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("cli::a_statement_prints_its_rows", a_statement_prints_its_rows),
         trial("cli::formats_are_written_as_documented", formats_are_written_as_documented),
@@ -38,7 +38,7 @@ async fn a_statement_prints_its_rows() -> Result<(), Failed> {
 }
 
 async fn formats_are_written_as_documented() -> Result<(), Failed> {
-    let sql = "SELECT TIMESTAMP '2001-01-01 00:00:00' AS at, CAST(NULL AS BIGINT) AS n";
+    let sql = "SELECT CAST('2001-01-01 00:00:00' AS TIMESTAMP(3)) AS at, CAST(NULL AS BIGINT) AS n";
     let place = Place::new();
     let csv = place.run(["sql", "-c", sql, "--format", "csv"]).await.success()?;
     expect_equal(&csv, "at,n\n2001-01-01 00:00:00.000,\n")?;
@@ -125,9 +125,9 @@ SELECT a FROM t;";
 async fn a_second_engine_is_refused() -> Result<(), Failed> {
     let place = Place::new();
     let mut first = place.start(["sql", "-c", ENDLESS, "--format", "csv"]);
-    let stdout = first.stdout.take().expect("a pipe");
     // Its first row says that it is up.
-    BufReader::new(stdout).lines().next_line().await?;
+    let mut rows = BufReader::new(first.stdout.take().expect("a pipe")).lines();
+    rows.next_line().await?;
     let errors = place.run(["sql", "-c", "SELECT 1"]).await.failure()?;
     expect_contains(&errors, "in use")?;
     let jobs = place.run(["jobs"]).await.success()?;
@@ -161,13 +161,10 @@ async fn files_go_into_sdfs_and_come_back() -> Result<(), Failed> {
 
 async fn local_starts_workers() -> Result<(), Failed> {
     let place = Place::new();
-    let mut local = place.start(["local", "--workers", "2", "--listen", "127.0.0.1:0"]);
-    let stdout = local.stdout.take().expect("a pipe");
-    let first = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
-    let master = first.strip_prefix("master ").ok_or_else(|| Failed::from(&first))?.to_owned();
+    let local = LocalCluster::start(&place, "2").await?;
     let client = Place::new();
     let sql = "SELECT 1 AS one";
-    let rows = client.run(["sql", "-c", sql, "--format", "csv", "--master", &master]).await;
+    let rows = client.run(["sql", "-c", sql, "--format", "csv", "--master", &local.master]).await;
     expect_equal(&rows.success()?, "one\n1\n")?;
     local.kill().await?;
     Ok(())

@@ -4,7 +4,7 @@ use libtest_mimic::{Failed, Trial};
 
 use super::program::{Place, expect_equal, repository, trial};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let folder = std::fs::read_dir(repository().join("sql-examples")).expect("the examples");
     let mut files = folder
         .map(|entry| entry.expect("an entry of a folder").path())

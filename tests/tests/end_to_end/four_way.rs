@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
-use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::oracle;
-use super::program::{Place, ended, expect_equal, repository, trial};
+use super::program::{LocalCluster, Place, ended, expect_equal, repository, trial};
 
 const EVENTS: u64 = 60_000;
 /// Queries whose results are compared row by row.
@@ -16,7 +15,7 @@ const QUERIES: [&str; 11] = ["q0", "q1", "q2", "q5", "q7", "q8", "q13", "q14", "
 /// Of these, the ones that only insert, so that they can be written to files and stopped midway.
 const INSERTING: [&str; 6] = ["q0", "q2", "q5", "q7", "q8", "q13"];
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let agree = QUERIES.map(|query| {
         trial(format!("four_way::{query}_agrees_with_batch"), move || agrees_with_batch(query))
     });
@@ -56,12 +55,9 @@ async fn agrees_with_batch(query: &'static str) -> Result<(), Failed> {
         let found = show(&place, query, &variables, &["--parallelism", parallelism]).await?;
         expect_equal(&sorted(&found), &expected)?;
     }
-    let mut cluster = place.start(["local", "--workers", "2", "--listen", "127.0.0.1:0"]);
-    let stdout = cluster.stdout.take().expect("a pipe");
-    let first = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
-    let master = first.strip_prefix("master ").ok_or("the cluster did not start")?;
-    let found =
-        show(&place, query, &variables, &["--parallelism", "3", "--master", master]).await?;
+    let cluster = LocalCluster::start(&place, "2").await?;
+    let arguments = ["--parallelism", "3", "--master", &cluster.master];
+    let found = show(&place, query, &variables, &arguments).await?;
     cluster.kill().await?;
     expect_equal(&sorted(&found), &expected)
 }
@@ -109,10 +105,10 @@ async fn survives_a_restart(query: &'static str) -> Result<(), Failed> {
     let table = listing.split("CREATE TABLE nexmark_").nth(1).ok_or("no table in the example")?;
     let table = format!("CREATE TABLE nexmark_{}", table.split(";").next().unwrap_or_default());
     let read = table.replace("'connector' = 'blackhole'", files);
-    let found =
-        place.script(&format!("{read};\nSELECT * FROM nexmark_{query};"), &["--format", "csv"]);
+    let script = format!("{read};\nSELECT * FROM nexmark_{query};");
+    let found = place.script(&script, &["--format", "csv"]).await?;
     let expected = oracle::batch_rows(query, EVENTS).await?;
-    expect_equal(&sorted(&found.await?), &sorted(&expected))
+    expect_equal(&sorted(&found), &sorted(&expected))
 }
 
 /// Sorts the lines after the header, and forgets the header's names.

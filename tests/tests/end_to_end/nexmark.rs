@@ -4,7 +4,7 @@ use libtest_mimic::{Failed, Trial};
 
 use super::program::{Place, expect_contains, trial};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("nexmark::every_query_is_measured", every_query_is_measured),
         trial("nexmark::an_unknown_query_is_refused", an_unknown_query_is_refused),

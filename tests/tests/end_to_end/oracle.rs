@@ -9,18 +9,17 @@ use arrow::csv::WriterBuilder;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use libtest_mimic::Failed;
-use rainstorm_engine::OperatorId;
-use rainstorm_engine::batch_table::BatchTable;
 use rainstorm_engine::connector::ConnectorContext;
 use rainstorm_engine::graph::SourceSpec;
 use rainstorm_engine::storage::Storage;
 use rainstorm_engine::time::SystemClock;
+use rainstorm_engine::{BatchTable, OperatorId};
 
 /// Rows of q13's side table.
 const SIDE_ROWS: usize = 10_000;
 
 /// Returns the side table of q13 as CSV.
-pub fn side_table() -> String {
+pub(crate) fn side_table() -> String {
     let mut csv = "key,value\n".to_owned();
     for key in 0..SIDE_ROWS {
         // Writing into a string does not fail.
@@ -30,7 +29,7 @@ pub fn side_table() -> String {
 }
 
 /// Answers a query on the first `events` events, as CSV with a header.
-pub async fn batch_rows(query: &str, events: u64) -> Result<String, Failed> {
+pub(crate) async fn batch_rows(query: &str, events: u64) -> Result<String, Failed> {
     let context = context(events).await?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle").join(format!("{query}.sql"));
     let batches = context.sql(&std::fs::read_to_string(path)?).await?.collect().await?;
@@ -50,7 +49,7 @@ async fn context(events: u64) -> Result<SessionContext, Failed> {
         SessionConfig::new().set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
     let context = SessionContext::new_with_config(config);
     let connectors = ConnectorContext { storage: Storage::default(), clock: Arc::new(SystemClock) };
-    let table = BatchTable::new(nexmark(events), connectors);
+    let table = BatchTable::new(nexmark(events), connectors)?;
     context.register_table("nexmark", Arc::new(table))?;
     for (kind, name) in ["person", "auction", "bid"].into_iter().enumerate() {
         let columns = leaves(name)

@@ -7,29 +7,30 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// The first argument that makes this executable the program.
-pub const AS_PROGRAM: &str = "program";
+pub(crate) const AS_PROGRAM: &str = "program";
 /// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// What a run printed and how it ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub stdout: String,
-    pub stderr: String,
-    pub code: Option<i32>,
+pub(crate) struct Ended {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: Option<i32>,
 }
 
 impl Ended {
     /// Returns standard output, or fails the test with all that was printed.
-    pub fn success(self) -> Result<String, Failed> {
+    pub(crate) fn success(self) -> Result<String, Failed> {
         if self.code == Some(0) { Ok(self.stdout) } else { Err(self.complaint("failed")) }
     }
 
     /// Returns standard error, or fails the test where the run did not fail.
-    pub fn failure(self) -> Result<String, Failed> {
+    pub(crate) fn failure(self) -> Result<String, Failed> {
         if self.code.is_some_and(|code| code != 0) {
             Ok(self.stderr)
         } else {
@@ -44,28 +45,31 @@ impl Ended {
 }
 
 /// A directory with the program's data in it.
-pub struct Place {
+pub(crate) struct Place {
     directory: TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a temporary directory") }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// Writes a file into the directory and returns its path.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, text).expect("a file in a temporary directory");
         path
     }
 
     /// Makes the command; it is killed when the test drops it.
-    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+    pub(crate) fn command<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
         let executable = std::env::current_exe().expect("the running executable");
         let mut command = Command::new(executable);
         command.arg(AS_PROGRAM).args(arguments).current_dir(self.path());
@@ -76,25 +80,52 @@ impl Place {
     }
 
     /// Starts the program.
-    pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Child {
+    pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Child {
         self.command(arguments).spawn().expect("the running executable starts")
     }
 
     /// Runs the program to its end.
-    pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ended {
+    pub(crate) async fn run<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Ended {
         ended(self.start(arguments)).await
     }
 
     /// Runs a script to its end and returns what it printed.
-    pub async fn script(&self, text: &str, arguments: &[&str]) -> Result<String, Failed> {
+    pub(crate) async fn script(&self, text: &str, arguments: &[&str]) -> Result<String, Failed> {
         let file = self.write("script.sql", text);
         let file = file.to_str().expect("a path of plain characters");
         self.run(["run", file].into_iter().chain(arguments.iter().copied())).await.success()
     }
 }
 
+/// A cluster of processes on this machine, killed when it is dropped.
+pub(crate) struct LocalCluster {
+    child: Child,
+    /// Kept open: a cluster whose output nobody reads any more may end.
+    _stdout: Lines<BufReader<ChildStdout>>,
+    pub(crate) master: String,
+}
+
+impl LocalCluster {
+    /// Starts a cluster with its data in `place` and returns once its master has said where it is.
+    pub(crate) async fn start(place: &Place, workers: &str) -> Result<Self, Failed> {
+        let mut child = place.start(["local", "--workers", workers, "--listen", "127.0.0.1:0"]);
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let first = stdout.next_line().await?.unwrap_or_default();
+        let master = first.strip_prefix("master ").ok_or_else(|| Failed::from(&first))?;
+        Ok(Self { child, master: master.to_owned(), _stdout: stdout })
+    }
+
+    /// Ends the cluster.
+    pub(crate) async fn kill(mut self) -> Result<(), Failed> {
+        Ok(self.child.kill().await?)
+    }
+}
+
 /// Waits for a run to end.
-pub async fn ended(child: Child) -> Ended {
+pub(crate) async fn ended(child: Child) -> Ended {
     let output = tokio::time::timeout(LONGEST, child.wait_with_output()).await;
     let output = output.expect("a run that ends").expect("a process that can be waited for");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -102,7 +133,7 @@ pub async fn ended(child: Child) -> Ended {
 }
 
 /// Makes a test of an asynchronous function.
-pub fn trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) -> Trial
+pub(crate) fn trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) -> Trial
 where
     F: Future<Output = Result<(), Failed>>,
 {
@@ -113,7 +144,7 @@ where
 }
 
 /// Fails a test unless two texts are equal, and shows both.
-pub fn expect_equal(found: &str, expected: &str) -> Result<(), Failed> {
+pub(crate) fn expect_equal(found: &str, expected: &str) -> Result<(), Failed> {
     if found == expected {
         return Ok(());
     }
@@ -121,7 +152,7 @@ pub fn expect_equal(found: &str, expected: &str) -> Result<(), Failed> {
 }
 
 /// Fails a test unless `text` contains `part`.
-pub fn expect_contains(text: &str, part: &str) -> Result<(), Failed> {
+pub(crate) fn expect_contains(text: &str, part: &str) -> Result<(), Failed> {
     if text.contains(part) {
         return Ok(());
     }
@@ -129,6 +160,6 @@ pub fn expect_contains(text: &str, part: &str) -> Result<(), Failed> {
 }
 
 /// Returns the repository's root.
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").into()
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
-use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::program::{Place, trial};
+use super::program::{LocalCluster, Place, trial};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
     let mut files = std::fs::read_dir(folder)
         .expect("the SQL scripts")
@@ -27,10 +26,8 @@ pub fn trials() -> Vec<Trial> {
 
 async fn check(file: PathBuf, parallelism: &'static str) -> Result<(), Failed> {
     let place = Place::new();
-    let mut cluster = place.start(["local", "--workers", "1", "--listen", "127.0.0.1:0"]);
-    let stdout = cluster.stdout.take().expect("a pipe");
-    let first = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
-    let master = first.strip_prefix("master ").ok_or("the cluster did not start")?.to_owned();
+    let cluster = LocalCluster::start(&place, "1").await?;
+    let master = &cluster.master;
     let place = &place;
     let mut runner =
         Runner::new(|| async { Ok(Prompt { place, master: master.clone(), parallelism }) });
