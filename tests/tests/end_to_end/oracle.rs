@@ -30,7 +30,7 @@ pub(crate) fn side_table() -> String {
 
 /// Answers a query on the first `events` events, as CSV with a header.
 pub(crate) async fn batch_rows(query: &str, events: u64) -> Result<String, Failed> {
-    let context = context(events).await?;
+    let context = context(events, 4).await?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle").join(format!("{query}.sql"));
     let batches = context.sql(&std::fs::read_to_string(path)?).await?.collect().await?;
     let format = || "%Y-%m-%d %H:%M:%S%.3f".to_owned();
@@ -44,9 +44,10 @@ pub(crate) async fn batch_rows(query: &str, events: u64) -> Result<String, Faile
 }
 
 /// Makes a context with the views `person`, `auction` and `bid`, and the table `side`.
-async fn context(events: u64) -> Result<SessionContext, Failed> {
-    let config =
-        SessionConfig::new().set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
+pub(crate) async fn context(events: u64, partitions: usize) -> Result<SessionContext, Failed> {
+    let config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
     let context = SessionContext::new_with_config(config);
     let connectors = ConnectorContext { storage: Storage::default(), clock: Arc::new(SystemClock) };
     let table = BatchTable::new(nexmark(events), connectors)?;
