@@ -1,13 +1,17 @@
 //! Scripts on an embedded cluster, from a client's point of view.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::util::pretty::pretty_format_batches;
 use rainstorm_cluster::embedded::{Cluster, Config};
+use rainstorm_cluster::fs::RemoteStore;
+use rainstorm_cluster::node::{WorkerNode, WorkerNodeConfig};
 use rainstorm_proto::client::execute_event::Event;
 use rainstorm_proto::client::{
     CancelJobRequest, ExecuteRequest, Failed, ListJobsRequest, Progress, Restore, RowsStarted,
@@ -32,15 +36,19 @@ impl Answer {
 
 struct Testbed {
     cluster: Cluster,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Testbed {
     async fn start() -> Self {
+        Self::with_slots(2).await
+    }
+
+    async fn with_slots(slots: usize) -> Self {
         let data = tempfile::tempdir().expect("directory");
-        let config = Config { data: data.path().join("data"), slots: Some(2) };
+        let config = Config { data: data.path().join("data"), slots: Some(slots) };
         let cluster = Cluster::start(config).await.expect("cluster");
-        Self { cluster, _data: data }
+        Self { cluster, data }
     }
 
     /// Runs a script until it ends or `until` has seen enough, and drops the stream.
@@ -229,5 +237,126 @@ async fn a_detached_script_is_cancelled_by_its_name() {
     let jobs = client.list_jobs(ListJobsRequest {}).await.expect("jobs").into_inner().jobs;
     let states: BTreeMap<_, _> = jobs.iter().map(|job| (&*job.name, &*job.state)).collect();
     assert_eq!(states, [("background", "cancelled")].into());
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_goes_on_with_the_step_that_was_interrupted() {
+    let testbed = Testbed::start().await;
+    let text = numbers(1000, 1_000_000)
+        + "CREATE TABLE slow (n BIGINT) WITH (
+             'connector' = 'datagen', 'number-of-rows' = '2000', 'rows-per-second' = '2000',
+             'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '2000');
+           CREATE TABLE both (n BIGINT) WITH (
+             'connector' = 'filesystem', 'path' = 'sdfs:///both', 'format' = 'csv');
+           INSERT INTO both SELECT n FROM slow UNION ALL SELECT n FROM copied;";
+    let settings = [("execution.checkpointing.interval", "100 ms")];
+    let named = with(ExecuteRequest { job_name: "two".into(), ..script(&text) }, &settings);
+    let in_second =
+        |answer: &Answer, progress: &Progress| answer.jobs.len() == 2 && progress.epoch >= 2;
+    let answer = testbed.run_until(named.clone(), in_second).await;
+    let [first, second] = &answer.jobs[..] else { panic!("two jobs: {answer:?}") };
+    testbed.wait_for(second, &["cancelled"]).await;
+
+    let restored = ExecuteRequest { restore: Some(Restore { epoch: 0 }), ..named };
+    let answer = testbed.run(restored).await;
+    assert!(answer.finished, "{answer:?}");
+    assert_eq!(testbed.wait_for(first, &["finished"]).await.rows_in, 0, "is not run again");
+    assert!(testbed.wait_for(second, &["finished"]).await.rows_in < 3000, "begins midway");
+    let text = "CREATE TABLE both (n BIGINT) WITH (
+          'connector' = 'filesystem', 'path' = 'sdfs:///both', 'format' = 'csv');
+        SELECT count(*) AS c, count(DISTINCT n) AS d FROM both;";
+    insta::assert_snapshot!(testbed.run(script(text)).await.rows(), @r"
+    +------+------+
+    | c    | d    |
+    +------+------+
+    | 3000 | 2000 |
+    +------+------+
+    ");
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_does_not_fit_the_checkpoint_is_refused() {
+    let testbed = Testbed::start().await;
+    let tables = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+          'number-of-rows' = '10', 'fields.n.kind' = 'random');
+        CREATE TABLE hole (n BIGINT) WITH ('connector' = 'blackhole');";
+    let text = format!("{tables} INSERT INTO hole SELECT n FROM numbers;");
+    let named = ExecuteRequest { job_name: "changed".into(), ..script(&text) };
+    assert!(testbed.run(named.clone()).await.finished);
+    let text = format!("{tables} INSERT INTO hole SELECT count(*) FROM numbers GROUP BY n;");
+    let restore = Some(Restore { epoch: 0 });
+    let answer = testbed.run(ExecuteRequest { text, restore, ..named.clone() }).await;
+    let message = answer.failed.expect("refused").message;
+    assert!(message.contains("the checkpoint has no state for GroupAggregate"), "{message}");
+
+    let restore = Some(Restore { epoch: 7 });
+    let other = ExecuteRequest { restore, job_name: "never-run".into(), ..named };
+    let message = testbed.run(other).await.failed.expect("refused").message;
+    assert_eq!(message, "restore checkpoint 7: the job has no checkpoints");
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_row_fails_the_job_with_its_place() {
+    let testbed = Testbed::start().await;
+    let path = testbed.data.path().join("bad.csv");
+    std::fs::write(&path, "n\n1\nx\n").expect("write");
+    let text = format!(
+        "CREATE TABLE bad (n BIGINT) WITH (
+           'connector' = 'filesystem', 'path' = 'file://{}', 'format' = 'csv');
+         CREATE TABLE hole (n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO hole SELECT n FROM bad;",
+        path.display()
+    );
+    let answer = testbed.run(script(&text)).await;
+    let message = answer.failed.expect("failed").message;
+    assert!(message.contains("bad.csv:3"), "{message}");
+    testbed.wait_for(&answer.jobs[0], &["failed"]).await;
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_worker_fails_the_job_which_can_be_restored() {
+    let testbed = Testbed::with_slots(1).await;
+    let second = WorkerNode::start(WorkerNodeConfig {
+        master: testbed.cluster.address(),
+        slots: 1,
+        listen: "127.0.0.1:0".parse().expect("address"),
+        files: Arc::new(RemoteStore::connect(&testbed.cluster.address()).expect("files")),
+    });
+    let second = second.await.expect("worker");
+    let text = numbers(2000, 2000);
+    let settings = [("execution.checkpointing.interval", "100 ms"), ("parallelism.default", "2")];
+    let named = with(ExecuteRequest { job_name: "lost".into(), ..script(&text) }, &settings);
+    let (checkpointed, stop) = tokio::sync::oneshot::channel();
+    let leaving = tokio::spawn(async move {
+        stop.await.expect("the job runs");
+        second.stop().await;
+    });
+    let checkpointed = Cell::new(Some(checkpointed));
+    let seen = |_: &Answer, progress: &Progress| {
+        if progress.epoch >= 2
+            && let Some(checkpointed) = checkpointed.take()
+        {
+            checkpointed.send(()).expect("someone waits");
+        }
+        false
+    };
+    let answer = testbed.run_until(named.clone(), seen).await;
+    leaving.await.expect("left");
+    let message = answer.failed.expect("failed").message;
+    assert!(message.contains("is gone, and with it tasks of the job"), "{message}");
+
+    let answer = testbed.run(ExecuteRequest { restore: Some(Restore { epoch: 0 }), ..named }).await;
+    assert!(answer.finished, "{answer:?}");
+    insta::assert_snapshot!(testbed.run(script(COUNT)).await.rows(), @r"
+    +------+------+-----+------+
+    | c    | d    | low | high |
+    +------+------+-----+------+
+    | 2000 | 2000 | 1   | 2000 |
+    +------+------+-----+------+
+    ");
     testbed.cluster.stop().await;
 }

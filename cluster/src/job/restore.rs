@@ -122,3 +122,63 @@ fn state_name(node: &OperatorNode) -> Option<&'static str> {
         OperatorSpec::LookupJoin(_) => Some("LookupJoin"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rainstorm_engine::connector::Split;
+
+    use super::super::manifest::{CheckpointRef, FORMAT, SourceState};
+    use super::super::simulation;
+    use super::*;
+
+    fn split(id: &str, finished: bool) -> SplitState {
+        let split = Split { id: id.into(), position: String::new() };
+        SplitState { split, watermark: 0, finished }
+    }
+
+    fn manifest(operators: &[(u64, &str)], sources: &[(u64, &str)]) -> Manifest {
+        let key = |id: &u64| OperatorKey(OperatorId(*id));
+        let source = |(id, table): &(u64, &str)| {
+            (key(id), SourceState { table: (*table).into(), splits: vec![split("a", false)] })
+        };
+        Manifest {
+            format: FORMAT,
+            checkpoint: CheckpointRef { generation: 1, attempt: 1, epoch: 4, last: false },
+            key_groups: 256,
+            operators: operators.iter().map(|(id, name)| (key(id), (*name).into())).collect(),
+            state: vec![],
+            sources: sources.iter().map(source).collect(),
+            sinks: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn open_splits_are_spread_apart_from_finished_ones() {
+        let graph = simulation::graph(2);
+        let splits = ["a", "b", "c", "d"].map(|id| split(id, id == "a" || id == "c"));
+        let dealt = deal_splits(&graph, &[(StageId(0), splits.to_vec())].into());
+        let names: Vec<Vec<_>> = dealt
+            .values()
+            .map(|splits| splits.iter().map(|state| state.split.id.as_str()).collect())
+            .collect();
+        assert_eq!(names, [["b", "a"], ["d", "c"]]);
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_named() {
+        let graph = simulation::graph(1);
+        assert_eq!(check(&graph, &manifest(&[], &[(1, "numbers")])), Ok(()));
+        let error = check(&graph, &manifest(&[(9, "WindowJoin")], &[(2, "old")]));
+        assert_eq!(
+            error.expect_err("does not fit"),
+            "restore checkpoint 4: it does not fit the query: \
+             the query has no operator for the state of WindowJoin 0000000000000009; \
+             the query has no source for the splits of old 0000000000000002; \
+             the checkpoint has no splits for numbers 0000000000000001"
+        );
+    }
+
+    fn check(graph: &JobGraph, manifest: &Manifest) -> Result<(), String> {
+        super::check(graph, manifest).map_err(|error| error.to_string())
+    }
+}

@@ -87,7 +87,7 @@ struct Simulation {
     parallelism: usize,
 }
 
-fn graph(parallelism: usize) -> Arc<JobGraph> {
+pub(super) fn graph(parallelism: usize) -> Arc<JobGraph> {
     let schema = Arc::new(Schema::empty());
     let source = SourceSpec {
         id: SOURCE,
