@@ -35,10 +35,11 @@ fn describe(header: &proto::ExchangeHeader) -> String {
     format!("edge {}, subtask {} to {}", header.edge, header.from, header.to)
 }
 
-/// Wraps a failure of the connection.
-fn broken<T>(
-    context: String,
-    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Result<T> {
+/// Wraps a failure of the connection. Of what the network layers say, each around the other, the
+/// innermost is kept, which is what happened.
+fn broken<T>(context: String, status: &tonic::Status) -> Result<T> {
+    let first = std::error::Error::source(status);
+    let causes = std::iter::successors(first, |cause| cause.source());
+    let cause = causes.last().map_or_else(|| status.message().to_owned(), ToString::to_string);
     Err(Error::io(context, io::Error::new(io::ErrorKind::ConnectionReset, cause)))
 }

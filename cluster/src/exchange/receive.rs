@@ -54,8 +54,11 @@ where
         let frame = match requests.next().await {
             Some(Ok(proto::ExchangeRequest { message: Some(Request::Frame(frame)) })) => frame,
             Some(Ok(_)) => return Err(Error::Invalid(format!("{}: no frame", context()))),
-            Some(Err(status)) => return broken(context(), status),
-            None => return broken(context(), "the stream ended before its end was sent"),
+            Some(Err(status)) => return broken(context(), &status),
+            None => {
+                let reason = "the stream ended before its end was sent";
+                return broken(context(), &Status::unavailable(reason));
+            }
         };
         if frame.sequence != expected {
             let found = frame.sequence;

@@ -39,7 +39,7 @@ pub(crate) async fn send_channel(
         format!("send rows to worker {} at {} ({})", peer.worker, peer.address, describe(&header));
     match Stream::open(client, header).await {
         Ok(stream) => stream.run(context, encoder, messages).await,
-        Err(status) => broken(context, status),
+        Err(status) => broken(context, &status),
     }
 }
 
@@ -73,7 +73,7 @@ impl Stream {
                 biased;
                 granted = self.more_credit() => match granted {
                     Ok(()) => continue,
-                    Err(status) => return broken(context, status),
+                    Err(status) => return broken(context, &status),
                 },
                 message = messages.recv(), if self.credit > 0 => message,
             };
@@ -88,11 +88,11 @@ impl Stream {
                 Some(Message::Barrier(epoch)) => self.send(Body::Barrier(epoch.0)).await,
                 Some(Message::End) => {
                     let ended = self.finish().await;
-                    return ended.or_else(|status| broken(context, status));
+                    return ended.or_else(|status| broken(context, &status));
                 }
             };
             if let Err(status) = sent {
-                return broken(context, status);
+                return broken(context, &status);
             }
         }
     }

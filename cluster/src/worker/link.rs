@@ -79,7 +79,10 @@ impl GrpcMaster {
                 }
                 Ok(now_known) => (known, warned) = (now_known, false),
                 Err(status) if !warned => {
-                    tracing::warn!(error = %status, "the master does not answer, trying on");
+                    tracing::warn!(
+                        error = status.message(),
+                        "the master does not answer, trying on"
+                    );
                     warned = true;
                 }
                 Err(_) => {}

@@ -250,7 +250,10 @@ impl Reporter {
                 // The next one says more.
                 Err(_) if progress_only => return Ok(()),
                 Err(status) => {
-                    tracing::warn!(error = %status, "the master does not take a report, repeating");
+                    tracing::warn!(
+                        error = status.message(),
+                        "the master does not take a report, repeating"
+                    );
                     let retry_ms = RETRY_INTERVAL.as_millis() as i64;
                     clock.sleep_until(clock.now_ms() + retry_ms).await;
                 }
