@@ -268,6 +268,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_malformed_row_is_told_as_such() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(&directory, Vec::new());
+        std::fs::write(directory.path().join("c.csv"), "n,s\nx,y\n").unwrap();
+        let session = SessionContext::new();
+        session.register_table("t", Arc::new(table)).unwrap();
+        let rows = session.sql("SELECT sum(n) FROM t").await.unwrap().collect().await;
+        let error = Error::compute("run the query", rows.unwrap_err());
+        assert_eq!(error.to_string(), "/c.csv:2: field 1 'n': expected INT, found 'x'");
+    }
+
+    #[tokio::test]
     async fn computed_columns_are_prepared() {
         let directory = tempfile::tempdir().unwrap();
         let input = schema("n INT, s STRING");

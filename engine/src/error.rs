@@ -115,12 +115,19 @@ impl Error {
         }
     }
 
-    /// Wraps a DataFusion error with what was being done.
+    /// Wraps a DataFusion error with what was being done. An error of the engine's own that has
+    /// only passed through DataFusion, as one of a table that it read, comes out as it was.
     pub fn compute(
         context: impl Into<String>,
         source: impl Into<datafusion::error::DataFusionError>,
     ) -> Self {
-        Self::Compute { context: context.into(), source: Arc::new(source.into()) }
+        let source = source.into();
+        if let datafusion::error::DataFusionError::External(inner) = source.find_root()
+            && let Some(own) = inner.downcast_ref::<Self>()
+        {
+            return own.clone();
+        }
+        Self::Compute { context: context.into(), source: Arc::new(source) }
     }
 
     /// Wraps an object store's error with what was being done.
