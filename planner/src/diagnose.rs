@@ -131,7 +131,10 @@ fn describe(error: &DataFusionError) -> (SqlErrorCode, String, Option<String>) {
             let error = SqlError::from((**error).clone());
             (SqlErrorCode::Parse, error.message, error.help)
         }
-        DataFusionError::ArrowError(error, _) => (SqlErrorCode::Type, error.to_string(), None),
+        DataFusionError::ArrowError(error, _) => {
+            let message = error.to_string();
+            (SqlErrorCode::Type, tidy(message.trim_start_matches("Cast error: ")), None)
+        }
         DataFusionError::Internal(message) => (SqlErrorCode::Internal, tidy(message), None),
         other => (SqlErrorCode::Type, tidy(&other.strip_backtrace()), None),
     }

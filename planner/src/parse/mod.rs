@@ -311,6 +311,9 @@ impl From<ParserError> for SqlError {
         let found = message.split_once(", found: ").map(|(_, found)| found.to_owned());
         let mut error = Self::at_location(SqlErrorCode::Parse, location, message);
         error.help = help;
+        if let Some((_, name)) = error.message.split_once("there is no type '") {
+            error.length = name.trim_end_matches('\'').chars().count().max(1);
+        }
         if let Some(found) = found {
             error.message = error.message.replace(", found: EOF", ", found the end");
             error.length = found.chars().count().max(1);

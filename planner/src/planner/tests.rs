@@ -386,3 +386,37 @@ fn views_are_described_and_checked_where_they_are_made() {
         &["type 2:35: cannot coerce arithmetic expression BOOLEAN + BIGINT to valid types"],
     );
 }
+
+#[test]
+fn columns_without_a_name_are_named_as_they_are_written() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    for table in ["a", "numbers"] {
+        for (sql, expected) in [
+            (
+                "SELECT n, COUNT(*) FROM t GROUP BY n ORDER BY COUNT(*) DESC, n LIMIT 3",
+                "n, COUNT(*)",
+            ),
+            (
+                "SELECT MOD(n, 2), SUM(n) FROM t GROUP BY MOD(n, 2) HAVING SUM(n) > 1 ORDER BY MOD(n, 2)",
+                "MOD(n, 2), SUM(n)",
+            ),
+            ("SELECT MAX(x.`COUNT(*)`) FROM (SELECT COUNT(*) FROM t) x", "MAX(x.`COUNT(*)`)"),
+        ] {
+            let sql = sql.replace("FROM t", &format!("FROM {table}"));
+            let steps = plan(&mut session, &sql).unwrap_or_else(|errors| panic!("{sql}: {errors}"));
+            let names: Vec<String> = match &steps[0] {
+                Step::Batch(plan) => {
+                    plan.schema().fields().iter().map(|f| f.name().clone()).collect()
+                }
+                Step::Job(job) => {
+                    let output = job.query.as_ref().expect("a SELECT");
+                    let fields = output.schema.fields().iter().take(output.visible);
+                    fields.map(|field| field.name().clone()).collect()
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(names.join(", "), expected, "{sql}");
+        }
+    }
+}

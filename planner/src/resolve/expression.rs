@@ -110,7 +110,6 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
             other => rewrite_floor(other),
         };
         if let Some(rewritten) = rewritten {
-            self.resolver.rewrites += 1;
             *expr = rewritten;
         }
         ControlFlow::Continue(())

@@ -90,8 +90,6 @@ struct Resolver<'a> {
     /// WITH queries in scope, inner ones last.
     ctes: Vec<(String, Columns)>,
     view_depth: usize,
-    /// How many calls have been replaced by what they stand for.
-    rewrites: usize,
 }
 
 impl<'a> Resolver<'a> {
@@ -102,7 +100,6 @@ impl<'a> Resolver<'a> {
             reads: BTreeSet::new(),
             ctes: Vec::new(),
             view_depth: 0,
-            rewrites: 0,
         }
     }
 
@@ -247,19 +244,22 @@ impl<'a> Resolver<'a> {
         match item {
             SelectItem::UnnamedExpr(expr) => {
                 let text = expr.to_string();
-                let before = self.rewrites;
                 let data_type = self.typed_expression(expr, scope);
-                let name = match &*expr {
-                    Expr::Identifier(name) => name.value.clone(),
-                    Expr::CompoundIdentifier(names) => {
+                // A field is named after itself, other expressions after what was written.
+                let alias = match &*expr {
+                    Expr::Identifier(_) => None,
+                    Expr::CompoundIdentifier(_) => field_name(expr, scope),
+                    _ => Some(text),
+                };
+                let name = match (&alias, &*expr) {
+                    (Some(alias), _) => alias.clone(),
+                    (None, Expr::Identifier(name)) => name.value.clone(),
+                    (None, Expr::CompoundIdentifier(names)) => {
                         names.last().map_or_else(String::new, |name| name.value.clone())
                     }
-                    _ => text.clone(),
+                    (None, other) => other.to_string(),
                 };
                 columns.list.push(OutputColumn { name, data_type });
-                // A column is named after the call that was written, and a field by its own name.
-                let alias =
-                    if self.rewrites > before { Some(text) } else { field_name(expr, scope) };
                 if let Some(alias) = alias {
                     let (expr, alias) = (expr.clone(), Ident::with_quote('`', alias));
                     *item = SelectItem::ExprWithAlias { expr, alias };

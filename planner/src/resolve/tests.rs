@@ -76,7 +76,7 @@ fn names_get_their_declared_spelling() {
 fn windowing_table_functions_add_their_columns() {
     check(
         "SELECT window_START, COUNT(*) FROM TABLE(TUMBLE(TABLE BID, DESCRIPTOR(datetime), INTERVAL '10' SECOND)) GROUP BY window_start",
-        "SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) GROUP BY window_start",
+        "SELECT window_start, COUNT(*) AS `COUNT(*)` FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) GROUP BY window_start",
     );
     check(
         "SELECT w.price FROM TABLE(HOP(DATA => TABLE Bid, TIMECOL => DESCRIPTOR(DateTime), SLIDE => INTERVAL '2' SECOND, SIZE => INTERVAL '10' SECOND)) AS w",
@@ -88,7 +88,7 @@ fn windowing_table_functions_add_their_columns() {
 fn scopes_nest() {
     check(
         "WITH m AS (SELECT MAX(price) AS Best FROM bid) SELECT BEST, x.p FROM M, (SELECT price AS P FROM bid) x WHERE EXISTS (SELECT 1 FROM auction WHERE ID = X.P)",
-        "WITH m AS (SELECT MAX(price) AS Best FROM bid) SELECT Best, x.P FROM m, (SELECT price AS P FROM bid) x WHERE EXISTS (SELECT 1 FROM Auction WHERE id = x.P)",
+        "WITH m AS (SELECT MAX(price) AS Best FROM bid) SELECT Best, x.P FROM m, (SELECT price AS P FROM bid) x WHERE EXISTS (SELECT 1 AS `1` FROM Auction WHERE id = x.P)",
     );
     check(
         "SELECT price AS P FROM bid UNION ALL SELECT id FROM auction ORDER BY p",
