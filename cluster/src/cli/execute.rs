@@ -249,9 +249,15 @@ fn explain(failed: &Failed, name: &str, text: &str) -> String {
     }
     if failed.sql_errors.is_empty() {
         drawn = format!("error: {}\n", failed.message);
+        let mut before = failed.message.as_str();
         for cause in &failed.causes {
-            // Writing into a string does not fail.
-            let _ = writeln!(drawn, "  caused by: {cause}");
+            // Errors that pass through DataFusion say again what they wrap.
+            let cause = cause.trim_start_matches("External error: ");
+            if !before.ends_with(cause) {
+                // Writing into a string does not fail.
+                let _ = writeln!(drawn, "  caused by: {cause}");
+            }
+            before = cause;
         }
     }
     drawn

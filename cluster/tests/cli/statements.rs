@@ -145,7 +145,10 @@ async fn a_failing_job_tells_its_causes() {
     let directory = script();
     let failed = proto::Failed {
         message: "job job-1 failed".into(),
-        causes: vec!["flights.csv:17: field delay: 'x' is no BIGINT".into()],
+        causes: vec![
+            "External error: flights.csv:17: field delay: 'x' is no BIGINT".into(),
+            "flights.csv:17: field delay: 'x' is no BIGINT".into(),
+        ],
         ..proto::Failed::default()
     };
     let (address, _) = start(vec![job_started(), Event::Failed(failed)], Then::End, false).await;

@@ -200,6 +200,7 @@ fn final_text(
     match format {
         Format::Json => text::json(rows),
         Format::Csv | Format::Changelog => text::csv(rows, true),
+        Format::Table if table::has_long_texts(rows)? => Ok(table::expanded(rows)?.into_bytes()),
         Format::Table => {
             let table = Table::new(&rows.schema(), rows, width)?;
             Ok((table.header() + &table.body(rows)? + &table::footer(rows.num_rows())).into_bytes())

@@ -164,6 +164,41 @@ fn padded(text: &str, width: usize, right: bool) -> String {
     if right { padding + &shown } else { shown + &padding }
 }
 
+/// Tells whether a text goes over lines, as plans and statements do.
+pub(crate) fn has_long_texts(rows: &RecordBatch) -> Result<bool, ArrowError> {
+    let cells = Cells::new(rows)?;
+    let texts = (0..rows.num_columns()).filter(|column| is_text(rows.column(*column).data_type()));
+    Ok(texts
+        .into_iter()
+        .any(|column| (0..rows.num_rows()).any(|row| cells.text(column, row).contains('\n'))))
+}
+
+/// Draws each row as its values, one below the other, with all lines of long texts as they are.
+pub(crate) fn expanded(rows: &RecordBatch) -> Result<String, ArrowError> {
+    let cells = Cells::new(rows)?;
+    let mut text = String::new();
+    for row in 0..rows.num_rows() {
+        if row > 0 {
+            text.push('\n');
+        }
+        for (column, field) in rows.schema().fields().iter().enumerate() {
+            let cell = cells.text(column, row);
+            let cell = cell.trim_end();
+            // Writing into a string does not fail.
+            let _ = if cell.contains('\n') {
+                writeln!(text, "{}:\n{cell}", field.name())
+            } else {
+                writeln!(text, "{}: {cell}", field.name())
+            };
+        }
+    }
+    Ok(text)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+}
+
 /// Says how many rows there were, as psql does.
 pub(crate) fn footer(rows: usize) -> String {
     let mut text = String::new();
@@ -214,6 +249,19 @@ mod tests {
         let text = check(&["a", "b", "c", "d"], &[long, long, long, long], 1, Some(24));
         assert!(text.lines().all(|line| line.width() <= 24), "{text}");
         assert!(text.contains("| …") && !text.contains(" d "), "{text}");
+    }
+
+    #[test]
+    fn texts_over_lines_are_shown_whole() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["Stage 0\n  Source", "one line"]));
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["graph", "note"]));
+        let rows = RecordBatch::try_from_iter([("plan", names), ("text", texts)]).expect("rows");
+        assert!(has_long_texts(&rows).expect("printable"));
+        assert!(!has_long_texts(&rows.slice(1, 1)).expect("printable"));
+        assert_eq!(
+            expanded(&rows).expect("printable"),
+            "plan: graph\ntext:\nStage 0\n  Source\n\nplan: note\ntext: one line\n"
+        );
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Session<'_> {
         match Meta::parse(text) {
             Meta::Sql("") => {}
             Meta::Sql(text) => self.execute(text, "<sql>", None),
-            Meta::Describe(None) => self.execute("SHOW TABLES; SHOW VIEWS;", "<sql>", None),
+            Meta::Describe(None) => self.execute("SHOW TABLES;", "<sql>", None),
             Meta::Describe(Some(name)) => {
                 self.execute(&format!("DESCRIBE {name};"), "<sql>", None);
             }
@@ -110,8 +110,7 @@ impl Session<'_> {
 
     /// Learns the names that can be completed.
     fn refresh(&mut self, names: &Names) {
-        let request =
-            ExecuteRequest { text: "SHOW TABLES; SHOW VIEWS;".into(), ..self.request.clone() };
+        let request = ExecuteRequest { text: "SHOW TABLES;".into(), ..self.request.clone() };
         let mut operation = self.context.interrupt.begin();
         let refresh = async {
             names.refresh(&mut self.reached.client, request).await;
