@@ -164,7 +164,9 @@ impl GroupAggregate {
             return;
         }
         self.columns.iter_mut().for_each(|column| column.free(ids));
-        ids.iter().for_each(|id| self.table.free(*id));
+        for id in ids {
+            self.table.free(*id);
+        }
     }
 
     fn restore_groups(&mut self, rows: &RecordBatch) -> Result<()> {
