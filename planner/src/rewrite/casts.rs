@@ -34,6 +34,10 @@ fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         return Transformed::yes(narrowed);
     }
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
+    // Bodies of functions are cast to the types that are declared.
+    if inner.get_type(schema).is_ok_and(|from| from == *field.data_type()) {
+        return Transformed::yes(inner.as_ref().clone());
+    }
     if let Expr::Case(case) = inner.as_ref() {
         return match case_of(case, field.data_type()) {
             Some(case) => Transformed::yes(Expr::Case(case)),
