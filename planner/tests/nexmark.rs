@@ -159,6 +159,15 @@ async fn values_are_rows() {
 /// Streaming SQL, and batch SQL that has the same final rows.
 const PAIRS: &[(&str, &str)] = &[
     (
+        "SELECT auction, price, CASE WHEN LOWER(channel) = 'apple' THEN '0'
+           ELSE REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2) END FROM bid
+         WHERE REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2) IS NOT NULL
+           OR LOWER(channel) IN ('apple')",
+        "SELECT * FROM (SELECT auction, price, CASE WHEN lower(channel) = 'apple' THEN '0'
+           ELSE (regexp_match(url, '(&|^)channel_id=([^&]*)'))[2] END AS c FROM bid)
+         WHERE c IS NOT NULL",
+    ),
+    (
         "WITH dear AS (SELECT auction, price FROM bid WHERE price > 1000000)
          SELECT auction, COUNT(*) AS n FROM dear GROUP BY auction HAVING COUNT(*) > 3",
         "SELECT auction, count(*) FROM bid WHERE price > 1000000 GROUP BY 1 HAVING count(*) > 3",

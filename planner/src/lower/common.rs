@@ -149,8 +149,8 @@ mod tests {
         let guarded = when(col("b").not_eq(lit(0)), quotient.clone()).otherwise(lit(0)).unwrap();
         let both = col("b").not_eq(lit(0)).and(quotient.gt(lit(1)));
         check(
-            &[guarded.clone()],
-            &[both.clone()],
+            &[guarded],
+            &[both],
             &[
                 "b != Int32(0)",
                 "CASE WHEN part0 THEN a / b ELSE Int32(0) END",

@@ -123,10 +123,10 @@ impl<'a> Lowering<'a> {
             return self.unsupported(what, "");
         }
         // A watermark above something that is more than a table: it is there already.
-        match node_of::<Watermark>(plan) {
-            Some(watermark) => self.lower(&watermark.input),
-            None => internal_err!("an unknown node: {}", plan.display()),
-        }
+        let Some(watermark) = node_of::<Watermark>(plan) else {
+            return internal_err!("an unknown node: {}", plan.display());
+        };
+        self.lower(&watermark.input)
     }
 
     fn refuse(&self, plan: &LogicalPlan) -> Result<Relation> {

@@ -130,14 +130,13 @@ fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(Operator
     let mut conditions: Vec<Expr> = conjunction(rest.to_vec()).into_iter().collect();
     let mut columns = site.columns.clone();
     let parts = common::extract(&mut conditions, &mut columns, |part| format!("common_{part}"))?;
-    steps.widen(&parts, 0)?;
+    steps.widen(parts, "common_")?;
     for condition in conditions {
         let read = DFSchema::try_from(Arc::clone(&steps.schema))?;
         steps.push(OperatorSpec::Filter(physical(&condition, &read)?), None);
     }
-    let first = parts.len();
-    let parts = common::extract(&mut columns, &mut [], |part| format!("common_{}", first + part))?;
-    steps.widen(&parts, first)?;
+    let parts = common::extract(&mut columns, &mut [], |part| format!("selected_{part}"))?;
+    steps.widen(parts, "selected_")?;
     let names = site.columns.iter().map(name_of);
     let outputs: Vec<(Expr, String)> = columns.into_iter().zip(names).collect();
     if !outputs.is_empty() {
@@ -158,18 +157,20 @@ impl Steps {
         self.steps.push((spec, Arc::clone(&self.schema)));
     }
 
-    /// Adds columns for common parts, named by their number from `first`.
-    fn widen(&mut self, parts: &[Expr], first: usize) -> Result<()> {
+    /// Adds columns for common parts, named `prefix` and their number. What they compute alike
+    /// themselves comes before.
+    fn widen(&mut self, mut parts: Vec<Expr>, prefix: &str) -> Result<()> {
         if parts.is_empty() {
             return Ok(());
         }
+        let inner = format!("{prefix}in_");
+        let inner_parts = common::extract(&mut parts, &mut [], |part| format!("{inner}{part}"))?;
+        self.widen(inner_parts, &inner)?;
         let kept = self.schema.fields().iter().map(|field| {
             (Expr::Column(Column::new_unqualified(field.name())), field.name().clone())
         });
-        let added = parts
-            .iter()
-            .enumerate()
-            .map(|(part, expr)| (expr.clone(), format!("common_{}", first + part)));
+        let added =
+            parts.iter().enumerate().map(|(part, expr)| (expr.clone(), format!("{prefix}{part}")));
         let outputs: Vec<(Expr, String)> = kept.chain(added).collect();
         self.project(&outputs)
     }
