@@ -76,11 +76,12 @@ impl Jobs {
         self.lock().iter().rev().find(|job| job.id.as_str() == id).cloned()
     }
 
-    /// Finds the newest job of a name, or else the job that a script of this name runs now or ran
-    /// last.
+    /// Finds the newest job with this id or of a script of this name; one that runs, if any does.
     pub(super) fn find_by_name(&self, name: &str) -> Option<Arc<Job>> {
-        let of_script = || self.lock().iter().rev().find(|job| job.script == name).cloned();
-        self.find(name).or_else(of_script)
+        let jobs = self.lock();
+        let mut found = jobs.iter().filter(|job| job.id.as_str() == name || job.script == name);
+        let running = found.clone().rfind(|job| !job.state().is_end());
+        running.or_else(|| found.next_back()).cloned()
     }
 
     /// Lists all jobs, newest first.

@@ -153,8 +153,15 @@ impl Lane {
             tonic::Code::Internal => ErrorKind::Bug,
             _ => ErrorKind::Unavailable,
         };
-        let mut failure = Failure::new(kind, status.message());
-        failure.causes.push(format!("on worker {}", self.worker));
+        let (message, cause) = if std::error::Error::source(status).is_some() {
+            // The connection's fault, not the worker's answer.
+            let message = format!("worker {} is gone or cannot be reached", self.worker);
+            (message, status.message().to_owned())
+        } else {
+            (status.message().to_owned(), format!("on worker {}", self.worker))
+        };
+        let mut failure = Failure::new(kind, message);
+        failure.causes.push(cause);
         failure
     }
 }

@@ -46,10 +46,7 @@ async fn run(shared: &Arc<Shared>, request: ExecuteRequest, events: &Events) -> 
     if request.detached {
         return script.detach(steps, events).await;
     }
-    for (number, step) in steps.into_iter().enumerate() {
-        script.step(number, step, events).await?;
-    }
-    Ok(())
+    script.steps(steps, events).await
 }
 
 /// Plans the script and keeps what it defines; with the name that `pipeline.name` gives its jobs.
@@ -140,10 +137,11 @@ impl ScriptRun {
     /// Decides where each step's job starts from. A step that had finished only repeats its last
     /// commit; the one that was interrupted goes on; those after it start from the beginning.
     async fn find_restore_points(&mut self, steps: &[Step]) -> Result<(), Stop> {
-        let jobs = steps.iter().enumerate().filter_map(|(number, step)| match step {
-            Step::Job(plan) if is_durable(plan) => Some(number),
+        let jobs = steps.iter().filter_map(|step| match step {
+            Step::Job(plan) => Some(plan),
             _ => None,
         });
+        let jobs = jobs.zip(1..).filter(|(plan, _)| is_durable(plan)).map(|(_, number)| number);
         let mut interrupted = false;
         for (position, number) in jobs.enumerate() {
             match self.restore {
@@ -186,22 +184,21 @@ impl ScriptRun {
         let (sink, mut unread) = mpsc::channel(QUEUED_ROWS);
         tokio::spawn(async move { while unread.recv().await.is_some() {} });
         tokio::spawn(async move {
-            for (number, step) in steps.into_iter().enumerate() {
-                match self.step(number, step, &sink).await {
-                    Ok(()) => {}
-                    Err(Stop::Failed(failed)) => {
-                        tracing::error!(
-                            job_id = self.name,
-                            error = failed.message,
-                            "script failed"
-                        );
-                        return;
-                    }
-                    Err(Stop::Gone) => return,
-                }
+            if let Err(Stop::Failed(failed)) = self.steps(steps, &sink).await {
+                tracing::error!(job_id = self.name, error = failed.message, "script failed");
             }
         });
         send(events, Event::JobStarted(started)).await
+    }
+
+    /// Runs the steps one after the other. Their jobs are numbered, from 1.
+    async fn steps(&self, steps: Vec<Step>, events: &Events) -> Result<(), Stop> {
+        let mut number = 0;
+        for step in steps {
+            number += usize::from(matches!(step, Step::Job(_)));
+            self.step(number, step, events).await?;
+        }
+        Ok(())
     }
 
     async fn step(&self, number: usize, step: Step, events: &Events) -> Result<(), Stop> {
@@ -273,7 +270,8 @@ impl ScriptRun {
         plan: &JobPlan,
         results: Option<mpsc::Sender<Bytes>>,
     ) -> Result<Arc<Job>, Stop> {
-        let id = if number == 0 { self.name.clone() } else { format!("{}-{number}", self.name) };
+        // Most scripts have one job, which then has the script's name.
+        let id = if number == 1 { self.name.clone() } else { format!("{}-{number}", self.name) };
         let id = JobId::new(&id);
         let now = self.shared.clock.now_ms();
         let (job, messages) = self.shared.jobs.add(id.clone(), &self.name, now)?;
