@@ -169,7 +169,7 @@ impl<'a> ScriptPlanner<'a> {
             }
             Statement::ShowCreate(name) => {
                 let sql = self.relation(name)?.to_sql();
-                self.push(Step::Rows(show::text_rows(["sql"], [[sql]])));
+                self.push(Step::Rows(show::lines("sql", &sql)));
                 Ok(())
             }
             Statement::Describe(name) => self.describe(name),
@@ -316,8 +316,9 @@ impl<'a> ScriptPlanner<'a> {
             other => other.clone(),
         };
         let plans = query::explain(context, &statement)?;
-        let rows = plans.into_iter().map(|(kind, text)| [kind, text]);
-        self.push(Step::Rows(show::text_rows(["plan", "text"], rows)));
+        let text: Vec<String> =
+            plans.into_iter().map(|(kind, text)| format!("== {kind} ==\n{text}")).collect();
+        self.push(Step::Rows(show::lines("plan", &text.join("\n\n"))));
         Ok(())
     }
 }

@@ -31,6 +31,11 @@ pub(crate) fn text_rows<const N: usize>(
         .expect("columns have the schema's types and one length")
 }
 
+/// Returns a text of several lines, one per row.
+pub(crate) fn lines(name: &str, text: &str) -> RecordBatch {
+    text_rows([name], text.lines().map(|line| [line.to_owned()]))
+}
+
 /// Answers a SHOW that the planner can answer.
 pub(crate) fn show(session: &Session, functions: &Registry, show: Show) -> RecordBatch {
     let relations = || session.relation_names().into_iter().filter_map(|n| session.relation(n));

@@ -420,3 +420,30 @@ fn columns_without_a_name_are_named_as_they_are_written() {
         }
     }
 }
+
+#[test]
+fn long_texts_are_shown_line_by_line() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    check_rows(
+        &mut session,
+        "SHOW CREATE TABLE numbers",
+        "
++----------------------------+
+| sql                        |
++----------------------------+
+| CREATE TABLE `numbers` (   |
+|   `n` BIGINT               |
+| )                          |
+| WITH (                     |
+|   'connector' = 'datagen', |
+|   'number-of-rows' = '10'  |
+| )                          |
++----------------------------+",
+    );
+    let steps = plan(&mut session, "EXPLAIN INSERT INTO a SELECT n FROM numbers").expect("plans");
+    let Step::Rows(rows) = &steps[0] else { panic!("no rows") };
+    let text = pretty_format_batches(std::slice::from_ref(rows)).unwrap().to_string();
+    assert!(text.contains("| == logical plan =="), "{text}");
+    assert!(text.contains("| == job graph =="), "{text}");
+}
