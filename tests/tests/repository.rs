@@ -51,7 +51,8 @@ fn functions_are_short() {
             let is_function = ["fn ", "pub fn ", "pub(crate) fn ", "async fn ", "pub async fn "]
                 .iter()
                 .any(|prefix| line.trim_start().starts_with(prefix));
-            if !is_function || line.trim_end().ends_with(';') {
+            let head = lines[start..].iter().find(|line| line.ends_with(['{', ';', '}']));
+            if !is_function || head.is_some_and(|head| head.ends_with(';')) {
                 continue;
             }
             let closing = format!("{}}}", " ".repeat(indent));
@@ -68,6 +69,7 @@ fn functions_are_short() {
 fn files_are_short() {
     let long = sources()
         .into_iter()
+        .filter(|(path, _)| path.file_name().is_none_or(|name| name != "tests.rs"))
         .map(|(path, text)| (path, without_tests(&text).lines().count()))
         .filter(|(_, lines)| *lines > FILE_LINES)
         .map(|(path, lines)| format!("{}: {lines} lines without tests", path.display()))

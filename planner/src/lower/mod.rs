@@ -1,7 +1,6 @@
 //! From a rewritten plan to a job graph.
 
 mod aggregate;
-mod common;
 mod expr;
 mod flow;
 mod identity;
@@ -12,6 +11,7 @@ mod scan;
 mod sink;
 mod site;
 mod stages;
+mod subexpression;
 mod values;
 
 use std::collections::BTreeMap;

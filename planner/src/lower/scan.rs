@@ -14,11 +14,11 @@ use rainstorm_engine::graph::{
 };
 
 use super::Lowering;
-use super::common;
 use super::expr::physical;
 use super::flow::{FlowId, FlowKind, FlowNode, schema_of};
 use super::relation::{Layout, Relation, field_of};
 use super::site::{Site, narrowed};
+use super::subexpression;
 use crate::analysis::{describe, split_enforced};
 use crate::bind::{fail, unsupported};
 
@@ -129,13 +129,14 @@ fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(Operator
     // One expression, so that what stands behind an AND counts as guarded by what is before it.
     let mut conditions: Vec<Expr> = conjunction(rest.to_vec()).into_iter().collect();
     let mut columns = site.columns.clone();
-    let parts = common::extract(&mut conditions, &mut columns, |part| format!("common_{part}"))?;
+    let parts =
+        subexpression::extract(&mut conditions, &mut columns, |part| format!("common_{part}"))?;
     steps.widen(parts, "common_")?;
     for condition in conditions {
         let read = DFSchema::try_from(Arc::clone(&steps.schema))?;
         steps.push(OperatorSpec::Filter(physical(&condition, &read)?), None);
     }
-    let parts = common::extract(&mut columns, &mut [], |part| format!("selected_{part}"))?;
+    let parts = subexpression::extract(&mut columns, &mut [], |part| format!("selected_{part}"))?;
     steps.widen(parts, "selected_")?;
     let names = site.columns.iter().map(name_of);
     let outputs: Vec<(Expr, String)> = columns.into_iter().zip(names).collect();
@@ -164,7 +165,8 @@ impl Steps {
             return Ok(());
         }
         let inner = format!("{prefix}in_");
-        let inner_parts = common::extract(&mut parts, &mut [], |part| format!("{inner}{part}"))?;
+        let inner_parts =
+            subexpression::extract(&mut parts, &mut [], |part| format!("{inner}{part}"))?;
         self.widen(inner_parts, &inner)?;
         let kept = self.schema.fields().iter().map(|field| {
             (Expr::Column(Column::new_unqualified(field.name())), field.name().clone())

@@ -103,7 +103,7 @@ async fn survives_a_restart(query: &'static str) -> Result<(), Failed> {
     ended(child).await.success()?;
     let listing = example(query);
     let table = listing.split("CREATE TABLE nexmark_").nth(1).ok_or("no table in the example")?;
-    let table = format!("CREATE TABLE nexmark_{}", table.split(";").next().unwrap_or_default());
+    let table = format!("CREATE TABLE nexmark_{}", table.split(';').next().unwrap_or_default());
     let read = table.replace("'connector' = 'blackhole'", files);
     let script = format!("{read};\nSELECT * FROM nexmark_{query};");
     let found = place.script(&script, &["--format", "csv"]).await?;

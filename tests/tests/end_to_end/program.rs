@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdout, Command};
 /// The first argument that makes this executable the program.
 pub(crate) const AS_PROGRAM: &str = "program";
 /// A run that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// What a run printed and how it ended.
 #[derive(Debug)]
