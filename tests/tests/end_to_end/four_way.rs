@@ -78,7 +78,7 @@ async fn show(
 async fn survives_a_restart(query: &'static str) -> Result<(), Failed> {
     let place = Place::new();
     let mut arguments = variables(&place);
-    let slow = "'connector' = 'nexmark',\n  'rows-per-second' = '40000',";
+    let slow = "'connector' = 'nexmark',\n  'rows-per-second' = '15000',";
     let source = example("source").replace("'connector' = 'nexmark',", slow);
     let files = "'connector' = 'filesystem', 'path' = 'sdfs:///out', 'format' = 'csv'";
     let query_text = example(query).replace("'connector' = 'blackhole'", files);
