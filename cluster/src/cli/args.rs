@@ -105,12 +105,12 @@ pub(crate) struct ScriptOptions {
 /// Which job.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct JobOptions {
-    /// Name under which the job's checkpoints are kept
+    /// Name under which the job's checkpoints are kept; default in a cluster of its own: the
+    /// script's
     #[arg(long, value_name = "JOB")]
     pub(crate) name: Option<String>,
-    /// Go on from a checkpoint of --name: from the latest, or from EPOCH
+    /// Go on from a checkpoint of the job's name: from the latest, or from EPOCH
     #[arg(long, value_name = "EPOCH", num_args = 0..=1, default_missing_value = "0")]
-    #[arg(requires = "name")]
     pub(crate) restore: Option<u64>,
 }
 
@@ -119,8 +119,7 @@ Examples:
   rainstorm run flights.sql
   rainstorm run flights.sql --format csv > result.csv
   rainstorm run report.sql -D day=2001-01-01 --set execution.checkpointing.interval=5s
-  rainstorm run copy.sql --name copy           keep checkpoints under the name `copy`
-  rainstorm run copy.sql --name copy --restore go on from the latest of them
+  rainstorm run copy.sql --restore             go on where it was interrupted
 Paths in the script are relative to the script.";
 
 #[derive(Debug, Clone, Args)]
@@ -410,7 +409,7 @@ mod tests {
         assert_eq!(restore("rainstorm run a.sql"), None);
         assert_eq!(restore("rainstorm run a.sql --name a --restore"), Some(0));
         assert_eq!(restore("rainstorm run a.sql --name a --restore 7"), Some(7));
-        assert!(Arguments::try_parse_from(["rainstorm", "run", "a.sql", "--restore"]).is_err());
+        assert_eq!(restore("rainstorm run a.sql --restore"), Some(0));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod repl;
 mod sql_errors;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -99,7 +100,10 @@ fn run(arguments: Arguments, context: &Context) -> Result<()> {
 /// Shows warnings and errors of the program; `RAINSTORM_LOG=info` shows more.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("RAINSTORM_LOG").unwrap_or_else(|_| "warn".into());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A program that embeds this one may have set its own.
     let _ = subscriber.try_init();
 }

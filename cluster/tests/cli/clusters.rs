@@ -45,6 +45,44 @@ async fn tables_of_the_prompt_stay_and_those_of_a_script_do_not() {
     assert!(ran.stdout.contains("kept") && !ran.stdout.contains("numbers"), "{}", ran.stdout);
 }
 
+const COPYING: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '40000',
+  'rows-per-second' = '20000');
+CREATE TABLE copied (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'sdfs:///copied',
+  'format' = 'csv');
+INSERT INTO copied SELECT n FROM numbers;
+";
+const CHECKING: &str = "CREATE TEMPORARY TABLE copied (n BIGINT) WITH ('connector' = 'filesystem',
+  'path' = 'sdfs:///copied', 'format' = 'csv');
+SELECT count(*) AS c, count(DISTINCT n) AS d, sum(n) AS s FROM copied;
+";
+
+/// Returns once the program's files hold a second commit of the copy.
+async fn second_commit(directory: &Path) {
+    loop {
+        let listed = run(directory, &["fs", "ls", "-r", "/copied/_commits"]).await.stdout;
+        if listed.lines().count() >= 2 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_script_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("copy.sql"), COPYING).unwrap();
+    let often = ["--set", "execution.checkpointing.interval=100ms"];
+    let arguments = ["run", "copy.sql", often[0], often[1]];
+    let child = rainstorm(directory.path(), &arguments).spawn().unwrap();
+    second_commit(directory.path()).await;
+    interrupt(&child).await;
+    assert_eq!(child.wait_with_output().await.unwrap().status.code(), Some(130));
+    let ran = run(directory.path(), &["run", "copy.sql", "--restore", often[0], often[1]]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let ran = run(directory.path(), &["sql", "--format", "csv", "-c", CHECKING]).await;
+    assert_eq!(ran.stdout, "c,d,s\n40000,40000,800020000\n", "{}", ran.stderr);
+}
+
 /// Starts a cluster of processes and returns it with its master's address.
 async fn local(directory: &Path) -> (Child, String) {
     let mut child =

@@ -14,10 +14,15 @@ use crate::cli::reach::{connect, reach_or_start};
 
 /// The setting that --parallelism stands for.
 const PARALLELISM: &str = "parallelism.default";
+/// The setting that names a job unless --name does.
+const JOB_NAME: &str = "pipeline.name";
 
 /// Runs a script and shows its results.
 pub(crate) async fn run(run: Run, context: &Context) -> Result<()> {
-    let request = request(&run.file, &run.job, &run.script)?;
+    let mut request = request(&run.file, &run.job, &run.script)?;
+    if run.target.master.is_none() || run.job.restore.is_some() {
+        name_after(&run.file, &mut request);
+    }
     let mut reached = reach_or_start(&run.target, &context.interrupt).await?;
     let mut screen = Screen::new(run.format, &run.file.display().to_string(), false);
     let outcome = execute(&mut reached.client, request, &mut screen, &context.interrupt).await;
@@ -27,8 +32,11 @@ pub(crate) async fn run(run: Run, context: &Context) -> Result<()> {
 
 /// Starts a script's job and prints its id.
 pub(crate) async fn submit(submit: Submit, context: &Context) -> Result<()> {
-    let request =
+    let mut request =
         ExecuteRequest { detached: true, ..request(&submit.file, &submit.job, &submit.script)? };
+    if submit.job.restore.is_some() {
+        name_after(&submit.file, &mut request);
+    }
     let mut client = connect(&submit.master).await?;
     let mut screen = Screen::new(submit.format, &submit.file.display().to_string(), false);
     execute(&mut client, request, &mut screen, &context.interrupt).await.into_result()?;
@@ -49,6 +57,17 @@ fn request(file: &Path, job: &JobOptions, options: &ScriptOptions) -> Result<Exe
     })
 }
 
+/// Names the job after its script unless something else names it, so that a script that was
+/// interrupted finds its checkpoints again. On a shared cluster two runs would meet under it.
+fn name_after(file: &Path, request: &mut ExecuteRequest) {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let name = stem.chars().map(plain).collect::<String>();
+    if request.job_name.is_empty() && !name.is_empty() {
+        request.settings.entry(JOB_NAME.to_owned()).or_insert(name);
+    }
+}
+
 /// Makes a request of what a script is given; its text is still to be set.
 pub(crate) fn script_request(options: &ScriptOptions, directory: &Path) -> ExecuteRequest {
     let mut settings: HashMap<_, _> = options.settings.iter().cloned().collect();
@@ -66,4 +85,21 @@ pub(crate) fn script_request(options: &ScriptOptions, directory: &Path) -> Execu
 /// Returns the directory that paths of statements without a file are relative to.
 pub(crate) fn current_directory() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| CliError::io("find the current directory", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_named_after_its_script_unless_something_else_names_it() {
+        let mut request = ExecuteRequest::default();
+        name_after(Path::new("a/my copy.v2.sql"), &mut request);
+        assert_eq!(request.settings[JOB_NAME], "my-copy-v2");
+        name_after(Path::new("other.sql"), &mut request);
+        assert_eq!(request.settings[JOB_NAME], "my-copy-v2");
+        let mut named = ExecuteRequest { job_name: "mine".into(), ..ExecuteRequest::default() };
+        name_after(Path::new("other.sql"), &mut named);
+        assert!(named.settings.is_empty());
+    }
 }
