@@ -166,6 +166,17 @@ fn unions_and_values() {
 }
 
 #[test]
+fn numbers_in_a_query_are_ints_where_they_fit() {
+    insta::assert_snapshot!(graph(
+        "INSERT INTO files SELECT a + 10, b, c FROM files;
+         INSERT INTO files SELECT CASE WHEN a > 1 THEN -1 ELSE a % 7 END, b, c FROM files;"
+    ));
+    insta::assert_snapshot!(complaints(
+        "INSERT INTO files SELECT a + 10000000000, b, c FROM files;"
+    ), @"[type] column 'a' of table 'files' is INT, the query's column 'a + 10000000000' is BIGINT (write CAST(a + 10000000000 AS INT))");
+}
+
+#[test]
 fn joins_within_an_interval() {
     insta::assert_snapshot!(graph(
         "SELECT a.id, b.price FROM auction AS a LEFT JOIN bid AS b

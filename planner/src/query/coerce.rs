@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{
+    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast,
+};
 use sqlparser::ast::Spanned;
 use sqlparser::tokenizer::Span;
 
@@ -49,7 +51,8 @@ pub(super) fn to_table(
         let expr = if let Some(index) = given {
             let field = plan.schema().field(index);
             let expr = Expr::Column(columns[index].clone());
-            let constant = is_constant(&plan, index);
+            let constant =
+                is_constant(&plan, index) || is_narrower(&plan, index, &column.data_type);
             cast_to(expr, field.data_type(), field.name(), constant, column, table, span)?
         } else if let Some((_, value)) =
             insert.partition.iter().find(|(name, _)| name.value == column.name)
@@ -176,5 +179,42 @@ fn is_constant(plan: &LogicalPlan, index: usize) -> bool {
             expr => is_literal(expr),
         },
         _ => false,
+    }
+}
+
+/// Tells whether a column is an integer that would fit another type, were numbers in the query of
+/// the least type that holds them, at least INT, as in Flink. DataFusion has them as BIGINT.
+fn is_narrower(plan: &LogicalPlan, index: usize, to: &DataType) -> bool {
+    let bytes = match plan {
+        LogicalPlan::Projection(projection) if to.is_integer() => {
+            bytes_needed(&projection.expr[index], projection.input.schema())
+        }
+        _ => None,
+    };
+    bytes.is_some_and(|bytes| bytes <= integer_bytes(to))
+}
+
+fn bytes_needed(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+    match unaliased(expr) {
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => {
+            Some(if i32::try_from(*value).is_ok() { 4 } else { 8 })
+        }
+        Expr::Negative(inner) => bytes_needed(inner, schema),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.is_numerical_operators() => {
+            Some(bytes_needed(left, schema)?.max(bytes_needed(right, schema)?))
+        }
+        Expr::Case(case) => {
+            let values = case.when_then_expr.iter().map(|(_, value)| value);
+            let mut needed = values
+                .chain(&case.else_expr)
+                .map(|value| bytes_needed(value, schema))
+                .collect::<Option<Vec<_>>>()?
+                .into_iter();
+            needed.next().map(|first| needed.fold(first, usize::max))
+        }
+        other => {
+            let data_type = other.get_type(schema).ok()?;
+            data_type.is_integer().then(|| integer_bytes(&data_type))
+        }
     }
 }
