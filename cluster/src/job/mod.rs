@@ -11,6 +11,8 @@
 //! - `checkpoint`: the one checkpoint that is being taken
 
 mod checkpoint;
+#[cfg(test)]
+mod lossy_store;
 mod manager;
 mod manifest;
 mod message;

@@ -318,6 +318,7 @@ mod tests {
     use object_store::memory::InMemory;
     use rainstorm_engine::Epoch;
 
+    use super::super::lossy_store::{Fate, LossyStore};
     use super::super::manifest::StatePlace;
     use super::*;
 
@@ -402,5 +403,36 @@ mod tests {
             (restored, current.head.checkpoints.len(), current.head.last_epoch),
             (None, 0, 1)
         );
+    }
+
+    #[tokio::test]
+    async fn writes_of_unknown_outcome_are_settled_by_reading_back() {
+        let objects = Arc::new(LossyStore::default());
+        let store = CheckpointStore::new(Arc::clone(&objects) as _, Path::from("jobs/j"), "a");
+        objects.doom(&[Fate::AnswerLost]);
+        let (current, _) = store.claim(1, None).await.expect("claim");
+        // Each checkpoint writes a state file and a manifest before `head`.
+        let before = [Fate::Done, Fate::Done];
+        for (epoch, fates) in [
+            (1, &[Fate::Lost, Fate::Done][..]),
+            (2, &[Fate::AnswerLost]),
+            (3, &[Fate::Lost, Fate::Lost, Fate::AnswerLost]),
+        ] {
+            objects.doom(&before);
+            objects.doom(fates);
+            let current = store.head().await.expect("read").expect("head");
+            checkpoint(&store, &current, epoch).await.expect("settled");
+        }
+        let found = store.head().await.expect("read").expect("head");
+        let epochs: Vec<_> = found.head.checkpoints.iter().map(|kept| kept.epoch).collect();
+        assert_eq!(epochs, [1, 2, 3], "each is committed once");
+        assert_eq!(found.head.generation, current.head.generation);
+
+        objects.doom(&before);
+        objects.doom(&[Fate::Lost; WRITE_ATTEMPTS_MAX]);
+        let failed = checkpoint(&store, &found, 4).await.expect_err("lost for good");
+        assert_eq!(failed.to_string(), "write jobs/j/head");
+        let unchanged = store.head().await.expect("read").expect("head");
+        assert_eq!(unchanged.head, found.head);
     }
 }
