@@ -139,6 +139,22 @@ fn a_clock_set_back_does_not_fire_a_window_twice() {
 }
 
 #[test]
+fn a_restored_window_fires_though_another_subtask_was_ahead_by_the_clock() {
+    let window = WindowSpec::ProcessingTime { window: TUMBLE };
+    let over = || over(window, count_and_sum(), OUTPUT);
+    let (mut behind, mut ahead) = (over(), over());
+    behind.rows("+ a 1 ~");
+    ahead.rows("+ b 1 ~");
+    ahead.time(10);
+    ahead.expect("+ b 1 1 0 10 9");
+    let mut state = behind.snapshot();
+    state.extend(ahead.snapshot());
+    let mut merged = ahead.restored(&state, 0, 1);
+    merged.time(11);
+    merged.expect("+ a 1 1 0 10 9");
+}
+
+#[test]
 fn attached_windows_fire_by_their_own_end() {
     let spec = WindowAggregateSpec {
         window: WindowSpec::Attached { start: 1, end: 2 },
