@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// Rows of a row group: what is encoded in memory before it is written.
 const GROUP_ROWS: usize = 256 << 10;
+/// Bytes of a row group, where its rows are wide.
+const GROUP_BYTES: usize = 32 << 20;
 
 /// Encodes the rows of one file.
 pub(crate) struct Encoder(Kind);
@@ -43,6 +45,7 @@ impl Encoder {
                 let properties = WriterProperties::builder()
                     .set_compression(ParquetCompression::ZSTD(ZstdLevel::default()))
                     .set_max_row_group_row_count(Some(GROUP_ROWS))
+                    .set_max_row_group_bytes(Some(GROUP_BYTES))
                     .build();
                 let schema = SchemaRef::clone(schema);
                 let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
@@ -68,6 +71,14 @@ impl Encoder {
                 writer.write(rows).map_err(|error| failed(error.into()))?;
                 Ok(std::mem::take(writer.inner_mut()))
             }
+        }
+    }
+
+    /// Returns an estimate of what it holds of rows whose bytes are not ready, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        match &self.0 {
+            Kind::Csv { .. } | Kind::Json(_) => 0,
+            Kind::Parquet(writer) => writer.memory_size() as u64,
         }
     }
 

@@ -24,6 +24,9 @@ use crate::{Epoch, Error, Result};
 pub(super) const STAGING: &str = "_staging";
 /// How many files a writer keeps open; with more partitions, the one used longest ago is closed.
 const OPEN_PARTS: usize = 32;
+/// How much a writer holds in memory of all its open files; beyond it the one used longest ago is
+/// closed. Less memory makes more and smaller files where rows come in no order of partitions.
+const HELD_BYTES_MAX: u64 = 32 << 20;
 /// Files up to this size are put whole, larger ones in parts of it.
 const UPLOAD_BYTES: usize = 8 << 20;
 
@@ -116,7 +119,14 @@ impl TableWriter {
         if part.bytes >= self.options.file_bytes {
             self.close(&folder).await?;
         }
+        while self.parts.len() > 1 && self.held_bytes() > HELD_BYTES_MAX {
+            self.close_oldest().await?;
+        }
         Ok(())
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.parts.values().map(Part::held_bytes).sum()
     }
 
     fn begin(&mut self, folder: &str) -> Result<Part> {
@@ -210,6 +220,12 @@ impl Part {
         self.rows += rows.num_rows() as u64;
         let bytes = self.encoder.encode(rows)?;
         put(&mut self.upload, bytes, &mut self.bytes, &self.display).await
+    }
+
+    /// Returns how much of the file is in memory, in bytes: what waits for its upload, and what
+    /// the encoder has not yet given out.
+    fn held_bytes(&self) -> u64 {
+        self.bytes % UPLOAD_BYTES as u64 + self.encoder.held_bytes()
     }
 
     async fn close(mut self) -> Result<Staged> {
