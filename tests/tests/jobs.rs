@@ -219,6 +219,30 @@ async fn a_job_that_was_stopped_goes_on_at_another_parallelism() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_goes_back_to_an_older_checkpoint_counts_nothing_twice() {
+    let testbed = Testbed::start().await;
+    let settings = [("execution.checkpointing.interval", "100 ms")];
+    let named = ExecuteRequest { job_name: "back".into(), ..script(&numbers(2000, 2000)) };
+    let named = with(named, &settings);
+    let answer = testbed.run_until(named.clone(), |_, progress| progress.epoch >= 3).await;
+    let cancelled = testbed.wait_for(&answer.jobs[0], &["cancelled"]).await;
+    assert!(cancelled.rows_in < 2000, "stopped midway: {cancelled:?}");
+
+    let older = Some(Restore { epoch: cancelled.epoch - 1 });
+    let answer = testbed.run(ExecuteRequest { restore: older, ..named.clone() }).await;
+    assert!(answer.finished, "{answer:?}");
+    let counted = testbed.run(script(COUNT)).await.rows();
+    insta::assert_snapshot!(counted, @r"
+    +------+------+-----+------+
+    | c    | d    | low | high |
+    +------+------+-----+------+
+    | 2000 | 2000 | 1   | 2000 |
+    +------+------+-----+------+
+    ");
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_detached_script_is_cancelled_by_its_name() {
     let testbed = Testbed::start().await;
     let text = numbers(1_000_000, 1000);

@@ -203,9 +203,6 @@ impl JobManager {
         self.generation = prepared.generation;
         self.next_epoch = prepared.next_epoch;
         if let Some(manifest) = &prepared.restored {
-            if let Err(error) = restore::check(&self.graph, manifest) {
-                return self.fail(now, error.into(), effects);
-            }
             let last = manifest.checkpoint.last;
             if last || !manifest.sinks.is_empty() {
                 self.storing = Some(Storing::Recommitting { last });

@@ -208,8 +208,9 @@ pub enum WorkerMessage {
 /// for one worker are to be performed in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Claim a new generation of the job, read the checkpoint to start from, list the sources'
-    /// splits. Answer: `Prepared` or `StoreFailed`.
+    /// Read the checkpoint to start from and check that it fits the query, claim a new generation
+    /// of the job, have the sinks take back what was published after the checkpoint, list the
+    /// sources' splits. Answer: `Prepared` or `StoreFailed`.
     Prepare,
     /// Set up tasks on a worker. Answer: `Deployed` or `Failed`.
     Deploy(WorkerId, Arc<Deployment>),

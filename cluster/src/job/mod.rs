@@ -17,7 +17,7 @@ mod manager;
 mod manifest;
 mod message;
 mod placement;
-mod restore;
+pub(crate) mod restore;
 #[cfg(test)]
 mod simulation;
 mod store;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use rainstorm_engine::connector::SplitState;
-use rainstorm_engine::graph::{AggregatePhase, JobGraph, OperatorNode, OperatorSpec, SourceSpec};
+use rainstorm_engine::graph::{
+    AggregatePhase, JobGraph, OperatorNode, OperatorSpec, SinkSpec, SinkTarget, SourceSpec,
+};
 use rainstorm_engine::task::TaskId;
 use rainstorm_engine::{Error, OperatorId, Result, StageId};
 
-use super::manifest::{Manifest, OperatorKey};
+use super::manifest::{Head, Manifest, OperatorKey};
 
 /// Deals the splits of each source out over its subtasks, whatever their number was when a
 /// checkpoint was taken. Open and finished splits are dealt apart, so that no subtask gets only
@@ -48,13 +50,40 @@ pub(crate) fn restored_splits(
     by_stage
 }
 
-/// Checks that a graph can start from a checkpoint: what kept state then exists now, what keeps
-/// state now existed then, and the key groups are the same. The layout of each operator's tables
-/// is checked where they are read.
+/// Checks that a graph can start from a checkpoint of `head`: what kept state then exists now,
+/// what keeps state now existed then, the key groups are the same, and what was published since
+/// can be taken back. The layout of each operator's tables is checked where they are read.
 ///
 /// # Errors
 /// `Restore`, naming everything that does not match.
-pub(crate) fn check(graph: &JobGraph, manifest: &Manifest) -> Result<()> {
+pub(crate) fn check(graph: &JobGraph, head: &Head, manifest: &Manifest) -> Result<()> {
+    let failed = |reason: String| {
+        Err(Error::Restore { what: format!("checkpoint {}", manifest.checkpoint.epoch), reason })
+    };
+    let ended = head.checkpoints.last().is_some_and(|checkpoint| checkpoint.last);
+    if ended
+        && !manifest.checkpoint.last
+        && let Some(table) = overwritten(graph).next()
+    {
+        return failed(format!("the job has ended and replaced table '{table}' since"));
+    }
+    let wrong = misfits(graph, manifest);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    failed(format!("it does not fit the query: {}", wrong.join("; ")))
+}
+
+/// Returns the tables that INSERT OVERWRITE replaces.
+fn overwritten(graph: &JobGraph) -> impl Iterator<Item = &str> {
+    let sinks = graph.stages.iter().filter_map(|stage| stage.sink.as_ref());
+    let overwrites =
+        |sink: &SinkSpec| matches!(sink.target, SinkTarget::Connector { overwrite: true, .. });
+    sinks.filter(move |sink| overwrites(sink)).map(|sink| sink.table.as_str())
+}
+
+/// Names everything in which a graph differs from the one that a checkpoint was taken of.
+fn misfits(graph: &JobGraph, manifest: &Manifest) -> Vec<String> {
     let mut wrong = Vec::new();
     if graph.settings.key_groups != manifest.key_groups {
         wrong.push(format!(
@@ -87,13 +116,7 @@ pub(crate) fn check(graph: &JobGraph, manifest: &Manifest) -> Result<()> {
             wrong.push(format!("the checkpoint has no splits for {} {id}", source.table));
         }
     }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Restore {
-        what: format!("checkpoint {}", manifest.checkpoint.epoch),
-        reason: format!("it does not fit the query: {}", wrong.join("; ")),
-    })
+    wrong
 }
 
 /// Returns the operators that keep state, with what they do.
@@ -178,7 +201,43 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_job_that_has_replaced_a_table_does_not_go_back() {
+        let mut graph = (*simulation::graph(1)).clone();
+        let sink = graph.stages[0].sink.as_mut().expect("a sink");
+        sink.target = SinkTarget::Connector {
+            connector: "filesystem".into(),
+            options: BTreeMap::new(),
+            overwrite: true,
+            partition_by: vec![],
+            primary_key: vec![],
+        };
+        let (earlier, mut last) = (manifest(&[], &[(1, "numbers")]), head(9));
+        assert_eq!(
+            super::check(&graph, &last, &earlier).map_err(|error| error.to_string()),
+            Ok(())
+        );
+        last.checkpoints[0].last = true;
+        let error = super::check(&graph, &last, &earlier).expect_err("cannot go back");
+        assert_eq!(
+            error.to_string(),
+            "restore checkpoint 4: the job has ended and replaced table 'out' since"
+        );
+    }
+
+    fn head(epoch: u64) -> Head {
+        Head {
+            format: FORMAT,
+            generation: 1,
+            leader_epoch: 1,
+            last_epoch: epoch,
+            checkpoints: vec![CheckpointRef { generation: 1, attempt: 1, epoch, last: false }],
+            savepoints: vec![],
+            request_id: String::new(),
+        }
+    }
+
     fn check(graph: &JobGraph, manifest: &Manifest) -> Result<(), String> {
-        super::check(graph, manifest).map_err(|error| error.to_string())
+        super::check(graph, &head(4), manifest).map_err(|error| error.to_string())
     }
 }

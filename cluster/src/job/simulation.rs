@@ -1,8 +1,8 @@
 //! The job manager against workers and a store that are slow, fail and die: one seed, one run.
 //!
 //! The job copies numbered rows of splits into a sink. Every run restores from where the one
-//! before ended, or was abandoned with its effects still under way, until the job is finished;
-//! then every row has been published exactly once.
+//! before ended, or was abandoned with its effects still under way, sometimes from a checkpoint
+//! before that, until the job is finished; then every row has been published exactly once.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Write as _;
@@ -82,6 +82,8 @@ struct Simulation {
     manifests: BTreeMap<CheckpointRef, Arc<Manifest>>,
     published: BTreeMap<(u64, u64), BTreeMap<OperatorId, Vec<Committable>>>,
     last_published: bool,
+    /// The generation and the epoch with which the job went back to an earlier checkpoint.
+    roll_backs: Vec<(u64, u64)>,
     faults: f64,
     trace: String,
     parallelism: usize,
@@ -148,6 +150,7 @@ impl Simulation {
             manifests: BTreeMap::new(),
             published: BTreeMap::new(),
             last_published: false,
+            roll_backs: vec![],
             faults: 0.1,
             trace: String::new(),
             parallelism: 2,
@@ -239,17 +242,34 @@ impl Simulation {
         let named = self.head.checkpoints.iter().any(|kept| {
             (kept.generation, kept.epoch, kept.last) == (id.generation.0, id.epoch.0, id.last)
         });
-        assert!(named, "only what head names is committed: {id:?}");
+        assert!(named || self.is_undone(id.generation.0, id.epoch.0), "head names it: {id:?}");
         let before = self.published.insert((id.generation.0, id.epoch.0), sinks.clone());
         assert!(before.is_none_or(|before| before == *sinks), "a repeated commit is the same");
         self.last_published |= id.last;
+    }
+
+    /// Tells whether the job has gone back to a checkpoint before this one.
+    fn is_undone(&self, generation: u64, epoch: u64) -> bool {
+        let mut roll_backs = self.roll_backs.iter();
+        roll_backs.any(|(later, earlier)| *later > generation && *earlier < epoch)
     }
 
     fn prepare(&mut self, run: u64) {
         self.head.generation += 1;
         self.head_version += 1;
         self.held.insert(run, self.head_version);
+        if self.head.checkpoints.len() > 1 && self.fault() {
+            let kept = self.random.random_range(1..self.head.checkpoints.len());
+            self.head.checkpoints.truncate(kept);
+        }
         let restored = self.head.checkpoints.last().map(|kept| Arc::clone(&self.manifests[kept]));
+        if let Some(restored) = &restored
+            && restored.checkpoint.epoch < self.head.last_epoch
+        {
+            let _ = writeln!(self.trace, "{} goes back", self.now);
+            self.roll_backs.push((self.head.generation, restored.checkpoint.epoch));
+            self.last_published = false;
+        }
         let splits = match &restored {
             Some(_) => BTreeMap::new(),
             None => [(StageId(0), (1..=SPLITS).map(split).collect())].into(),
@@ -419,7 +439,10 @@ impl Simulation {
             simulation.faults = if runs > 20 { 0.0 } else { simulation.faults };
         }
         assert!(simulation.last_published, "seed {seed}: finished before the last commit");
-        let rows = simulation.published.values().flat_map(BTreeMap::values).flatten();
+        let standing = simulation.published.iter();
+        let standing =
+            standing.filter(|((generation, epoch), _)| !simulation.is_undone(*generation, *epoch));
+        let rows = standing.flat_map(|(_, sinks)| sinks.values()).flatten();
         let mut rows: Vec<_> = rows.map(|committable| committable.0.clone()).collect();
         rows.sort();
         let mut expected: Vec<_> = (1..=SPLITS)
@@ -433,12 +456,14 @@ impl Simulation {
 
 #[test]
 fn every_row_is_published_exactly_once_whatever_fails() {
-    let mut restored = 0;
+    let (mut restored, mut rolled_back) = (0, 0);
     for seed in 0..500 {
         let trace = Simulation::run_to_end(seed);
         restored += usize::from(trace.matches("ended").count() > 1);
+        rolled_back += usize::from(trace.contains("goes back"));
     }
     assert!(restored > 250, "the faults make most runs restore: {restored}");
+    assert!(rolled_back > 20, "some go back to an earlier checkpoint: {rolled_back}");
 }
 
 #[test]

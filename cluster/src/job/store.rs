@@ -79,17 +79,19 @@ impl CheckpointStore {
     }
 
     /// Claims the next generation of the job, from which on older ones can commit nothing, and
-    /// returns the checkpoint to start from. Without `restore` the job starts from the beginning
-    /// and its earlier checkpoints become garbage; checkpoints after the one that is restored do
-    /// as well.
+    /// returns the checkpoint to start from, if `fits` has no objection to it. Without `restore`
+    /// the job starts from the beginning and its earlier checkpoints become garbage; checkpoints
+    /// after the one that is restored do as well.
     ///
     /// # Errors
-    /// `Restore` where the wanted checkpoint is not kept or unreadable; `Storage`, also where
-    /// someone else claims the job at the same time.
+    /// `Restore` where the wanted checkpoint is not kept or unreadable; what `fits` returns;
+    /// `Storage`, also where someone else claims the job at the same time. Nothing has changed
+    /// then.
     pub async fn claim(
         &self,
         leader_epoch: u64,
         restore: Option<RestorePoint>,
+        fits: impl FnOnce(&Head, &Manifest) -> Result<()>,
     ) -> Result<(HeldHead, Option<Manifest>)> {
         let current = self.head().await?;
         let from = match (restore, &current) {
@@ -103,6 +105,9 @@ impl CheckpointStore {
             Some(checkpoint) => Some(self.manifest(checkpoint).await?),
             None => None,
         };
+        if let (Some(current), Some(manifest)) = (&current, &manifest) {
+            fits(&current.head, manifest)?;
+        }
         let mut head = current.as_ref().map_or_else(
             || Head {
                 format: FORMAT,
@@ -326,6 +331,15 @@ mod tests {
         CheckpointStore::new(Arc::clone(store) as _, Path::from("jobs/j"), writer)
     }
 
+    /// Claims the job with a query that every checkpoint fits.
+    async fn claim(
+        store: &CheckpointStore,
+        leader_epoch: u64,
+        restore: Option<RestorePoint>,
+    ) -> Result<(HeldHead, Option<Manifest>)> {
+        store.claim(leader_epoch, restore, |_, _| Ok(())).await
+    }
+
     fn manifest(generation: u64, epoch: u64) -> Manifest {
         let path = format!("jobs/j/state/{generation}-1-{epoch}-w");
         Manifest {
@@ -361,7 +375,7 @@ mod tests {
     async fn the_last_checkpoints_can_be_restored_and_the_others_are_collected() {
         let store = open(&Arc::default(), "a");
         let (mut current, restored) =
-            store.claim(1, Some(RestorePoint::Latest)).await.expect("claim");
+            claim(&store, 1, Some(RestorePoint::Latest)).await.expect("claim");
         assert_eq!(restored, None);
         for epoch in 1..=5 {
             current = checkpoint(&store, &current, epoch).await.expect("checkpoint");
@@ -371,21 +385,35 @@ mod tests {
             ["head", "1-1-3.json", "1-1-4.json", "1-1-5.json", "1-1-3-w", "1-1-4-w", "1-1-5-w"];
         assert_eq!(names(&store).await, expected);
         let restore = Some(RestorePoint::Epoch(Epoch(4)));
-        let (current, restored) = store.claim(1, restore).await.expect("claim");
+        let (current, restored) = claim(&store, 1, restore).await.expect("claim");
         assert_eq!(restored, Some(manifest(1, 4)));
         assert_eq!((current.head.generation, current.head.last_epoch), (2, 5));
         assert_eq!(store.collect_garbage(&current.head).await.expect("collect"), 2);
-        let gone = store.claim(1, Some(RestorePoint::Epoch(Epoch(5)))).await.expect_err("gone");
+        let gone = claim(&store, 1, Some(RestorePoint::Epoch(Epoch(5)))).await.expect_err("gone");
         assert_eq!(gone.to_string(), "restore checkpoint 5: it is not kept; there are 3, 4");
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_does_not_fit_changes_nothing() {
+        let store = open(&Arc::default(), "a");
+        let (mut current, _) = claim(&store, 1, None).await.expect("claim");
+        for epoch in 1..=2 {
+            current = checkpoint(&store, &current, epoch).await.expect("checkpoint");
+        }
+        let restore = Some(RestorePoint::Epoch(Epoch(1)));
+        let misfit = |_: &Head, _: &Manifest| Err(Error::Invalid("another query".to_owned()));
+        let refused = store.claim(1, restore, misfit).await.expect_err("does not fit");
+        assert_eq!(refused.to_string(), "another query");
+        assert_eq!(store.head().await.expect("read").expect("head").head, current.head);
     }
 
     #[tokio::test]
     async fn an_older_generation_commits_nothing() {
         let objects = Arc::default();
         let (old, new) = (open(&objects, "a"), open(&objects, "b"));
-        let (current, _) = old.claim(1, None).await.expect("claim");
+        let (current, _) = claim(&old, 1, None).await.expect("claim");
         let current = checkpoint(&old, &current, 1).await.expect("checkpoint");
-        let (claimed, restored) = new.claim(2, Some(RestorePoint::Latest)).await.expect("claim");
+        let (claimed, restored) = claim(&new, 2, Some(RestorePoint::Latest)).await.expect("claim");
         assert_eq!(restored, Some(manifest(1, 1)));
         let refused = checkpoint(&old, &current, 2).await.expect_err("superseded");
         assert_eq!(refused.to_string(), "the job was taken over: its generation is now 2");
@@ -396,9 +424,9 @@ mod tests {
     #[tokio::test]
     async fn starting_without_restore_forgets_the_checkpoints() {
         let store = open(&Arc::default(), "a");
-        let (current, _) = store.claim(1, None).await.expect("claim");
+        let (current, _) = claim(&store, 1, None).await.expect("claim");
         checkpoint(&store, &current, 1).await.expect("checkpoint");
-        let (current, restored) = store.claim(1, None).await.expect("claim");
+        let (current, restored) = claim(&store, 1, None).await.expect("claim");
         assert_eq!(
             (restored, current.head.checkpoints.len(), current.head.last_epoch),
             (None, 0, 1)
@@ -410,7 +438,7 @@ mod tests {
         let objects = Arc::new(LossyStore::default());
         let store = CheckpointStore::new(Arc::clone(&objects) as _, Path::from("jobs/j"), "a");
         objects.doom(&[Fate::AnswerLost]);
-        let (current, _) = store.claim(1, None).await.expect("claim");
+        let (current, _) = claim(&store, 1, None).await.expect("claim");
         // Each checkpoint writes a state file and a manifest before `head`.
         let before = [Fate::Done, Fate::Done];
         for (epoch, fates) in [

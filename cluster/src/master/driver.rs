@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rainstorm_engine::connector::{self, CommitId, Committable, SinkRef, SplitState};
-use rainstorm_engine::graph::{SinkTarget, Stage};
+use rainstorm_engine::graph::{JobGraph, SinkSpec, SinkTarget, Stage};
 use rainstorm_engine::time::TimestampMs;
 use rainstorm_engine::{Attempt, Epoch, Error, ErrorKind, Generation, OperatorId, Result, StageId};
 use tokio::sync::mpsc;
@@ -17,8 +17,8 @@ use super::convert::{SharedGraph, deploy_request};
 use super::jobs::Job;
 use super::lane::{Command, Lane};
 use crate::job::{
-    CheckpointRef, CheckpointStore, Deployment, Effect, Failure, HeldHead, JobConfig, JobManager,
-    JobState, Manifest, Message, Prepared, RestorePoint, WorkerId,
+    CheckpointRef, CheckpointStore, Deployment, Effect, Failure, Head, HeldHead, JobConfig,
+    JobManager, JobState, Manifest, Message, Prepared, WorkerId, restore,
 };
 use crate::membership::Event as MemberEvent;
 
@@ -260,10 +260,9 @@ impl Driver {
     fn commit_sinks(&self, id: CommitId, committables: BTreeMap<OperatorId, Vec<Committable>>) {
         let (shared, graph) = (Arc::clone(&self.shared), Arc::clone(&self.run.graph));
         self.store_operation(async move {
-            for spec in graph.stages.iter().filter_map(|stage| stage.sink.as_ref()) {
+            for spec in tables(&graph) {
                 let made_ready = committables.get(&spec.id);
-                let is_table = matches!(spec.target, SinkTarget::Connector { .. });
-                if is_table && (id.last || made_ready.is_some()) {
+                if id.last || made_ready.is_some() {
                     let sink = connector::sink(spec, &shared.connectors)?;
                     commit(&shared, &sink, &id, made_ready.map_or(&[], Vec::as_slice)).await?;
                 }
@@ -370,8 +369,11 @@ async fn prepare(
         None => Some(list_splits(shared, graph).await?),
     };
     let (held, restored) = if config.durable {
-        let restore: Option<RestorePoint> = config.restore;
-        let (held, manifest) = store.claim(shared.leader_epoch, restore).await?;
+        let fits = |head: &Head, manifest: &Manifest| restore::check(graph, head, manifest);
+        let (held, manifest) = store.claim(shared.leader_epoch, config.restore, fits).await?;
+        if let Some(manifest) = &manifest {
+            roll_back(shared, graph, config, &held.head, manifest).await?;
+        }
         (Some(held), manifest)
     } else {
         (None, None)
@@ -387,6 +389,32 @@ async fn prepare(
         splits: splits.unwrap_or_default(),
     };
     Ok((held, prepared))
+}
+
+/// Has the sinks take back what was published after the checkpoint that the job goes back to.
+async fn roll_back(
+    shared: &Shared,
+    graph: &SharedGraph,
+    config: &JobConfig,
+    head: &Head,
+    manifest: &Manifest,
+) -> Result<()> {
+    let epoch = manifest.checkpoint.epoch;
+    if head.last_epoch == epoch {
+        return Ok(());
+    }
+    let generation = Generation(head.generation);
+    let id = CommitId { job: config.job.clone(), generation, epoch: Epoch(epoch), last: false };
+    for spec in tables(graph) {
+        connector::sink(spec, &shared.connectors)?.roll_back(&id).await?;
+    }
+    Ok(())
+}
+
+/// Returns the sinks that are tables.
+fn tables(graph: &JobGraph) -> impl Iterator<Item = &SinkSpec> {
+    let sinks = graph.stages.iter().filter_map(|stage| stage.sink.as_ref());
+    sinks.filter(|spec| matches!(spec.target, SinkTarget::Connector { .. }))
 }
 
 async fn list_splits(

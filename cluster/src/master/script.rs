@@ -150,7 +150,7 @@ impl ScriptRun {
                     // this run's. The first step's is forgotten when the job starts.
                     let store = self.checkpoints(number);
                     if store.head().await?.is_some() {
-                        store.claim(self.shared.leader_epoch, None).await?;
+                        store.claim(self.shared.leader_epoch, None, |_, _| Ok(())).await?;
                     }
                 }
                 None => {}

@@ -32,6 +32,10 @@ impl Sink for BlackholeSink {
     async fn commit(&self, _id: &CommitId, _committables: &[Committable]) -> Result<()> {
         Ok(())
     }
+
+    async fn roll_back(&self, _id: &CommitId) -> Result<()> {
+        Ok(())
+    }
 }
 
 struct BlackholeWriter {

@@ -129,6 +129,15 @@ pub trait Sink: Debug + Send + Sync {
     /// # Errors
     /// `Storage`; calling again is safe.
     async fn commit(&self, id: &CommitId, committables: &[Committable]) -> Result<()>;
+
+    /// Takes back what earlier generations of the job published after `id.epoch`: generation
+    /// `id.generation` goes on from that checkpoint. What they publish only later, because they
+    /// are slow, does not count either. Never called after a commit of INSERT OVERWRITE that was
+    /// the last. Sinks for people to watch take nothing back.
+    ///
+    /// # Errors
+    /// `Storage`; calling again is safe.
+    async fn roll_back(&self, id: &CommitId) -> Result<()>;
 }
 
 /// Writes the rows of one subtask.

@@ -83,6 +83,10 @@ impl Sink for PrintSink {
     async fn commit(&self, _id: &CommitId, _committables: &[Committable]) -> Result<()> {
         Ok(())
     }
+
+    async fn roll_back(&self, _id: &CommitId) -> Result<()> {
+        Ok(())
+    }
 }
 
 struct PrintWriter {

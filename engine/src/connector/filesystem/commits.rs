@@ -1,7 +1,8 @@
 //! The commits of a table: numbered lists of files, each created once and never changed.
 //!
-//! A table's rows are those of the files that its commits name, from the last one that replaces
-//! everything on. Files that no commit names are not there yet, or not any more.
+//! A table's rows are those of the files that its standing commits name, from the last one that
+//! replaces everything on. A commit stands unless its job has gone back to a checkpoint before it.
+//! Files that no standing commit names are not there yet, or not any more.
 
 use std::sync::Arc;
 
@@ -74,25 +75,69 @@ impl Author {
     }
 }
 
+/// What a commit does to a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It adds its files.
+    Append,
+    /// Its files replace what was committed before.
+    Overwrite,
+    /// It undoes what earlier generations of its author's sink commit after its author's epoch,
+    /// whether that comes before or after it in the log.
+    RollBack,
+}
+
+impl Change {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Overwrite => "overwrite",
+            Self::RollBack => "roll back",
+        }
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Append, Self::Overwrite, Self::RollBack];
+        all.into_iter().find(|change| change.name() == name)
+    }
+}
+
 /// One commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Commit {
     /// `None` for the first one, which takes over the files that are there.
     pub(super) author: Option<Author>,
-    /// Whether it replaces what was committed before.
-    pub(super) overwrite: bool,
-    /// The files that it adds.
+    /// What it does.
+    pub(super) change: Change,
+    /// The files that it adds; none where it rolls back.
     pub(super) files: Vec<TableFile>,
 }
 
 impl Commit {
+    /// Makes the commit with which a job goes back to its author's epoch.
+    pub(super) fn roll_back(author: Author) -> Self {
+        Self { author: Some(author), change: Change::RollBack, files: Vec::new() }
+    }
+
+    /// Tells whether this commit undoes another one.
+    fn undoes(&self, other: &Self) -> bool {
+        let (Change::RollBack, Some(mine), Some(other)) =
+            (self.change, &self.author, &other.author)
+        else {
+            return false;
+        };
+        (&mine.job, &mine.sink) == (&other.job, &other.sink)
+            && mine.generation > other.generation
+            && mine.epoch < other.epoch
+    }
+
     fn to_json(&self) -> Value {
         let author = self.author.as_ref().map(|author| {
             let Author { job, sink, generation, epoch } = author;
             json!({ "job": job, "sink": sink, "generation": generation, "epoch": epoch })
         });
         let files = self.files.iter().map(TableFile::to_json).collect::<Vec<_>>();
-        json!({ "author": author, "overwrite": self.overwrite, "files": files })
+        json!({ "author": author, "change": self.change.name(), "files": files })
     }
 
     fn of_json(value: &Value) -> Option<Self> {
@@ -108,7 +153,7 @@ impl Commit {
         let files = value.get("files")?.as_array()?.iter().map(TableFile::of_json);
         Some(Self {
             author,
-            overwrite: value.get("overwrite")?.as_bool()?,
+            change: Change::of_name(value.get("change")?.as_str()?)?,
             files: files.collect::<Option<_>>()?,
         })
     }
@@ -151,25 +196,39 @@ impl CommitLog {
 
     /// Returns the names of the table's files in their order.
     pub(super) fn visible(&self) -> Vec<&str> {
-        let begin = self.commits.iter().rposition(|(_, commit)| commit.overwrite).unwrap_or(0);
-        let mut names = self.names(begin..self.commits.len());
+        let overwrites = |commit: &Commit| commit.change == Change::Overwrite;
+        let standing = self.standing();
+        let begin = standing.iter().rposition(|commit| overwrites(commit)).unwrap_or(0);
+        let mut names = names(standing[begin..].iter().copied());
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    fn names(&self, commits: std::ops::Range<usize>) -> Vec<&str> {
-        let files = self.commits[commits].iter().flat_map(|(_, commit)| &commit.files);
-        files.map(|file| file.name.as_str()).collect()
+    /// Returns the commits that no other one undoes.
+    fn standing(&self) -> Vec<&Commit> {
+        let all = || self.commits.iter().map(|(_, commit)| commit);
+        let roll_backs = all().filter(|commit| commit.change == Change::RollBack);
+        let roll_backs = roll_backs.collect::<Vec<_>>();
+        let is_undone = |commit: &Commit| roll_backs.iter().any(|other| other.undoes(commit));
+        all().filter(|commit| !is_undone(commit)).collect()
     }
 
     /// Returns the names of the files that an author's commit replaced.
     pub(super) fn replaced_by(&self, author: &Author) -> Vec<&str> {
         let Some(index) = self.find(author) else { return Vec::new() };
-        let kept = self.names(index..self.commits.len());
-        let mut replaced = self.names(0..index);
+        let (before, since) = self.commits.split_at(index);
+        let kept = names(since.iter().map(|(_, commit)| commit));
+        let mut replaced = names(before.iter().map(|(_, commit)| commit));
         replaced.retain(|name| !kept.contains(name));
         replaced
+    }
+
+    /// Returns the names of the files that an author's rolling back undoes so far.
+    pub(super) fn undone_by(&self, author: &Author) -> Vec<&str> {
+        let roll_back = Commit::roll_back(author.clone());
+        let all = self.commits.iter().map(|(_, commit)| commit);
+        names(all.filter(|commit| roll_back.undoes(commit)))
     }
 
     /// Publishes a commit under the next free number, unless its author has done so already.
@@ -190,6 +249,11 @@ impl CommitLog {
             }
         }
     }
+}
+
+/// Returns the names of the files that commits add.
+fn names<'a>(commits: impl Iterator<Item = &'a Commit>) -> Vec<&'a str> {
+    commits.flat_map(|commit| &commit.files).map(|file| file.name.as_str()).collect()
 }
 
 fn path_of(place: &Place, number: u64) -> Path {
@@ -226,15 +290,25 @@ pub(super) async fn read_all(place: &Place, path: &Path) -> Result<bytes::Bytes>
 mod tests {
     use super::*;
 
-    fn commit(epoch: u64, overwrite: bool, files: &[&str]) -> Commit {
-        let author = Author { job: "j".to_owned(), sink: "s".to_owned(), generation: 1, epoch };
+    fn author(generation: u64, epoch: u64) -> Author {
+        Author { job: "j".to_owned(), sink: "s".to_owned(), generation, epoch }
+    }
+
+    fn commit(epoch: u64, change: Change, files: &[&str]) -> Commit {
         let file = |name: &&str| TableFile { name: (*name).to_owned(), rows: Some(1), bytes: 2 };
-        Commit { author: Some(author), overwrite, files: files.iter().map(file).collect() }
+        let files = files.iter().map(file).collect();
+        Commit { author: Some(author(1, epoch)), change, files }
+    }
+
+    fn log(commits: impl IntoIterator<Item = Commit>) -> CommitLog {
+        CommitLog { commits: (0..).zip(commits).collect() }
     }
 
     #[test]
     fn commits_survive_as_json() {
-        let mut commit = commit(3, true, &["a", "b"]);
+        let roll_back = Commit::roll_back(author(2, 1));
+        assert_eq!(Commit::of_json(&roll_back.to_json()), Some(roll_back));
+        let mut commit = commit(3, Change::Overwrite, &["a", "b"]);
         assert_eq!(Commit::of_json(&commit.to_json()), Some(commit.clone()));
         commit.author = None;
         commit.files[0].rows = None;
@@ -244,13 +318,26 @@ mod tests {
     #[test]
     fn files_since_the_last_overwrite_are_visible() {
         let commits = [
-            commit(1, false, &["b", "a"]),
-            commit(2, true, &["d", "c"]),
-            commit(3, false, &["a2"]),
+            commit(1, Change::Append, &["b", "a"]),
+            commit(2, Change::Overwrite, &["d", "c"]),
+            commit(3, Change::Append, &["a2"]),
         ];
-        let log = CommitLog { commits: (0..).zip(commits.clone()).collect() };
+        let log = log(commits.clone());
         assert_eq!(log.visible(), ["a2", "c", "d"]);
         assert_eq!(log.replaced_by(commits[1].author.as_ref().unwrap()), ["b", "a"]);
+    }
+
+    #[test]
+    fn what_a_roll_back_undoes_is_not_visible_even_if_it_comes_late() {
+        let [one, two, three] = [1, 2, 3]
+            .map(|epoch| commit(epoch, Change::Append, &[["a", "b", "c"][epoch as usize - 1]]));
+        let mut again = commit(2, Change::Append, &["b2"]);
+        again.author = Some(author(2, 2));
+        let roll_back = Commit::roll_back(author(2, 1));
+        let log = log([one, two, roll_back, again, three]);
+        assert_eq!(log.visible(), ["a", "b2"]);
+        assert_eq!(log.undone_by(&author(2, 1)), ["b", "c"]);
+        assert!(log.undone_by(&author(3, 3)).is_empty());
     }
 
     #[test]

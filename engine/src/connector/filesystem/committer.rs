@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 
-use super::commits::{self, Author, Commit, CommitLog, TableFile, read_all};
+use super::commits::{self, Author, Change, Commit, CommitLog, TableFile, read_all};
 use super::place::{Place, is_hidden};
 use super::writer::{STAGING, Staged, join};
 use crate::connector::{CommitId, Committable};
@@ -40,8 +40,8 @@ impl Committer<'_> {
                         .flat_map(|held| held.staged),
                 );
             }
-            if log.is_empty() && (id.last || !staged.is_empty()) {
-                log.publish(self.place, self.first_commit().await?).await?;
+            if id.last || !staged.is_empty() {
+                self.begin(&mut log).await?;
             }
             self.publish(&mut log, &author, staged).await?;
         }
@@ -52,12 +52,29 @@ impl Committer<'_> {
         if id.last { self.clean_up(id).await } else { Ok(()) }
     }
 
-    /// Takes over the files that are in the directory before its first commit.
-    async fn first_commit(&self) -> Result<Commit> {
+    /// Takes back what the job published after a checkpoint that it goes back to.
+    pub(super) async fn roll_back(&self, id: &CommitId) -> Result<()> {
+        if self.overwrite {
+            // What is held back for the end of the job is dropped by its next commit.
+            return Ok(());
+        }
+        let author = Author::new(id, self.sink);
+        let mut log = CommitLog::list(self.place).await?;
+        self.begin(&mut log).await?;
+        log.publish(self.place, Commit::roll_back(author.clone())).await?;
+        self.delete(log.undone_by(&author).into_iter().map(str::to_owned).collect()).await
+    }
+
+    /// Makes the first commit, which takes over the files that are in the directory before it.
+    async fn begin(&self, log: &mut CommitLog) -> Result<()> {
+        if !log.is_empty() {
+            return Ok(());
+        }
         let all = self.place.list(&self.place.path).await?;
         let files = all.into_iter().filter(|(name, _)| !is_hidden(name));
         let files = files.map(|(name, meta)| TableFile { name, rows: None, bytes: meta.size });
-        Ok(Commit { author: None, overwrite: false, files: files.collect() })
+        let first = Commit { author: None, change: Change::Append, files: files.collect() };
+        log.publish(self.place, first).await
     }
 
     async fn publish(
@@ -74,7 +91,8 @@ impl Committer<'_> {
         moves.try_collect::<()>().await?;
         let files = staged.into_iter().map(|staged| staged.file).collect();
         let author = Some(author.clone());
-        log.publish(self.place, Commit { author, overwrite: self.overwrite, files }).await
+        let change = if self.overwrite { Change::Overwrite } else { Change::Append };
+        log.publish(self.place, Commit { author, change, files }).await
     }
 
     /// Moves a staged file to its place, unless an earlier attempt has done so.

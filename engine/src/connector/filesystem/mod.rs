@@ -18,6 +18,8 @@ mod sink_tests;
 mod source;
 #[cfg(test)]
 mod source_tests;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub use options::OPTIONS;

@@ -59,6 +59,10 @@ impl FilesystemSink {
         }
         Ok(place)
     }
+
+    fn committer<'a>(&self, place: &'a Place) -> Committer<'a> {
+        Committer { place, sink: self.id, overwrite: self.overwrite }
+    }
 }
 
 #[async_trait]
@@ -78,8 +82,10 @@ impl Sink for FilesystemSink {
     }
 
     async fn commit(&self, id: &CommitId, committables: &[Committable]) -> Result<()> {
-        let place = self.place()?;
-        let committer = Committer { place: &place, sink: self.id, overwrite: self.overwrite };
-        committer.commit(id, committables).await
+        self.committer(&self.place()?).commit(id, committables).await
+    }
+
+    async fn roll_back(&self, id: &CommitId) -> Result<()> {
+        self.committer(&self.place()?).roll_back(id).await
     }
 }

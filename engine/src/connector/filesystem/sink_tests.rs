@@ -2,169 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::buffer::NullBuffer;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::DataType;
 
-use super::{FilesystemSink, FilesystemSource};
+use super::testing::{Table, id, last};
 use crate::batch::Batch;
-use crate::connector::{CommitId, Committable, ConnectorContext, Read, Sink, Source};
+use crate::connector::Sink;
 use crate::format::testing::{rows_as_text, schema};
-use crate::graph::{ChangelogMode, JobGraph, JobSettings, SinkSpec, SinkTarget, SourceSpec, Stage};
-use crate::storage::Storage;
+use crate::graph::{ChangelogMode, JobGraph, JobSettings, SinkSpec, SinkTarget, Stage};
 use crate::task::run_local;
-use crate::time::SimulatedClock;
-use crate::{Epoch, Generation, JobId, OperatorId, StageId};
-
-/// A table in a directory of its own.
-struct Table {
-    directory: tempfile::TempDir,
-    schema: SchemaRef,
-    options: Vec<(String, String)>,
-    partition_by: Vec<usize>,
-}
-
-impl Table {
-    fn new(columns: &str, options: &[(&str, &str)]) -> Self {
-        let path = [("path", "file:///t")];
-        let options = path.iter().chain(options);
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-            schema: schema(columns),
-            options: options.map(|(key, value)| ((*key).into(), (*value).into())).collect(),
-            partition_by: Vec::new(),
-        }
-    }
-
-    fn csv() -> Self {
-        Self::new("a INT", &[("format", "csv")])
-    }
-
-    fn context(&self) -> ConnectorContext {
-        ConnectorContext {
-            storage: Storage::local(self.directory.path()).unwrap(),
-            clock: Arc::new(SimulatedClock::new(0)),
-        }
-    }
-
-    fn sink_numbered(&self, id: u64, overwrite: bool) -> FilesystemSink {
-        let target = SinkTarget::Connector {
-            connector: "filesystem".to_owned(),
-            options: self.options.iter().cloned().collect(),
-            overwrite,
-            partition_by: self.partition_by.clone(),
-            primary_key: Vec::new(),
-        };
-        let spec = SinkSpec {
-            id: OperatorId(id),
-            table: "t".to_owned(),
-            target,
-            schema: Arc::clone(&self.schema),
-            changelog: ChangelogMode::AppendOnly,
-        };
-        FilesystemSink::new(&spec, &self.context()).unwrap()
-    }
-
-    fn sink(&self) -> FilesystemSink {
-        self.sink_numbered(1, false)
-    }
-
-    fn overwriting(&self) -> FilesystemSink {
-        self.sink_numbered(1, true)
-    }
-
-    /// Makes a batch of rows written as values between bars.
-    fn batch(&self, rows: &[&str]) -> Batch {
-        let fields = rows.iter().map(|row| row.split('|').collect::<Vec<_>>()).collect::<Vec<_>>();
-        let column = |index: usize| {
-            let texts = fields.iter().map(|row| Some(row[index]).filter(|text| *text != "NULL"));
-            let texts: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
-            cast(&texts, self.schema.field(index).data_type()).unwrap()
-        };
-        let columns = (0..self.schema.fields().len()).map(column).collect();
-        Batch::insert(RecordBatch::try_new(Arc::clone(&self.schema), columns).unwrap())
-    }
-
-    /// Stages rows and returns what was made ready.
-    async fn stage(&self, sink: &FilesystemSink, attempt: &str, rows: &[&str]) -> Vec<Committable> {
-        let mut writer = sink.writer(0, attempt).await.unwrap();
-        if !rows.is_empty() {
-            writer.write(self.batch(rows)).await.unwrap();
-        }
-        writer.prepare(Epoch(1)).await.unwrap()
-    }
-
-    async fn append(&self, job: &str, rows: &[&str]) {
-        let sink = self.sink();
-        let ready = self.stage(&sink, &format!("{job}-1-1-0"), rows).await;
-        sink.commit(&last(job, 1), &ready).await.unwrap();
-    }
-
-    fn source_spec(&self) -> SourceSpec {
-        SourceSpec {
-            id: OperatorId(2),
-            table: "t".to_owned(),
-            connector: "filesystem".to_owned(),
-            options: self.options.iter().cloned().collect(),
-            table_schema: Arc::clone(&self.schema),
-            schema: Arc::clone(&self.schema),
-            filters: Vec::new(),
-            limit: None,
-            prepare: Vec::new(),
-            watermark: None,
-        }
-    }
-
-    async fn rows(&self) -> Vec<String> {
-        let source = FilesystemSource::new(&self.source_spec(), &self.context()).unwrap();
-        let mut rows = Vec::new();
-        for split in source.splits(1).await.unwrap() {
-            let mut reader = source.open(&split).await.unwrap();
-            while let Read::Rows(batch) = reader.read().await.unwrap() {
-                rows.extend(rows_as_text(&batch));
-            }
-        }
-        rows.sort();
-        rows
-    }
-
-    /// Returns the names of all files with their content.
-    fn files(&self) -> Vec<(String, String)> {
-        let root = self.directory.path().join("t");
-        let mut files = Vec::new();
-        let mut folders = vec![root.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                    files.push((
-                        name,
-                        String::from_utf8_lossy(&std::fs::read(path).unwrap()).into(),
-                    ));
-                }
-            }
-        }
-        files.sort();
-        files
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.files().into_iter().map(|(name, _)| name).collect()
-    }
-}
-
-fn id(job: &str, generation: u64, epoch: u64, last: bool) -> CommitId {
-    let (generation, epoch) = (Generation(generation), Epoch(epoch));
-    CommitId { job: JobId::new(job), generation, epoch, last }
-}
-
-fn last(job: &str, epoch: u64) -> CommitId {
-    id(job, 1, epoch, true)
-}
+use crate::{Epoch, JobId, OperatorId, StageId};
 
 const COLUMNS: &str = "n BIGINT, s STRING, at TIMESTAMP, p DECIMAL, b BOOLEAN, d DATE, f DOUBLE";
 const ROWS: [&str; 3] = [
@@ -254,6 +102,35 @@ async fn a_commit_that_was_interrupted_is_completed() {
     std::fs::rename(staged, root.join("part-j-1-1-0-0-0.csv")).unwrap();
     sink.commit(&last("j", 1), &ready).await.unwrap();
     assert_eq!(table.rows().await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn what_was_published_after_a_checkpoint_is_taken_back() {
+    let table = Table::csv();
+    table.append("other", &["0"]).await;
+    let sink = table.sink();
+    for (epoch, row) in [(1, "1"), (2, "2"), (3, "3")] {
+        let ready = table.stage(&sink, &format!("j-1-1-{epoch}"), &[row]).await;
+        sink.commit(&id("j", 1, epoch, epoch == 3), &ready).await.unwrap();
+    }
+    for _ in 0..2 {
+        sink.roll_back(&id("j", 2, 1, false)).await.unwrap();
+    }
+    assert_eq!(table.rows().await, ["0", "1"]);
+    assert_eq!(table.names().iter().filter(|name| name.starts_with("part-")).count(), 2);
+    let ready = table.stage(&sink, "j-2-1-0", &["2"]).await;
+    sink.commit(&id("j", 2, 4, true), &ready).await.unwrap();
+    assert_eq!(table.rows().await, ["0", "1", "2"]);
+}
+
+#[tokio::test]
+async fn rolling_back_keeps_the_files_of_a_table_without_commits() {
+    let table = Table::csv();
+    std::fs::create_dir_all(table.directory.path().join("t")).unwrap();
+    std::fs::write(table.directory.path().join("t/by-hand.csv"), "a\n0\n").unwrap();
+    table.sink().roll_back(&id("j", 2, 1, false)).await.unwrap();
+    table.append("j", &["1"]).await;
+    assert_eq!(table.rows().await, ["0", "1"]);
 }
 
 #[tokio::test]
