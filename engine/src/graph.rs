@@ -380,6 +380,9 @@ pub struct SinkSpec {
     pub schema: SchemaRef,
     /// Whether retractions arrive.
     pub changelog: ChangelogMode,
+    /// The columns that say which row a change is about, where that is known. There is at most
+    /// one row with the same values in them, and none of them where there is at most one row.
+    pub upsert_key: Option<Vec<usize>>,
 }
 
 /// Where a sink's rows go.

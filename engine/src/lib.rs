@@ -18,6 +18,7 @@
 //! - [`operator`]: what is done to rows, one operator per file
 //! - [`state`]: what operators keep, and how it is written into checkpoints
 //! - [`task`]: how a subtask runs: channels, alignment of barriers, flushing
+//! - [`row_kinds`]: changes as people see them
 //! - [`BatchTable`]: bounded tables for DataFusion's batch engine
 //! - [`storage`]: where files are, by URL scheme
 //! - [`function`]: scalar functions of Flink's that DataFusion lacks
@@ -32,6 +33,7 @@ pub mod graph;
 pub mod hash;
 mod ids;
 pub mod operator;
+mod row_kind;
 pub mod state;
 pub mod storage;
 pub mod task;
@@ -41,3 +43,4 @@ pub mod views;
 pub use batch_table::BatchTable;
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{Attempt, Epoch, Generation, JobId, OperatorId, StageId};
+pub use row_kind::{RowKind, row_kinds};

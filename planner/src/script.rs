@@ -60,6 +60,8 @@ pub struct QueryOutput {
     pub visible: usize,
     /// Whether rows may be taken back.
     pub changelog: ChangelogMode,
+    /// The columns that say which row a change is about, where that is known.
+    pub upsert_key: Option<Vec<usize>>,
     /// ORDER BY, applied to the folded final rows of bounded input.
     pub order_by: Vec<SortColumn>,
     /// OFFSET, applied after ORDER BY.

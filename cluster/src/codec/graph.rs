@@ -198,6 +198,10 @@ fn encode_sink(sink: &SinkSpec) -> Result<proto::Sink> {
         target,
         schema: schema::encode_schema(&sink.schema)?,
         retracts: sink.changelog == ChangelogMode::Retract,
+        upsert_key: sink
+            .upsert_key
+            .as_ref()
+            .map(|key| proto::sink::UpsertKey { columns: to_wire(key) }),
     })
 }
 
@@ -218,5 +222,6 @@ fn decode_sink(sink: &proto::Sink) -> Result<SinkSpec> {
         target,
         schema: schema::decode_schema(&sink.schema)?,
         changelog: decode_changelog(sink.retracts),
+        upsert_key: sink.upsert_key.as_ref().map(|key| indices(&key.columns)),
     })
 }

@@ -186,6 +186,7 @@ fn sink(target: SinkTarget) -> SinkSpec {
         target,
         schema: columns(),
         changelog: ChangelogMode::Retract,
+        upsert_key: Some(vec![0]),
     }
 }
 

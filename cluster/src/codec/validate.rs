@@ -88,6 +88,7 @@ fn check_source(stage: &Stage) -> Result<()> {
 
 fn check_sink(stage: &Stage) -> Result<()> {
     let Some(sink) = &stage.sink else { return Ok(()) };
+    check_columns(sink.upsert_key.as_deref().unwrap_or_default(), &sink.schema, "an upsert key")?;
     match &sink.target {
         SinkTarget::Client => Ok(()),
         SinkTarget::Connector { partition_by, primary_key, .. } => {

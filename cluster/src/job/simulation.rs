@@ -109,6 +109,7 @@ pub(super) fn graph(parallelism: usize) -> Arc<JobGraph> {
         target: SinkTarget::Client,
         schema,
         changelog: ChangelogMode::AppendOnly,
+        upsert_key: None,
     };
     let id = StageId(0);
     let stage = Stage { id, parallelism, source: Some(source), chain: vec![], sink: Some(sink) };

@@ -9,7 +9,9 @@ use rainstorm_engine::graph::ChangelogMode;
 use rainstorm_planner::error::{SqlError, SqlErrors};
 use rainstorm_planner::script::QueryOutput;
 use rainstorm_proto::client::execute_event::Event;
-use rainstorm_proto::client::{ExecuteEvent, Failed, Rows, RowsFinished, RowsStarted, SortColumn};
+use rainstorm_proto::client::{
+    ExecuteEvent, Failed, Rows, RowsFinished, RowsStarted, SortColumn, UpsertKey,
+};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -86,6 +88,10 @@ pub(super) fn rows_started(
                 nulls_first: sort.nulls_first,
             })
             .collect();
+        started.upsert_key = query
+            .upsert_key
+            .as_ref()
+            .map(|key| UpsertKey { columns: key.iter().map(|column| *column as u32).collect() });
         started.offset = query.offset as u64;
         started.limit = query.limit.map(|limit| limit as u64);
     }

@@ -157,6 +157,7 @@ mod tests {
             target: SinkTarget::Client,
             schema: std::sync::Arc::new(arrow::datatypes::Schema::empty()),
             changelog: ChangelogMode::AppendOnly,
+            upsert_key: None,
         };
         let (id, parallelism, source, chain) = (StageId(0), 2, None, Vec::new());
         let stages = vec![Stage { id, parallelism, source, chain, sink: Some(sink) }];

@@ -284,6 +284,7 @@ fn bids(events: u64, condition: Arc<dyn PhysicalExpr>) -> JobGraph {
         target: SinkTarget::Client,
         schema: schema(),
         changelog: ChangelogMode::AppendOnly,
+        upsert_key: None,
     };
     JobGraph {
         stages: vec![

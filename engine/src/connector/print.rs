@@ -1,4 +1,4 @@
-//! The sink `print`: writes rows for people to read, in the manner of Flink's: `+I[1, abc]`.
+//! The sink `print`: writes changes for people to read, in the manner of Flink's: `+I[1, abc]`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::{CommitId, Committable, Sink, SinkWriter};
 use crate::batch::Batch;
-use crate::{Epoch, Error, Result};
+use crate::{Epoch, Error, Result, RowKind, row_kinds};
 
 /// The options of the connector.
 pub const OPTIONS: &[&str] = &["print-identifier", "standard-error"];
@@ -29,15 +29,17 @@ type Lines = Arc<Mutex<dyn Write + Send>>;
 /// Prints rows on standard output, a line each.
 pub struct PrintSink {
     prefix: String,
+    upsert_key: Option<Vec<usize>>,
     lines: Lines,
 }
 
 impl PrintSink {
     /// Makes the sink. `print-identifier` begins each line; `standard-error` says where to.
+    /// `upsert_key` are the columns that tell updates from insertions and deletions.
     ///
     /// # Errors
     /// `Invalid` where an option is unknown or wrong.
-    pub fn new(options: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn new(options: &BTreeMap<String, String>, upsert_key: Option<Vec<usize>>) -> Result<Self> {
         let lines: Lines = match options.get("standard-error").map(String::as_str) {
             None | Some("false") => Arc::new(Mutex::new(std::io::stdout())),
             Some("true") => Arc::new(Mutex::new(std::io::stderr())),
@@ -47,14 +49,18 @@ impl PrintSink {
                 )));
             }
         };
-        Self::with_lines(options, lines)
+        Self::with_lines(options, upsert_key, lines)
     }
 
     /// Makes a sink whose lines go elsewhere.
     ///
     /// # Errors
     /// `Invalid` where an option is unknown.
-    pub fn with_lines(options: &BTreeMap<String, String>, lines: Lines) -> Result<Self> {
+    pub fn with_lines(
+        options: &BTreeMap<String, String>,
+        upsert_key: Option<Vec<usize>>,
+        lines: Lines,
+    ) -> Result<Self> {
         if let Some(unknown) = options.keys().find(|key| !OPTIONS.contains(&key.as_str())) {
             let known = OPTIONS.join(", ");
             return Err(Error::Invalid(format!(
@@ -63,7 +69,7 @@ impl PrintSink {
         }
         let identifier = options.get("print-identifier").filter(|text| !text.is_empty());
         let prefix = identifier.map_or_else(String::new, |text| format!("{text}> "));
-        Ok(Self { prefix, lines })
+        Ok(Self { prefix, upsert_key, lines })
     }
 }
 
@@ -76,8 +82,11 @@ impl fmt::Debug for PrintSink {
 #[async_trait]
 impl Sink for PrintSink {
     async fn writer(&self, _subtask: usize, _attempt: &str) -> Result<Box<dyn SinkWriter>> {
-        let (prefix, lines) = (self.prefix.clone(), Arc::clone(&self.lines));
-        Ok(Box::new(PrintWriter { prefix, lines }))
+        Ok(Box::new(PrintWriter {
+            prefix: self.prefix.clone(),
+            upsert_key: self.upsert_key.clone(),
+            lines: Arc::clone(&self.lines),
+        }))
     }
 
     async fn commit(&self, _id: &CommitId, _committables: &[Committable]) -> Result<()> {
@@ -91,13 +100,17 @@ impl Sink for PrintSink {
 
 struct PrintWriter {
     prefix: String,
+    upsert_key: Option<Vec<usize>>,
     lines: Lines,
 }
 
 #[async_trait]
 impl SinkWriter for PrintWriter {
     async fn write(&mut self, batch: Batch) -> Result<()> {
-        let text = self.format(&batch).map_err(|error| Error::compute("print rows", error))?;
+        let kinds = row_kinds(batch.rows(), batch.weights(), self.upsert_key.as_deref())?;
+        let text = self
+            .format(batch.rows(), &kinds)
+            .map_err(|error| Error::compute("print rows", error))?;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines
             .write_all(text.as_bytes())
@@ -115,13 +128,12 @@ impl SinkWriter for PrintWriter {
 }
 
 impl PrintWriter {
-    fn format(&self, batch: &Batch) -> Result<String, ArrowError> {
-        let row_values = Values::of_batch(batch.rows())?;
+    fn format(&self, rows: &RecordBatch, kinds: &[RowKind]) -> Result<String, ArrowError> {
+        let row_values = Values::of_batch(rows)?;
         let mut text = String::new();
-        for row in 0..batch.num_rows() {
-            let insertion = batch.weights().is_none_or(|weights| weights.value(row) > 0);
+        for (row, kind) in kinds.iter().enumerate() {
             text.push_str(&self.prefix);
-            text.push_str(if insertion { "+I" } else { "-D" });
+            text.push_str(kind.symbol());
             row_values.write(row, &mut text)?;
             text.push('\n');
         }
@@ -192,7 +204,7 @@ mod tests {
         let rows = RecordBatch::try_from_iter(rows).unwrap();
         let options = options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = PrintSink::with_lines(&options, lines.clone()).unwrap();
+        let sink = PrintSink::with_lines(&options, None, lines.clone()).unwrap();
         let mut writer = sink.writer(0, "a").await.unwrap();
         let batch = Batch::changes(rows, Int8Array::from(vec![1, -1])).unwrap();
         writer.write(batch).await.unwrap();
@@ -215,6 +227,6 @@ mod tests {
     #[test]
     fn unknown_options_are_refused() {
         let options = BTreeMap::from([("colour".to_owned(), "red".to_owned())]);
-        assert!(PrintSink::new(&options).unwrap_err().to_string().contains("'colour'"));
+        assert!(PrintSink::new(&options, None).unwrap_err().to_string().contains("'colour'"));
     }
 }

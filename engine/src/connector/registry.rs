@@ -85,7 +85,7 @@ const ENTRIES: &[Entry] = &[
         prefixes: &[],
         source: None,
         sink: Some((SinkMode::Changelog, |spec, _| {
-            shared_sink(PrintSink::new(target_options(spec)?))
+            shared_sink(PrintSink::new(target_options(spec)?, spec.upsert_key.clone()))
         })),
         enforces: |_| false,
     },
@@ -237,6 +237,7 @@ fn sink_spec(connector: &str, table: &TableOptions) -> SinkSpec {
         },
         schema: Arc::clone(&table.table_schema),
         changelog: ChangelogMode::AppendOnly,
+        upsert_key: None,
     }
 }
 

@@ -189,6 +189,7 @@ mod tests {
             target: SinkTarget::Client,
             schema: schema(),
             changelog: ChangelogMode::AppendOnly,
+            upsert_key: None,
         };
         let stage = |id, parallelism| Stage {
             id: StageId(id),

@@ -269,7 +269,10 @@ impl Lowering<'_> {
         let key_fields = keys.iter().map(|key| Arc::clone(&schema.fields()[*key]));
         let call_fields = calls.iter().map(|call| Arc::clone(&call.output));
         let fields = key_fields.chain(call_fields).chain(more.iter().cloned()).collect();
-        let partitioned = (!keys.is_empty()).then(|| (0..keys.len()).collect());
+        let own_keys = (0..keys.len()).collect::<Vec<_>>();
+        let updates = changelog == ChangelogMode::Retract;
+        let upsert_key = updates.then(|| own_keys.clone());
+        let partitioned = (!keys.is_empty()).then_some(own_keys);
         let parallelism = if keys.is_empty() { 1 } else { self.parallelism };
         let distribution =
             if keys.is_empty() { Distribution::Single } else { Distribution::Keys(keys) };
@@ -281,6 +284,7 @@ impl Lowering<'_> {
             changelog,
             parallelism,
             partitioned,
+            upsert_key,
             bounded,
         }))
     }

@@ -50,6 +50,8 @@ pub(super) struct FlowNode {
     pub(super) parallelism: usize,
     /// The columns by whose hash rows are divided among subtasks, if by one.
     pub(super) partitioned: Option<Vec<usize>>,
+    /// The columns in which no two rows that stand at a time are equal, if there are such.
+    pub(super) upsert_key: Option<Vec<usize>>,
     /// Whether it ends.
     pub(super) bounded: bool,
 }
@@ -83,15 +85,24 @@ impl Flow {
         &self.nodes[id.0].schema
     }
 
-    /// Adds an operator with one input that leaves rows where they are.
+    /// Adds an operator with one input that leaves rows where they are. `place_of` tells where it
+    /// has a column of its input, if anywhere.
     pub(super) fn chain(
         &mut self,
         input: FlowId,
         spec: OperatorSpec,
         schema: SchemaRef,
-        partitioned: Option<Vec<usize>>,
+        place_of: impl Fn(usize) -> Option<usize>,
     ) -> FlowId {
-        let FlowNode { changelog, parallelism, bounded, .. } = *self.node(input);
+        let FlowNode { changelog, parallelism, bounded, partitioned, upsert_key, .. } =
+            self.node(input);
+        let (changelog, parallelism, bounded) = (*changelog, *parallelism, *bounded);
+        let moved = |columns: &Option<Vec<usize>>| -> Option<Vec<usize>> {
+            columns.as_ref()?.iter().map(|column| place_of(*column)).collect()
+        };
+        let partitioned = moved(partitioned);
+        let repeats_rows = matches!(spec, OperatorSpec::WindowAssign(_));
+        let upsert_key = if repeats_rows { None } else { moved(upsert_key) };
         self.add(FlowNode {
             kind: FlowKind::Operator(spec),
             ports: vec![Port { from: vec![input], distribution: Distribution::Forward }],
@@ -99,6 +110,7 @@ impl Flow {
             changelog,
             parallelism,
             partitioned,
+            upsert_key,
             bounded,
         })
     }

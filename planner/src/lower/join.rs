@@ -236,6 +236,7 @@ impl Lowering<'_> {
             changelog: left.changelog(&self.flow),
             parallelism: left.parallelism(&self.flow),
             partitioned,
+            upsert_key: None,
             bounded: left.is_bounded(&self.flow),
         };
         let columns = joined_columns(&sides, join.join_type, &self.flow)?;
@@ -276,6 +277,7 @@ impl Lowering<'_> {
             changelog: ChangelogMode::AppendOnly,
             parallelism: if keyed { self.parallelism } else { 1 },
             partitioned: (keyed && keeps_keys).then_some(left_keys),
+            upsert_key: None,
             bounded: left.is_bounded(&self.flow) && right.is_bounded(&self.flow),
         };
         let mut columns = joined_columns(sides, join_type, &self.flow)?;

@@ -225,9 +225,8 @@ impl<'a> Lowering<'a> {
         let predicate = input.expr(&self.flow, &filter.predicate, schema)?;
         for node in &mut input.nodes {
             let schema = Arc::clone(self.flow.schema(*node));
-            let partitioned = self.flow.node(*node).partitioned.clone();
             let spec = OperatorSpec::Filter(Arc::clone(&predicate));
-            *node = self.flow.chain(*node, spec, schema, partitioned);
+            *node = self.flow.chain(*node, spec, schema, Some);
         }
         Ok(input)
     }

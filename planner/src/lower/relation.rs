@@ -119,8 +119,7 @@ impl Relation {
             .map(|node| {
                 let fields = flow.schema(node).fields().iter().cloned();
                 let schema = schema_of(fields.chain(window_fields()).collect());
-                let partitioned = flow.node(node).partitioned.clone();
-                flow.chain(node, OperatorSpec::WindowAssign(spec), schema, partitioned)
+                flow.chain(node, OperatorSpec::WindowAssign(spec), schema, Some)
             })
             .collect();
         for column in &mut self.columns {
@@ -149,11 +148,8 @@ impl Relation {
         nodes
             .into_iter()
             .map(|node| {
-                let partitioned = flow.node(node).partitioned.as_ref();
-                let partitioned =
-                    partitioned.and_then(|keys| keys.iter().map(|key| place_of(*key)).collect());
                 let spec = OperatorSpec::Project(exprs.clone());
-                flow.chain(node, spec, Arc::clone(&schema), partitioned)
+                flow.chain(node, spec, Arc::clone(&schema), place_of)
             })
             .collect()
     }

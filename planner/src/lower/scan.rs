@@ -105,11 +105,12 @@ impl Lowering<'_> {
             changelog: ChangelogMode::AppendOnly,
             parallelism: self.parallelism,
             partitioned: None,
+            upsert_key: None,
             bounded: info.bounded,
         });
         if !prepared_at_source {
             for (step, output) in steps {
-                node = self.flow.chain(node, step, output, None);
+                node = self.flow.chain(node, step, output, |_| None);
             }
         }
         Ok(node)

@@ -57,6 +57,7 @@ impl Lowering<'_> {
             },
             schema: Arc::clone(plan.schema().inner()),
             changelog,
+            upsert_key: self.upsert_key(&nodes),
         };
         // All changes of one key go through one writer, in their order.
         let keyed = changelog == ChangelogMode::Retract && !options.primary_key.is_empty();
@@ -96,23 +97,37 @@ impl Lowering<'_> {
         Err(fail(unsupported(self.span, message).with_help(help)))
     }
 
-    /// Lowers a query whose rows go to the client. Returns whether rows may be taken back.
+    /// Lowers a query whose rows go to the client. Returns whether rows may be taken back, and
+    /// what tells them apart then.
     ///
     /// # Errors
     /// What of the query is not supported.
-    pub(crate) fn select(&mut self, plan: &LogicalPlan) -> Result<ChangelogMode> {
+    pub(crate) fn select(
+        &mut self,
+        plan: &LogicalPlan,
+    ) -> Result<(ChangelogMode, Option<Vec<usize>>)> {
         let input = self.lower(plan)?.assign_windows(&mut self.flow)?;
         let changelog = input.changelog(&self.flow);
         let nodes = self.laid_out(&input, plan.schema())?;
+        let upsert_key = self.upsert_key(&nodes);
         let spec = SinkSpec {
             id: OperatorId(0),
             table: "client".to_owned(),
             target: SinkTarget::Client,
             schema: Arc::clone(plan.schema().inner()),
             changelog,
+            upsert_key: upsert_key.clone(),
         };
         self.add_sink(spec, nodes, Distribution::Single, 1);
-        Ok(changelog)
+        Ok((changelog, upsert_key))
+    }
+
+    /// Returns the upsert key of a stream: none is known of the rows of several nodes together.
+    fn upsert_key(&self, nodes: &[super::FlowId]) -> Option<Vec<usize>> {
+        match nodes {
+            [node] => self.flow.node(*node).upsert_key.clone(),
+            _ => None,
+        }
     }
 
     fn add_sink(
@@ -130,6 +145,7 @@ impl Lowering<'_> {
             ports: vec![Port { from, distribution }],
             parallelism,
             partitioned: None,
+            upsert_key: None,
             bounded,
         });
     }

@@ -76,6 +76,7 @@ impl Lowering<'_> {
             changelog: ChangelogMode::AppendOnly,
             parallelism: 1,
             partitioned: None,
+            upsert_key: None,
             bounded: true,
         })
     }

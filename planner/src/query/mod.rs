@@ -119,7 +119,7 @@ fn select_job(
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;
         lowering.at(span);
-        let changelog = lowering.select(&plan)?;
+        let (changelog, upsert_key) = lowering.select(&plan)?;
         let (graph, bounded, warnings) = lowering.finish()?;
         let sorted = !output.order_by.is_empty() || output.limit.is_some() || output.offset > 0;
         if sorted && !bounded {
@@ -132,6 +132,7 @@ fn select_job(
             schema: Arc::clone(plan.schema().inner()),
             visible: output.visible,
             changelog,
+            upsert_key,
             order_by: output.order_by,
             offset: output.offset,
             limit: output.limit,

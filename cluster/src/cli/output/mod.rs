@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use rainstorm_engine::row_kinds;
 use rainstorm_proto::client::RowsStarted;
 
 use self::fold::Fold;
@@ -98,10 +99,8 @@ impl RowWriter {
                 rows.slice(start, length)
             }
         };
-        let visible = (0..self.started.visible as usize).collect::<Vec<_>>();
-        let shown = rows.project(&visible).map_err(io::Error::other)?;
-        self.rows += shown.num_rows();
-        let text = self.direct_text(&shown, weights).map_err(io::Error::other)?;
+        self.rows += rows.num_rows();
+        let text = self.direct_text(&rows, weights)?;
         out.write_all(&text)?;
         out.flush()
     }
@@ -134,29 +133,42 @@ impl RowWriter {
         Ok(self.rows)
     }
 
+    /// Returns the visible columns of rows as text, with their kinds where these are shown.
     fn direct_text(
         &mut self,
         rows: &RecordBatch,
         weights: Option<&Int8Array>,
-    ) -> Result<Vec<u8>, ArrowError> {
-        let Mode::Direct { op, table, header_written, .. } = &mut self.mode else {
+    ) -> io::Result<Vec<u8>> {
+        let Mode::Direct { op, .. } = &self.mode else { return Ok(Vec::new()) };
+        let visible = (0..self.started.visible as usize).collect::<Vec<_>>();
+        let mut shown = rows.project(&visible).map_err(io::Error::other)?;
+        if *op {
+            let key = self.started.upsert_key.as_ref().map(|key| &key.columns);
+            let key = key.map(|key| key.iter().map(|index| *index as usize).collect::<Vec<_>>());
+            let kinds = row_kinds(rows, weights, key.as_deref()).map_err(io::Error::other)?;
+            shown = text::with_op(&shown, &kinds).map_err(io::Error::other)?;
+        }
+        self.visible_text(&shown).map_err(io::Error::other)
+    }
+
+    fn visible_text(&mut self, rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+        let Mode::Direct { table, header_written, .. } = &mut self.mode else {
             return Ok(Vec::new());
         };
-        let rows = if *op { text::with_op(rows, weights)? } else { rows.clone() };
         let header = !std::mem::replace(header_written, true);
         match self.format {
-            Format::Json => text::json(&rows),
-            Format::Csv | Format::Changelog => text::csv(&rows, header),
+            Format::Json => text::json(rows),
+            Format::Csv | Format::Changelog => text::csv(rows, header),
             Format::Table => {
                 let mut text = String::new();
                 if table.is_none() {
-                    let mut laid_out = Table::new(&rows.schema(), &rows, None)?;
+                    let mut laid_out = Table::new(&rows.schema(), rows, None)?;
                     laid_out.widen_for_types(&rows.schema(), self.width);
                     text.push_str(&laid_out.header());
                     *table = Some(laid_out);
                 }
                 if let Some(table) = table {
-                    text.push_str(&table.body(&rows)?);
+                    text.push_str(&table.body(rows)?);
                 }
                 Ok(text.into_bytes())
             }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::csv::WriterBuilder as CsvBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::json::WriterBuilder as JsonBuilder;
 use arrow::json::writer::LineDelimited;
+use rainstorm_engine::RowKind;
 
 use super::values::{Cells, TimestampFormat};
 
@@ -38,33 +39,15 @@ pub(crate) fn json(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     Ok(writer.into_inner())
 }
 
-/// Puts a first column `op` before the rows: `+I` and `-D`, and `-U` and `+U` for a row that is
-/// taken back right before another takes its place.
-pub(crate) fn with_op(
-    rows: &RecordBatch,
-    weights: Option<&Int8Array>,
-) -> Result<RecordBatch, ArrowError> {
-    let ops: ArrayRef = Arc::new(StringArray::from(ops(rows.num_rows(), weights)));
+/// Puts a first column `op` before the rows: the symbols of their kinds.
+pub(crate) fn with_op(rows: &RecordBatch, kinds: &[RowKind]) -> Result<RecordBatch, ArrowError> {
+    let ops = kinds.iter().map(|kind| Some(kind.symbol()));
+    let ops: ArrayRef = Arc::new(ops.collect::<StringArray>());
     let schema = rows.schema();
     let mut fields = vec![Arc::new(Field::new("op", DataType::Utf8, false))];
     fields.extend(schema.fields().iter().cloned());
     let columns = std::iter::once(ops).chain(rows.columns().iter().cloned()).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-}
-
-fn ops(count: usize, weights: Option<&Int8Array>) -> Vec<&'static str> {
-    let Some(weights) = weights else { return vec!["+I"; count] };
-    let mut ops = Vec::with_capacity(count);
-    while ops.len() < count {
-        let row = ops.len();
-        let replaced = weights.value(row) < 0 && row + 1 < count && weights.value(row + 1) > 0;
-        match (replaced, weights.value(row) < 0) {
-            (true, _) => ops.extend(["-U", "+U"]),
-            (false, true) => ops.push("-D"),
-            (false, false) => ops.push("+I"),
-        }
-    }
-    ops
 }
 
 /// Turns nested columns, which CSV does not have, into text.
@@ -144,11 +127,5 @@ mod tests {
         let (csv, json) = shown(Arc::new(zoned));
         assert_eq!(csv, "2001-01-01 00:00:00.000Z\n");
         assert_eq!(json, "{\"at\":\"2001-01-01 00:00:00.000Z\"}\n");
-    }
-
-    #[test]
-    fn a_retraction_right_before_an_insertion_is_an_update() {
-        let weights = Int8Array::from(vec![1, -1, 1, -1]);
-        assert_eq!(ops(4, Some(&weights)), ["+I", "-U", "+U", "-D"]);
     }
 }

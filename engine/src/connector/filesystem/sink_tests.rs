@@ -321,6 +321,7 @@ async fn a_job_copies_a_table() {
         target,
         schema: schema("b INT"),
         changelog: ChangelogMode::AppendOnly,
+        upsert_key: None,
     };
     let stage = Stage {
         id: StageId(0),

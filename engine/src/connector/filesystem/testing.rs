@@ -60,6 +60,7 @@ impl Table {
             target,
             schema: Arc::clone(&self.schema),
             changelog: ChangelogMode::AppendOnly,
+            upsert_key: None,
         };
         FilesystemSink::new(&spec, &self.context()).unwrap()
     }

@@ -187,6 +187,7 @@ fn job(window: Window, parallelism: usize) -> JobGraph {
         target: SinkTarget::Client,
         schema: schema(output),
         changelog: ChangelogMode::AppendOnly,
+        upsert_key: None,
     };
     let edge = |from, to, partitioning, columns: &str| Edge {
         from: StageId(from),
