@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use csv_core::ReadRecordResult;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use csv_core::ReadFieldResult;
 
 use super::field::{check_type, parse_column, type_name};
 use super::{CsvStyle, Decoded, Malformed, RowDecoder};
@@ -41,30 +41,45 @@ pub(crate) fn parse_header(content: &[u8], ended: bool, style: &CsvStyle) -> Opt
         records.finish();
         consumed = content.len();
     }
-    let names = match records.ends.first() {
-        None => Vec::new(),
-        Some(_) => {
-            (0..records.widths[0]).map(|field| records.lossy(field).trim().to_owned()).collect()
-        }
-    };
+    let fields = 0..records.fields.len();
+    let names = fields.map(|field| records.lossy(field).trim().to_owned()).collect();
     Some(Header { names, bytes: consumed as u64, next_line: records.line })
 }
 
 /// Records cut into fields, one after the other in one buffer.
 struct Records {
     core: csv_core::Reader,
+    quote: u8,
+    /// Whether an empty line is a record, as it is in files of one column.
+    has_empty: bool,
     data: Vec<u8>,
     data_len: usize,
-    /// Where each field ends in `data`.
-    ends: Vec<usize>,
-    ends_len: usize,
+    fields: Vec<FieldPlace>,
     /// The number of fields of each record.
     widths: Vec<usize>,
     /// The line on which each record begins.
     lines: Vec<u64>,
-    /// Where the record that is being read begins in `data` and in `ends`.
-    open: Option<(usize, usize)>,
+    /// The record that is being read.
+    open: Option<Open>,
+    /// Whether a carriage return has ended a line, to which a line feed may still belong.
+    after_return: bool,
     line: u64,
+}
+
+/// Where a field ends in the buffer; it begins where the one before ends.
+#[derive(Debug, Clone, Copy)]
+struct FieldPlace {
+    end: usize,
+    /// Whether it was in quotes, so that it is text and never null.
+    quoted: bool,
+}
+
+/// A record that is being read.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    first_field: usize,
+    /// Whether the field that is being read is in quotes, once that is known.
+    quoted: Option<bool>,
 }
 
 impl Records {
@@ -73,13 +88,15 @@ impl Records {
             csv_core::ReaderBuilder::new().delimiter(style.delimiter).quote(style.quote).build();
         Self {
             core,
+            quote: style.quote,
+            has_empty: false,
             data: Vec::new(),
             data_len: 0,
-            ends: Vec::new(),
-            ends_len: 0,
+            fields: Vec::new(),
             widths: Vec::new(),
             lines: Vec::new(),
             open: None,
+            after_return: false,
             line: 1,
         }
     }
@@ -91,54 +108,57 @@ impl Records {
     /// Takes input until there are `limit` records and returns how much of it.
     fn push(&mut self, input: &[u8], limit: usize) -> usize {
         let mut at = 0;
-        while at < input.len() && self.count() < limit {
-            if self.open.is_none() {
-                match input[at] {
-                    b'\n' => self.line += 1,
-                    b'\r' => {}
-                    _ => self.begin(),
-                }
-                if self.open.is_none() {
-                    at += 1;
-                    continue;
-                }
+        while at < input.len() && (self.count() < limit || self.after_return) {
+            if std::mem::take(&mut self.after_return) {
+                let line_feed = input[at] == b'\n';
+                self.line += u64::from(line_feed);
+                at += usize::from(line_feed);
+            } else if self.open.is_some() || !matches!(input[at], b'\n' | b'\r') {
+                at += self.read(&input[at..]);
+            } else {
+                self.end_line(input[at]);
+                at += 1;
             }
-            at += self.read(&input[at..]);
         }
         at
     }
 
-    fn begin(&mut self) {
-        self.open = Some((self.data_len, self.ends_len));
-        self.lines.push(self.line);
+    /// Takes the end of a blank line.
+    fn end_line(&mut self, byte: u8) {
+        self.after_return = byte == b'\r';
+        if self.has_empty {
+            self.lines.push(self.line);
+            self.fields.push(FieldPlace { end: self.data_len, quoted: false });
+            self.widths.push(1);
+        }
+        self.line += u64::from(byte == b'\n');
     }
 
-    /// Takes a part of a record.
+    /// Takes a part of a field.
     fn read(&mut self, input: &[u8]) -> usize {
         if self.data_len == self.data.len() {
             self.data.resize((2 * self.data.len()).max(64 << 10), 0);
         }
-        if self.ends_len == self.ends.len() {
-            self.ends.resize((2 * self.ends.len()).max(1024), 0);
-        }
-        let (data, ends) = (&mut self.data[self.data_len..], &mut self.ends[self.ends_len..]);
-        let (result, taken, written, ended) = self.core.read_record(input, data, ends);
+        let mut open = self.open.unwrap_or_else(|| {
+            self.lines.push(self.line);
+            Open { first_field: self.fields.len(), quoted: None }
+        });
+        let first = input.first().copied();
+        let quoted = *open.quoted.get_or_insert(first == Some(self.quote));
+        let (result, taken, written) = self.core.read_field(input, &mut self.data[self.data_len..]);
         self.line += input[..taken].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
         self.data_len += written;
-        self.ends_len += ended;
-        if result == ReadRecordResult::Record {
-            self.complete();
+        self.open = Some(open);
+        if let ReadFieldResult::Field { record_end } = result {
+            self.fields.push(FieldPlace { end: self.data_len, quoted });
+            self.open = Some(Open { quoted: None, ..open });
+            if record_end {
+                self.after_return = input[..taken].last() == Some(&b'\r');
+                self.widths.push(self.fields.len() - open.first_field);
+                self.open = None;
+            }
         }
         taken
-    }
-
-    /// Makes the ends of a record's fields, which count from its beginning, count from that of
-    /// the buffer.
-    fn complete(&mut self) {
-        if let Some((data, ends)) = self.open.take() {
-            self.ends[ends..self.ends_len].iter_mut().for_each(|end| *end += data);
-            self.widths.push(self.ends_len - ends);
-        }
     }
 
     /// Ends the record that is being read.
@@ -150,8 +170,8 @@ impl Records {
 
     /// Returns where a field is in `data`.
     fn range(&self, field: usize) -> Range<usize> {
-        let begin = if field == 0 { 0 } else { self.ends[field - 1] };
-        begin..self.ends[field]
+        let begin = if field == 0 { 0 } else { self.fields[field - 1].end };
+        begin..self.fields[field].end
     }
 
     fn lossy(&self, field: usize) -> String {
@@ -162,13 +182,13 @@ impl Records {
     fn pop(&mut self) {
         let width = self.widths.pop().unwrap_or(0);
         self.lines.pop();
-        self.ends_len -= width;
-        self.data_len = if self.ends_len == 0 { 0 } else { self.ends[self.ends_len - 1] };
+        self.fields.truncate(self.fields.len() - width);
+        self.data_len = self.fields.last().map_or(0, |field| field.end);
     }
 
     fn clear(&mut self) {
         self.data_len = 0;
-        self.ends_len = 0;
+        self.fields.clear();
         self.widths.clear();
         self.lines.clear();
     }
@@ -204,6 +224,7 @@ impl CsvDecoder {
         };
         let mut records = Records::new(style);
         records.line = line;
+        records.has_empty = names.len() == 1;
         Ok(Self {
             records,
             places: schema.fields().iter().map(place).collect::<Result<_>>()?,
@@ -237,6 +258,9 @@ impl CsvDecoder {
         let mut misfit = |row: usize, reason: String| {
             misfits.push((row, format!("field {} '{}': {reason}", place + 1, field.name())));
         };
+        // A number in quotes is a number, and nothing in quotes is none.
+        let can_be_empty =
+            matches!(field.data_type(), DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8);
         let mut values = Vec::with_capacity(records.count());
         for row in 0..records.count() {
             let index = row * self.width + place;
@@ -247,7 +271,8 @@ impl CsvDecoder {
             if value.is_none() {
                 misfit(row, format!("'{}' is not UTF-8", records.lossy(index)));
             }
-            let value = value.filter(|value| *value != self.null_literal);
+            let is_text = can_be_empty && records.fields[index].quoted;
+            let value = value.filter(|value| is_text || *value != self.null_literal);
             if value.is_none() && !field.is_nullable() {
                 misfit(row, "it is null, but the column is NOT NULL".to_owned());
             }
@@ -315,7 +340,8 @@ impl RowDecoder for CsvDecoder {
     }
 
     fn is_full(&self) -> bool {
-        self.records.count() + self.malformed.len() >= TARGET_BATCH_ROWS
+        let count = self.records.count() + self.malformed.len();
+        count >= TARGET_BATCH_ROWS && !self.records.after_return
     }
 
     fn line(&self) -> u64 {
@@ -357,6 +383,24 @@ mod tests {
             decode("1,x,2.5\n2,,-1\r\n\n3,\"y, \"\"z\"\"\",0", "c DOUBLE, b STRING");
         assert_eq!(rows, ["2.5|x", "-1.0|NULL", "0.0|y, \"z\""]);
         assert!(malformed.is_empty(), "{malformed:?}");
+    }
+
+    #[test]
+    fn text_in_quotes_is_never_null() {
+        let (rows, malformed) =
+            decode("1,\"\",2\n2,,\"\"\n\"\",\"x\"\"\",1\n", "b STRING, c DOUBLE");
+        assert_eq!(rows, ["|2.0", "NULL|NULL", "x\"|1.0"]);
+        assert!(malformed.is_empty(), "{malformed:?}");
+    }
+
+    #[test]
+    fn an_empty_line_is_a_row_of_a_single_column() {
+        for (content, block) in [("\nx\n\n\"\"\n", 1), ("\r\nx\r\n\r\n\"\"\r\n", 3)] {
+            let decoder = CsvDecoder::new(STYLE, &names(&["a"]), &schema("a STRING"), 1).unwrap();
+            let (rows, malformed) = decode_all(decoder, content.as_bytes(), block);
+            assert_eq!(rows, ["NULL", "x", "NULL", ""]);
+            assert!(malformed.is_empty(), "{malformed:?}");
+        }
     }
 
     #[test]

@@ -6,9 +6,9 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, S
 use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::{Parser, parse_decimal, string_to_datetime};
 use arrow::datatypes::{
-    ArrowTimestampType, DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    ArrowTimestampType, DECIMAL128_MAX_PRECISION, DataType, Date32Type, Decimal128Type, Field,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use chrono::{DateTime, Utc};
@@ -62,7 +62,7 @@ pub(crate) fn parse_column<'a>(
             primitive::<Time32MillisecondType>(fields, Time32MillisecondType::parse, misfit)
         }
         &T::Decimal128(precision, scale) => {
-            let parse = |text: &str| parse_decimal::<Decimal128Type>(text, precision, scale).ok();
+            let parse = |text: &str| decimal(text, precision, scale);
             let array = decimals(fields, parse, misfit);
             Arc::new(array.with_precision_and_scale(precision, scale).ok()?)
         }
@@ -110,6 +110,17 @@ fn timestamp<'a, T: ArrowTimestampType>(
 
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     string_to_datetime(&Utc, text).ok()
+}
+
+/// Parses a decimal and rounds it half away from zero, as casts do, which Arrow's parser does not.
+fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    let Ok(finer) = parse_decimal::<Decimal128Type>(text, DECIMAL128_MAX_PRECISION, scale + 1)
+    else {
+        // A number with as many digits as there can be has none to round by.
+        return parse_decimal::<Decimal128Type>(text, precision, scale).ok();
+    };
+    let rounded = (finer + 5 * finer.signum()) / 10;
+    (rounded.unsigned_abs() < 10_u128.pow(precision.into())).then_some(rounded)
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -200,7 +211,14 @@ mod tests {
         check(&DataType::Float64, " 1.5e3", Some("1500.0"));
         check(&DataType::Boolean, "TRUE", Some("true"));
         check(&DataType::Boolean, "1", None);
-        check(&DataType::Decimal128(5, 2), "123.456", Some("123.45"));
+        check(&DataType::Decimal128(5, 2), "123.454", Some("123.45"));
+        check(&DataType::Decimal128(5, 2), "-123.455", Some("-123.46"));
+        check(&DataType::Decimal128(5, 2), "999.995", None);
+        check(
+            &DataType::Decimal128(38, 38),
+            "0.12345678901234567890123456789012345678",
+            Some("0.12345678901234567890123456789012345678"),
+        );
         check(&DataType::Decimal128(5, 2), "12345", None);
         check(&DataType::Date32, "2001-02-03", Some("2001-02-03"));
         check(&DataType::Utf8View, " as it is ", Some(" as it is "));

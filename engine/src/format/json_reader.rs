@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
+use super::field::{parse_column, type_name};
 use super::{Decoded, Malformed, RowDecoder};
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::{Error, Result};
@@ -15,8 +16,9 @@ use crate::{Error, Result};
 /// have no key are null. Numbers and booleans in text columns are taken as text.
 pub(crate) struct JsonDecoder {
     schema: SchemaRef,
-    /// What is decoded: the schema, or a column that nobody looks at where it has none, so that
-    /// rows are still checked and counted.
+    /// What is decoded: the schema with its decimals as text, which are then rounded as elsewhere;
+    /// or a column that nobody looks at where it has none, so that rows are still checked and
+    /// counted.
     decoded: SchemaRef,
     lines: Vec<u8>,
     /// Where each complete line ends, and its number.
@@ -30,7 +32,7 @@ impl JsonDecoder {
         let decoded = if schema.fields().is_empty() {
             Arc::new(Schema::new(vec![Field::new("", DataType::Boolean, true)]))
         } else {
-            Arc::clone(schema)
+            Arc::new(Schema::new(schema.fields().iter().map(decoded_field).collect::<Vec<_>>()))
         };
         Self { schema: Arc::clone(schema), decoded, lines: Vec::new(), ends: Vec::new(), line }
     }
@@ -61,7 +63,19 @@ impl JsonDecoder {
         if rows.num_rows() < count {
             return Err(ArrowError::JsonError("there is no object".to_owned()));
         }
-        Ok(rows)
+        self.with_decimals(rows)
+    }
+
+    /// Parses the decimals that have been decoded as text.
+    fn with_decimals(&self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        if !self.schema.fields().iter().any(is_decimal) {
+            return Ok(rows);
+        }
+        let column = |(column, field): (&ArrayRef, &FieldRef)| {
+            if is_decimal(field) { parse_decimals(column, field) } else { Ok(Arc::clone(column)) }
+        };
+        let columns = rows.columns().iter().zip(self.schema.fields()).map(column);
+        RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
     }
 
     /// Decodes line by line, and then together those that are sound.
@@ -90,6 +104,34 @@ impl JsonDecoder {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), Vec::new(), &options)
             .map_err(failed)
+    }
+}
+
+fn is_decimal(field: &FieldRef) -> bool {
+    matches!(field.data_type(), DataType::Decimal128(..))
+}
+
+fn decoded_field(field: &FieldRef) -> FieldRef {
+    if !is_decimal(field) {
+        return Arc::clone(field);
+    }
+    Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+}
+
+fn parse_decimals(texts: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    let texts = texts.as_string_view();
+    let mut misfit = None;
+    let parsed = parse_column(field.data_type(), texts.iter(), &mut |_, text: &str| {
+        misfit.get_or_insert_with(|| text.to_owned());
+    });
+    let expected = type_name(field.data_type()).unwrap_or_default();
+    match (parsed, misfit) {
+        (Some(parsed), None) => Ok(parsed),
+        (_, misfit) => Err(ArrowError::JsonError(format!(
+            "field '{}': expected {expected}, found '{}'",
+            field.name(),
+            misfit.unwrap_or_default()
+        ))),
     }
 }
 
@@ -171,6 +213,14 @@ mod tests {
     fn numbers_may_be_text() {
         let content = "{\"s\":1.50}\n{\"s\":true}\n";
         assert_eq!(decode(content, "s STRING").0, ["1.50", "true"]);
+    }
+
+    #[test]
+    fn decimals_are_rounded() {
+        let content = "{\"d\":1.239}\n{\"d\":\"-1.235\"}\n{\"d\":null}\n{\"d\":\"x\"}\n";
+        let (rows, malformed) = decode(content, "d DECIMAL");
+        assert_eq!(rows, ["1.24", "-1.24", "NULL"]);
+        assert_eq!(malformed, ["4: field 'd': expected DECIMAL(10, 2), found 'x'"]);
     }
 
     #[test]

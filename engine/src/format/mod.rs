@@ -2,6 +2,7 @@
 
 mod compression;
 mod csv_reader;
+mod csv_writer;
 mod encoder;
 mod field;
 mod json_reader;
@@ -15,7 +16,9 @@ use arrow::array::RecordBatch;
 pub use compression::Compression;
 pub(crate) use compression::{Compressor, Decompressor};
 pub(crate) use csv_reader::{CsvDecoder, Header, parse_header};
+pub use csv_writer::write_csv;
 pub(crate) use encoder::Encoder;
+pub use encoder::json_text;
 pub(crate) use field::{check_type, parse_value};
 pub(crate) use json_reader::JsonDecoder;
 pub(crate) use parquet_reader::ParquetFile;

@@ -32,53 +32,77 @@ pub(crate) fn column_as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> 
     let DataType::Timestamp(unit, zone) = column.data_type() else {
         return Ok(Arc::clone(column));
     };
-    let per_second = match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    };
+    let times = Times::new(*unit, zone.is_some());
     let numbers = cast(column, &DataType::Int64)?;
     let numbers = arrow::array::AsArray::as_primitive::<Int64Type>(&numbers);
     let mut texts = StringBuilder::with_capacity(numbers.len(), 24 * numbers.len());
-    let mut text = String::with_capacity(32);
+    let mut text = Vec::with_capacity(32);
     for number in numbers {
         let Some(number) = number else {
             texts.append_null();
             continue;
         };
-        let seconds = number.div_euclid(per_second);
-        let nanos = number.rem_euclid(per_second) * (1_000_000_000 / per_second);
         text.clear();
-        write_time(seconds, nanos as u32, &mut text).ok_or_else(|| {
-            ArrowError::ComputeError(format!("timestamp {number} ({unit:?}) is out of range"))
-        })?;
-        if zone.is_some() {
-            text.push('Z');
-        }
-        texts.append_value(&text);
+        times.write(number, &mut text)?;
+        texts.append_value(str::from_utf8(&text).expect("digits and separators are UTF-8"));
     }
     Ok(Arc::new(texts.finish()))
 }
 
-fn write_time(seconds: i64, nanos: u32, text: &mut String) -> Option<()> {
+/// Writes the timestamps of a type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    unit: TimeUnit,
+    per_second: i64,
+    zoned: bool,
+}
+
+impl Times {
+    pub(super) fn new(unit: TimeUnit, zoned: bool) -> Self {
+        let per_second = match unit {
+            TimeUnit::Second => 1,
+            TimeUnit::Millisecond => 1_000,
+            TimeUnit::Microsecond => 1_000_000,
+            TimeUnit::Nanosecond => 1_000_000_000,
+        };
+        Self { unit, per_second, zoned }
+    }
+
+    /// Appends the time that is `number` units after 1970.
+    pub(super) fn write(self, number: i64, text: &mut Vec<u8>) -> Result<(), ArrowError> {
+        let seconds = number.div_euclid(self.per_second);
+        let nanos = number.rem_euclid(self.per_second) * (1_000_000_000 / self.per_second);
+        write_time(seconds, nanos as u32, text).ok_or_else(|| {
+            ArrowError::ComputeError(format!(
+                "timestamp {number} ({:?}) is out of range",
+                self.unit
+            ))
+        })?;
+        if self.zoned {
+            text.push(b'Z');
+        }
+        Ok(())
+    }
+}
+
+fn write_time(seconds: i64, nanos: u32, text: &mut Vec<u8>) -> Option<()> {
     let time = DateTime::from_timestamp(seconds, nanos)?;
     match u32::try_from(time.year()) {
         Ok(year) if year <= 9999 => write_digits(year, 4, text),
-        _ => text.push_str(&time.year().to_string()),
+        _ => text.extend_from_slice(time.year().to_string().as_bytes()),
     }
     let parts = [
-        ('-', time.month()),
-        ('-', time.day()),
-        (' ', time.hour()),
-        (':', time.minute()),
-        (':', time.second()),
+        (b'-', time.month()),
+        (b'-', time.day()),
+        (b' ', time.hour()),
+        (b':', time.minute()),
+        (b':', time.second()),
     ];
     for (separator, number) in parts {
         text.push(separator);
         write_digits(number, 2, text);
     }
-    text.push('.');
+    text.push(b'.');
     match nanos {
         _ if nanos.is_multiple_of(1_000_000) => write_digits(nanos / 1_000_000, 3, text),
         _ if nanos.is_multiple_of(1_000) => write_digits(nanos / 1_000, 6, text),
@@ -87,10 +111,10 @@ fn write_time(seconds: i64, nanos: u32, text: &mut String) -> Option<()> {
     Some(())
 }
 
-fn write_digits(number: u32, digits: u32, text: &mut String) {
+fn write_digits(number: u32, digits: u32, text: &mut Vec<u8>) {
     for place in (0..digits).rev() {
         let digit = number / 10_u32.pow(place) % 10;
-        text.push(char::from(b'0' + digit as u8));
+        text.push(b'0' + digit as u8);
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use rainstorm_engine::format::json_text;
 use rainstorm_engine::row_kinds;
 use rainstorm_proto::client::RowsStarted;
 
@@ -157,7 +158,7 @@ impl RowWriter {
         };
         let header = !std::mem::replace(header_written, true);
         match self.format {
-            Format::Json => text::json(rows),
+            Format::Json => json_text(rows),
             Format::Csv | Format::Changelog => text::csv(rows, header),
             Format::Table => {
                 let mut text = String::new();
@@ -210,7 +211,7 @@ fn final_text(
     width: Option<usize>,
 ) -> Result<Vec<u8>, ArrowError> {
     match format {
-        Format::Json => text::json(rows),
+        Format::Json => json_text(rows),
         Format::Csv | Format::Changelog => text::csv(rows, true),
         Format::Table if table::has_long_texts(rows)? => Ok(table::expanded(rows)?.into_bytes()),
         Format::Table => {

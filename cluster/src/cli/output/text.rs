@@ -3,40 +3,18 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow::csv::WriterBuilder as CsvBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use arrow::json::WriterBuilder as JsonBuilder;
-use arrow::json::writer::LineDelimited;
 use rainstorm_engine::RowKind;
+use rainstorm_engine::format::{CsvStyle, write_csv};
 
-use super::values::{Cells, TimestampFormat};
+use super::values::Cells;
 
 /// Returns rows as CSV, with a header where asked for; NULL is empty, nested values are text.
 pub(crate) fn csv(rows: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
-    let flat = flatten(rows)?;
     let mut text = Vec::new();
-    let format = TimestampFormat::of_schema(&flat.schema());
-    CsvBuilder::new()
-        .with_header(header)
-        .with_timestamp_format(format.plain.to_owned())
-        .with_timestamp_tz_format(format.zoned.to_owned())
-        .build(&mut text)
-        .write(&flat)?;
+    write_csv(&flatten(rows)?, &CsvStyle::default(), header, &mut text)?;
     Ok(text)
-}
-
-/// Returns rows as JSON, one object a line, with nulls.
-pub(crate) fn json(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let format = TimestampFormat::of_schema(&rows.schema());
-    let mut writer = JsonBuilder::new()
-        .with_explicit_nulls(true)
-        .with_timestamp_format(format.plain.to_owned())
-        .with_timestamp_tz_format(format.zoned.to_owned())
-        .build::<_, LineDelimited>(Vec::new());
-    writer.write(rows)?;
-    writer.finish()?;
-    Ok(writer.into_inner())
 }
 
 /// Puts a first column `op` before the rows: the symbols of their kinds.
@@ -79,6 +57,8 @@ fn flatten(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 mod tests {
     use arrow::array::{Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray};
 
+    use rainstorm_engine::format::json_text;
+
     use super::*;
 
     fn rows() -> RecordBatch {
@@ -106,7 +86,7 @@ mod tests {
     #[test]
     fn json_has_an_object_a_line_with_nulls() {
         assert_eq!(
-            text(json(&rows()).expect("printable")),
+            text(json_text(&rows()).expect("printable")),
             "{\"at\":\"2001-01-01 00:00:00.000\",\"n\":1}\n\
              {\"at\":\"2001-01-01 00:00:00.250\",\"n\":null}\n"
         );
@@ -119,7 +99,10 @@ mod tests {
         let rows = |column: ArrayRef| RecordBatch::try_from_iter([("at", column)]);
         let shown = |column: ArrayRef| {
             let rows = rows(column).expect("one column");
-            (text(csv(&rows, false).expect("printable")), text(json(&rows).expect("printable")))
+            (
+                text(csv(&rows, false).expect("printable")),
+                text(json_text(&rows).expect("printable")),
+            )
         };
         let (csv, json) = shown(Arc::new(micros));
         assert_eq!(csv, "2001-01-01 00:00:00.000001\n");

@@ -1,25 +1,20 @@
 //! Single values as text.
 
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{DataType, Fields, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Fields, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// How timestamps of one precision are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TimestampFormat {
+struct TimestampFormat {
     /// Without a time zone.
-    pub(crate) plain: &'static str,
+    plain: &'static str,
     /// With one; they are in UTC.
-    pub(crate) zoned: &'static str,
+    zoned: &'static str,
 }
 
 impl TimestampFormat {
-    /// Returns the format that shows every timestamp of a schema in full.
-    pub(crate) fn of_schema(schema: &Schema) -> Self {
-        Self::of_unit(finest(schema.fields()))
-    }
-
     fn of_unit(unit: Option<TimeUnit>) -> Self {
         let (plain, zoned) = match unit {
             Some(TimeUnit::Second) => ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%SZ"),

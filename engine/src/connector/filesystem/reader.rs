@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
@@ -120,7 +120,7 @@ impl FileReader {
             place.relative(&meta.location)
         };
         let folders = folder_values(relative, wanted.table_schema, &name)?;
-        let (assembly, in_file) = plan(&folders, wanted.schema);
+        let (assembly, in_file) = plan(&folders, wanted);
         let store = Arc::clone(&place.store);
         let rows = match wanted.options.format {
             Format::Parquet => {
@@ -227,17 +227,29 @@ fn folder_values(
     Ok(values)
 }
 
-fn plan(folders: &[(String, ScalarValue)], schema: &SchemaRef) -> (Assembly, SchemaRef) {
+/// Tells which columns are read from the file, and where each wanted one comes from.
+///
+/// Where rows that do not fit are left out, all columns are read: which rows there are must not
+/// depend on the columns that a query looks at.
+fn plan(folders: &[(String, ScalarValue)], wanted: &Wanted<'_>) -> (Assembly, SchemaRef) {
     let mut in_file = Vec::new();
-    let origin = |field: &Arc<arrow::datatypes::Field>| {
+    let origin = |field: &FieldRef| {
         if let Some((_, value)) = folders.iter().find(|(name, _)| name == field.name()) {
             return Origin::Folder(value.clone());
         }
         in_file.push(Arc::clone(field));
         Origin::File(in_file.len() - 1)
     };
-    let columns = schema.fields().iter().map(origin).collect();
-    let assembly = Assembly { schema: Arc::clone(schema), columns };
+    let columns = wanted.schema.fields().iter().map(origin).collect();
+    if wanted.options.on_error == OnError::Skip {
+        let is_wanted = |field: &&FieldRef| {
+            wanted.schema.index_of(field.name()).is_ok()
+                || folders.iter().any(|(name, _)| name == field.name())
+        };
+        let declared = wanted.table_schema.fields().iter();
+        in_file.extend(declared.filter(|field| !is_wanted(field)).cloned());
+    }
+    let assembly = Assembly { schema: Arc::clone(wanted.schema), columns };
     (assembly, Arc::new(Schema::new(in_file)))
 }
 
