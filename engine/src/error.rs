@@ -22,11 +22,12 @@ pub enum Error {
         #[source]
         source: Arc<datafusion::error::DataFusionError>,
     },
-    /// A row of an external input does not fit its schema or format. With `'on-error' = 'skip'`
-    /// it is counted and left out, otherwise the job fails with this message.
+    /// A row of an external input does not fit its schema or format, or one of a query does not
+    /// fit the table that it goes into. With `'on-error' = 'skip'` rows of inputs are counted and
+    /// left out, otherwise the job fails with this message.
     #[error("{location}: {reason}")]
     MalformedRow {
-        /// File and line, as in `data/flights.csv:17`.
+        /// File and line, as in `data/flights.csv:17`, or where the row was to go.
         location: String,
         /// Which field, what was found and what was expected.
         reason: String,

@@ -2,19 +2,50 @@
 
 use std::sync::atomic::Ordering;
 
+use arrow::array::Array;
+
 use super::output::{Control, EdgeWriter, FlushWhen};
 use super::{ClientSink, TaskMetrics};
 use crate::batch::Batch;
 use crate::connector::{Committable, SinkWriter};
+use crate::graph::SinkSpec;
 use crate::time::{TimestampMs, Watermark};
-use crate::{Epoch, Result};
+use crate::{Epoch, Error, Result};
+
+/// Writes into a table and keeps nulls out of its NOT NULL columns.
+pub(crate) struct TableWriter {
+    table: String,
+    writer: Box<dyn SinkWriter>,
+    /// Index and name of the columns that take no nulls.
+    not_null: Vec<(usize, String)>,
+}
+
+impl TableWriter {
+    pub(crate) fn new(spec: &SinkSpec, writer: Box<dyn SinkWriter>) -> Self {
+        let columns = spec.schema.fields().iter().enumerate();
+        let not_null = columns.filter(|(_, field)| !field.is_nullable());
+        let not_null = not_null.map(|(index, field)| (index, field.name().clone())).collect();
+        Self { table: spec.table.clone(), writer, not_null }
+    }
+
+    async fn write(&mut self, batch: Batch) -> Result<()> {
+        let mut not_null = self.not_null.iter();
+        if let Some((_, name)) = not_null.find(|(index, _)| batch.column(*index).null_count() > 0) {
+            return Err(Error::MalformedRow {
+                location: format!("insert into table '{}'", self.table),
+                reason: format!("column '{name}' is NOT NULL, and the query gives it a NULL"),
+            });
+        }
+        self.writer.write(batch).await
+    }
+}
 
 /// The end of a task's chain.
 pub(crate) enum Outlet {
     /// To other tasks; without edges rows are dropped.
     Edges(Vec<EdgeWriter>),
     /// Into a table.
-    Table(Box<dyn SinkWriter>),
+    Table(TableWriter),
     /// To the client that runs the query.
     Client(Box<dyn ClientSink>),
 }
@@ -30,7 +61,7 @@ impl Outlet {
         for batch in emitted.drain(..) {
             metrics.rows_out.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
             match self {
-                Self::Table(writer) => writer.write(batch).await?,
+                Self::Table(table) => table.write(batch).await?,
                 Self::Client(client) => client.send(batch).await?,
                 Self::Edges(edges) => {
                     for edge in edges {
@@ -60,7 +91,7 @@ impl Outlet {
     /// Shows what a table's sink has gathered, since nothing more comes for now.
     pub(crate) async fn show(&mut self) -> Result<()> {
         match self {
-            Self::Table(writer) => writer.flush().await,
+            Self::Table(table) => table.writer.flush().await,
             Self::Edges(_) | Self::Client(_) => Ok(()),
         }
     }
@@ -98,7 +129,7 @@ impl Outlet {
 
     async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Committable>> {
         match self {
-            Self::Table(writer) => writer.prepare(epoch).await,
+            Self::Table(table) => table.writer.prepare(epoch).await,
             Self::Edges(_) | Self::Client(_) => Ok(Vec::new()),
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::chain::{Chain, Ports};
 use super::gate::{Event, Gate};
-use super::outlet::Outlet;
+use super::outlet::{Outlet, TableWriter};
 use super::output::{EdgeWriter, FlushWhen};
 use super::source::{SourceDriver, SourceEvent};
 use super::{MemoryBudget, Task, TaskCommand, TaskEvent, TaskMetrics};
@@ -408,7 +408,8 @@ async fn open_outlet(task: &mut Task, stage: &Stage) -> Result<Outlet> {
         SinkTarget::Connector { .. } => {
             let sink = connector::sink(spec, &task.connectors)?;
             let attempt = format!("{}-{}-{}-{}", task.job, task.generation, task.attempt, stage.id);
-            Ok(Outlet::Table(sink.writer(task.id.subtask, &attempt).await?))
+            let writer = sink.writer(task.id.subtask, &attempt).await?;
+            Ok(Outlet::Table(TableWriter::new(spec, writer)))
         }
         SinkTarget::Client => {
             let client = task.client.take().ok_or_else(|| {

@@ -55,7 +55,8 @@ impl Lowering<'_> {
                 partition_by: options.partition_by,
                 primary_key: options.primary_key.clone(),
             },
-            schema: Arc::clone(plan.schema().inner()),
+            // The table's columns: they may refuse nulls that the query's do not.
+            schema: options.table_schema,
             changelog,
             upsert_key: self.upsert_key(&nodes),
         };
