@@ -9,7 +9,15 @@ use crate::time::TimestampMs;
 use crate::{Error, Result};
 
 /// The options of the connector.
-pub const OPTIONS: &[&str] = &["events", "rate", "base-time", "seed", "rows-per-second", "splits"];
+pub const OPTIONS: &[&str] = &[
+    "events",
+    "rate",
+    "base-time",
+    "seed",
+    "rows-per-second",
+    "splits",
+    "out-of-order-group-size",
+];
 
 /// 2024-01-01 00:00:00 UTC.
 const DEFAULT_BASE_TIME_MS: TimestampMs = 1_704_067_200_000;
@@ -28,6 +36,9 @@ pub(super) struct Config {
     /// `rows-per-second`: events handed out per second of processing time over all splits; by
     /// default as fast as they are taken.
     pub(super) rows_per_second: Option<u64>,
+    /// `out-of-order-group-size`: events are handed out shuffled within groups of so many, as in
+    /// Beam's generator; default 1, in their order. A row is late by less than a group's time.
+    pub(super) group: u64,
     /// `splits`: into how many parts the events are cut; by default one per subtask.
     pub(super) splits: Option<usize>,
 }
@@ -47,8 +58,23 @@ impl Config {
             base_time_ms: base_time(options)?,
             seed: option(options, "seed", "a whole number of at least 0")?.unwrap_or(0),
             rows_per_second: positive(options, "rows-per-second")?,
+            group: positive(options, "out-of-order-group-size")?.unwrap_or(1),
             splits: positive(options, "splits")?.map(|splits| splits.min(1024) as usize),
         })
+    }
+
+    /// Returns which event is handed out at a place: another one of the same group.
+    #[inline]
+    pub(super) fn event_at(&self, place: u64) -> u64 {
+        let first = place / self.group * self.group;
+        if self.events.is_some_and(|events| first + self.group > events) {
+            // The last group lacks events to change places with.
+            return place;
+        }
+        // A prime as the factor makes this a permutation, unless the group is a multiple of it.
+        let is_coprime = |prime: &u64| !self.group.is_multiple_of(*prime);
+        let factor = [953, 967].into_iter().find(is_coprime).unwrap_or(1);
+        first + (place - first) * factor % self.group
     }
 
     /// Returns the event time of an event.

@@ -148,12 +148,17 @@ impl NexmarkReader {
         Self { counter, generator, kinds, plan, remaining, numbers: Vec::new() }
     }
 
-    fn add(&mut self, events: Range<u64>) {
-        if self.kinds.are_all() {
-            self.numbers.extend(events);
-        } else {
-            let kinds = self.kinds;
-            self.numbers.extend(events.filter(|event| kinds.contains(Kind::of(*event))));
+    /// Adds the wanted ones of the events that are handed out at these places.
+    fn add(&mut self, places: Range<u64>) {
+        let (kinds, config) = (self.kinds, &self.generator.config);
+        let is_wanted = |event: &u64| kinds.contains(Kind::of(*event));
+        match (config.group, kinds.are_all()) {
+            (1, true) => self.numbers.extend(places),
+            (1, false) => self.numbers.extend(places.filter(is_wanted)),
+            _ => {
+                let events = places.map(|place| config.event_at(place));
+                self.numbers.extend(events.filter(is_wanted));
+            }
         }
     }
 

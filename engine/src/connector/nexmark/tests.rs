@@ -129,6 +129,28 @@ async fn events_are_the_same_whatever_the_splits() {
 }
 
 #[tokio::test]
+async fn a_shuffled_group_holds_the_same_events() {
+    for group in ["30", "953"] {
+        let options = [("events", "2000"), ("out-of-order-group-size", group)];
+        let (ordered, shuffled) = (spec(&[("events", "2000")]), spec(&options));
+        let times = |rows: &RecordBatch| {
+            let kinds = ["person", "auction", "bid"].map(|kind| leaf(rows, kind, "dateTime"));
+            let times =
+                kinds.iter().map(|column| column.as_primitive::<TimestampMillisecondType>());
+            let all = times.map(|column| column.iter().flatten().collect::<Vec<_>>());
+            all.collect::<Vec<_>>().concat()
+        };
+        let (mut expected, found) =
+            (times(&read_one(&ordered).await), times(&read_one(&shuffled).await));
+        assert_ne!(found, expected);
+        let mut sorted = found;
+        sorted.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(sorted, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_column_read_alone_is_the_same_as_among_all() {
     let whole = spec(&[("events", "20000")]);
     let all = read_one(&whole).await;
