@@ -278,6 +278,17 @@ pub struct GroupAggregateSpec {
     /// Whether rows are taken back. Append-only input costs less state, and only it can be
     /// aggregated by any function.
     pub input: ChangelogMode,
+    /// When results are emitted.
+    pub emit: Emit,
+}
+
+/// When an aggregation without windows emits its results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// As they change: the row before is taken back.
+    Changes,
+    /// Once, when the input has ended, so that nothing is taken back.
+    Final,
 }
 
 /// Output columns: the left ones, then the right ones; for semi and anti joins only one side's.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rainstorm_engine::graph::{
-    AggregateCall, AggregatePhase, ChangelogMode, GroupAggregateSpec, WindowAggregateSpec,
+    AggregateCall, AggregatePhase, ChangelogMode, Emit, GroupAggregateSpec, WindowAggregateSpec,
 };
 use rainstorm_engine::{Error, Result};
 use rainstorm_proto::graph as proto;
@@ -83,6 +83,7 @@ pub(super) fn encode_group(spec: &GroupAggregateSpec) -> Result<proto::GroupAggr
         keys: to_wire(&spec.keys),
         aggregates: spec.aggregates.iter().map(encode_call).collect::<Result<_>>()?,
         retracts: spec.input == ChangelogMode::Retract,
+        r#final: spec.emit == Emit::Final,
     })
 }
 
@@ -94,6 +95,7 @@ pub(super) fn decode_group(
         keys: indices(&spec.keys),
         aggregates: decode_calls(&spec.aggregates, decoder)?,
         input: decode_changelog(spec.retracts),
+        emit: if spec.r#final { Emit::Final } else { Emit::Changes },
     })
 }
 

@@ -121,6 +121,7 @@ fn chain() -> Vec<OperatorNode> {
         keys: vec![0, 3],
         aggregates: vec![distinct.clone()],
         input: ChangelogMode::Retract,
+        emit: Emit::Final,
     };
     let assign = WindowSpec::ProcessingTime { window: tumble };
     vec![

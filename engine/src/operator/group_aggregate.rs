@@ -14,7 +14,7 @@ use super::group_status::Groups;
 use super::partial_groups::part;
 use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
-use crate::graph::{ChangelogMode, GroupAggregateSpec, OperatorNode};
+use crate::graph::{ChangelogMode, Emit, GroupAggregateSpec, OperatorNode};
 use crate::hash::{hash_columns, key_group};
 use crate::state::group_table::GroupTable;
 use crate::state::{StateReader, StateWriter};
@@ -34,6 +34,8 @@ const DIRTY_MAX: usize = 65_536;
 /// for a while; a group has a row while its number of rows is positive. Without keys there is one
 /// group that always has one. Groups unused for longer than the state's time to live are forgotten
 /// without a word, as in Flink: their emitted rows stay.
+///
+/// Where only final rows are wanted, all groups count as changed until the input has ended.
 pub(super) struct GroupAggregate {
     keys: Vec<usize>,
     input: ChangelogMode,
@@ -43,6 +45,8 @@ pub(super) struct GroupAggregate {
     columns: Vec<Box<dyn Column>>,
     groups: Groups,
     before: Before,
+    /// Whether changes are emitted; with [`Emit::Final`] not before the input has ended.
+    emits: bool,
     /// Whether this subtask owns the group without a key.
     owns_keyless: bool,
     key_group_count: u16,
@@ -74,6 +78,8 @@ impl GroupAggregate {
             .zip(&aggregates)
             .map(|(call, aggregate)| column(call, aggregate, input, spec.input))
             .collect::<Result<Vec<_>>>()?;
+        let emits = spec.emit == Emit::Changes;
+        let expires = emits && !keys.is_empty();
         let mut operator = Self {
             keys: spec.keys.clone(),
             input: spec.input,
@@ -82,7 +88,8 @@ impl GroupAggregate {
             before: Before::new(columns.len()),
             aggregates,
             columns,
-            groups: Groups::new(context.state_ttl.filter(|_| !keys.is_empty())),
+            groups: Groups::new(context.state_ttl.filter(|_| expires)),
+            emits,
             owns_keyless: keys.is_empty() && context.key_groups.contains(&0),
             key_group_count: context.key_group_count,
             hashes: Vec::new(),
@@ -190,6 +197,11 @@ impl GroupAggregate {
             self.groups.rows[*id as usize] = counts.value(row);
             self.groups.emitted[*id as usize] = emitted.value(row);
         }
+        if !self.emits {
+            let unemitted = |id: &u32| !self.groups.emitted[*id as usize];
+            let unemitted = self.ids.iter().copied().filter(unemitted).collect::<Vec<_>>();
+            self.groups.touch(&unemitted);
+        }
         for column in &mut self.columns {
             let (state, rest) = states.split_at(column.state_columns());
             column.restore(&self.ids, state)?;
@@ -258,6 +270,7 @@ impl Operator for GroupAggregate {
     }
 
     fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {
+        self.emits = true;
         if self.owns_keyless && !self.groups.emitted[0] {
             self.groups.touch(&[0]);
         }
@@ -265,7 +278,7 @@ impl Operator for GroupAggregate {
     }
 
     fn flush(&mut self, out: &mut Output) -> Result<()> {
-        if self.groups.dirty.is_empty() {
+        if self.groups.dirty.is_empty() || !self.emits {
             return Ok(());
         }
         let dirty = std::mem::take(&mut self.groups.dirty);
@@ -332,5 +345,7 @@ fn filtered_weights(filter: &BooleanArray, weights: Option<&[i8]>) -> Vec<i8> {
     (0..filter.len()).map(|row| if passes(row) { weight(row) } else { 0 }).collect()
 }
 
+#[cfg(test)]
+mod final_rows_tests;
 #[cfg(test)]
 mod tests;

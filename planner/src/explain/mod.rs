@@ -10,8 +10,9 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use rainstorm_engine::graph::{
-    AggregateCall, AggregatePhase, ChangelogMode, Edge, IntervalJoinSpec, JobGraph, OperatorSpec,
-    Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec, WindowJoinSpec, WindowSpec,
+    AggregateCall, AggregatePhase, ChangelogMode, Edge, Emit, IntervalJoinSpec, JobGraph,
+    OperatorSpec, Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec, WindowJoinSpec,
+    WindowSpec,
 };
 
 use crate::bind::{describe_ms, describe_window};
@@ -118,7 +119,11 @@ pub(crate) fn operator_text(spec: &OperatorSpec, inputs: &[SchemaRef]) -> String
                 ChangelogMode::AppendOnly => "",
                 ChangelogMode::Retract => "; over updates",
             };
-            format!("GroupAggregate: {}{how}", grouped(&spec.keys, &spec.aggregates, input))
+            let when = match spec.emit {
+                Emit::Changes => "",
+                Emit::Final => "; at the end",
+            };
+            format!("GroupAggregate: {}{how}{when}", grouped(&spec.keys, &spec.aggregates, input))
         }
         OperatorSpec::WindowJoin(spec) => window_join_text(spec, input, right),
         OperatorSpec::IntervalJoin(spec) => interval_join_text(spec, input, right),

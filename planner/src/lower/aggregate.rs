@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rainstorm_engine::graph::{
-    AggregateCall, AggregatePhase, ChangelogMode, GroupAggregateSpec, OperatorSpec,
+    AggregateCall, AggregatePhase, ChangelogMode, Emit, GroupAggregateSpec, OperatorSpec,
     WindowAggregateSpec, WindowSpec,
 };
 
@@ -235,6 +235,11 @@ impl Lowering<'_> {
     fn group_aggregate(&mut self, prepared: Prepared) -> Result<Relation> {
         let Prepared { input, keys, calls, .. } = prepared;
         let columns = keys.len() + calls.len();
+        let (emit, changelog) = if self.final_rows && input.is_bounded(&self.flow) {
+            (Emit::Final, ChangelogMode::AppendOnly)
+        } else {
+            (Emit::Changes, ChangelogMode::Retract)
+        };
         if !input.is_bounded(&self.flow) && self.settings.state_ttl.is_none() && !keys.is_empty() {
             let schema = input.schema(&self.flow)?;
             let names: Vec<&str> =
@@ -249,8 +254,9 @@ impl Lowering<'_> {
             keys: keys.clone(),
             aggregates: calls.clone(),
             input: input.changelog(&self.flow),
+            emit,
         });
-        let node = self.keyed(&input, spec, keys, &calls, &[], ChangelogMode::Retract)?;
+        let node = self.keyed(&input, spec, keys, &calls, &[], changelog)?;
         Ok(Relation::of_node(node, columns))
     }
 

@@ -41,6 +41,9 @@ pub(crate) struct Lowering<'a> {
     sources: BTreeMap<usize, FlowId>,
     settings: &'a JobSettings,
     parallelism: usize,
+    /// Whether a query's bounded parts emit final rows alone, because its table takes insertions
+    /// only.
+    final_rows: bool,
     /// Where complaints without a place are shown.
     span: Span,
     warnings: Vec<String>,
@@ -63,6 +66,7 @@ impl<'a> Lowering<'a> {
             sources: BTreeMap::new(),
             settings,
             parallelism,
+            final_rows: false,
             span: Span::empty(),
             warnings: Vec::new(),
         })

@@ -40,7 +40,10 @@ impl Lowering<'_> {
                 "use INSERT INTO",
             );
         }
-        let input = self.lower(plan)?.assign_windows(&mut self.flow)?;
+        self.final_rows = mode == SinkMode::Insert;
+        let input = self.lower(plan);
+        self.final_rows = false;
+        let input = input?.assign_windows(&mut self.flow)?;
         let changelog = input.changelog(&self.flow);
         let options = table_options(table);
         self.check_mode(table, mode, changelog)?;

@@ -19,22 +19,22 @@ use super::*;
 use crate::OperatorId;
 use crate::graph::{AggregateCall, OperatorSpec};
 
-const INPUT: &str = "k:text v:int d:dec";
+pub(super) const INPUT: &str = "k:text v:int d:dec";
 const APPEND: ChangelogMode = ChangelogMode::AppendOnly;
 const RETRACT: ChangelogMode = ChangelogMode::Retract;
 
 fn over(input: ChangelogMode, aggregates: Vec<AggregateCall>, output: &str) -> Harness {
-    let spec = GroupAggregateSpec { keys: vec![0], aggregates, input };
+    let spec = GroupAggregateSpec { keys: vec![0], aggregates, input, emit: Emit::Changes };
     Harness::new(OperatorSpec::GroupAggregate(spec), &[INPUT], output)
 }
 
 fn keyless(input: ChangelogMode) -> Harness {
     let aggregates = count_and_sum();
-    let spec = GroupAggregateSpec { keys: vec![], aggregates, input };
+    let spec = GroupAggregateSpec { keys: vec![], aggregates, input, emit: Emit::Changes };
     Harness::new(OperatorSpec::GroupAggregate(spec), &[INPUT], "n:int s:int")
 }
 
-fn count_and_sum() -> Vec<AggregateCall> {
+pub(super) fn count_and_sum() -> Vec<AggregateCall> {
     vec![call("n:int", count_udaf(), &[]), call("s:int", sum_udaf(), &[("v", 1)])]
 }
 
@@ -123,7 +123,8 @@ fn a_row_may_be_taken_back_before_it_has_come() {
 fn least_and_greatest_come_back_when_rows_are_taken_back() {
     let both =
         vec![call("lo:int", min_udaf(), &[("v", 1)]), call("hi:text", max_udaf(), &[("k", 0)])];
-    let spec = GroupAggregateSpec { keys: vec![], aggregates: both, input: RETRACT };
+    let spec =
+        GroupAggregateSpec { keys: vec![], aggregates: both, input: RETRACT, emit: Emit::Changes };
     let spec = OperatorSpec::GroupAggregate(spec);
     let mut test = Harness::new(spec, &[INPUT], "lo:int hi:text");
     test.rows("+ a 3 ~\n+ b 1 ~\n+ b 1 ~");
@@ -248,6 +249,7 @@ fn decimals_are_added_up_and_averaged() {
             keys: vec![0],
             aggregates: calls,
             input: RETRACT,
+            emit: Emit::Changes,
         }),
         inputs: vec![schema(INPUT)],
         output: Arc::new(arrow::datatypes::Schema::new(fields)),
@@ -267,6 +269,7 @@ fn what_rounding_leaves_of_a_sum_does_not_outlive_its_values() {
         keys: vec![0],
         aggregates: vec![call("s:float", sum_udaf(), &[("f", 1)])],
         input: RETRACT,
+        emit: Emit::Changes,
     };
     let spec = OperatorSpec::GroupAggregate(spec);
     let mut test = Harness::new(spec, &["k:text f:float"], "k:text s:float");
@@ -301,7 +304,12 @@ fn groups_unused_for_longer_than_the_ttl_are_forgotten() {
         call("hi:int", max_udaf(), &[("v", 1)]),
         distinct(call("kinds:int", count_udaf(), &[("v", 1)])),
     ];
-    let spec = GroupAggregateSpec { keys: vec![0], aggregates: calls, input: RETRACT };
+    let spec = GroupAggregateSpec {
+        keys: vec![0],
+        aggregates: calls,
+        input: RETRACT,
+        emit: Emit::Changes,
+    };
     let spec = OperatorSpec::GroupAggregate(spec);
     let mut test = Harness::with_state_ttl(spec, INPUT, "k:text n:int hi:int kinds:int", 1_000);
     test.rows("+ a 1 ~\n+ b 2 ~");
@@ -341,6 +349,7 @@ fn functions_that_cannot_take_rows_back_are_refused_by_name() {
             keys: vec![0],
             aggregates: vec![call("l:int", function, &[("v", 1)])],
             input: RETRACT,
+            emit: Emit::Changes,
         }),
         inputs: vec![schema(INPUT)],
         output: schema("k:text l:int"),
