@@ -132,15 +132,6 @@ macro_rules! queries {
 
 queries! { q0, q1, q2, q5, q7, q8, q14, q17, q21, q22, }
 
-/// Every bid is counted in one of the windows of processing time.
-#[tokio::test]
-async fn q12() {
-    let file = include_str!("../../sql-examples/nexmark/q12.sql");
-    let rows = streamed(&run(&select(file), 2).await);
-    let count = |row: &String| row.split('|').nth(1).unwrap().parse::<u64>().unwrap();
-    assert_eq!(rows.iter().map(count).sum::<u64>(), 92_000);
-}
-
 #[tokio::test]
 async fn rows_are_counted_without_their_columns() {
     let query = format!("{SOURCE}\nSELECT COUNT(*) FROM auction;");

@@ -1,7 +1,9 @@
 //! The same query four ways, with the same rows: one task, many tasks, stopped and restored at
 //! another parallelism, and on two worker processes; and the rows are those that DataFusion's
-//! batch engine gives for the same events.
+//! batch engine gives for the same events. The events come out of order, within the bound of the
+//! watermark.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
@@ -12,17 +14,18 @@ use super::program::{LocalCluster, Place, ended, expect_equal, repository, trial
 const EVENTS: u64 = 60_000;
 /// Queries whose results are compared row by row.
 const QUERIES: [&str; 11] = ["q0", "q1", "q2", "q5", "q7", "q8", "q13", "q14", "q17", "q21", "q22"];
-/// Of these, the ones that only insert, so that they can be written to files and stopped midway.
-const INSERTING: [&str; 6] = ["q0", "q2", "q5", "q7", "q8", "q13"];
+/// How many events are shuffled: three seconds, of the watermark's four.
+const SHUFFLED: &str = "30000";
 
 pub(crate) fn trials() -> Vec<Trial> {
     let agree = QUERIES.map(|query| {
         trial(format!("four_way::{query}_agrees_with_batch"), move || agrees_with_batch(query))
     });
-    let restored = INSERTING.map(|query| {
+    let restored = QUERIES.map(|query| {
         trial(format!("four_way::{query}_survives_a_restart"), move || survives_a_restart(query))
     });
-    agree.into_iter().chain(restored).collect()
+    let files = trial("four_way::q10_writes_the_files_of_batch", q10_writes_the_files_of_batch);
+    agree.into_iter().chain(restored).chain([files]).collect()
 }
 
 fn example(name: &str) -> String {
@@ -30,10 +33,17 @@ fn example(name: &str) -> String {
     std::fs::read_to_string(path).expect("an example")
 }
 
+/// Returns the definitions of the events, out of order; `options` are further ones.
+fn source(options: &str) -> String {
+    let shuffled =
+        format!("'connector' = 'nexmark',\n  'out-of-order-group-size' = '{SHUFFLED}',{options}");
+    example("source").replace("'connector' = 'nexmark',", &shuffled)
+}
+
 /// Returns the script of a query that shows its rows instead of writing them.
 fn showing(query: &str) -> String {
     let text = example(query).replace(&format!("INSERT INTO nexmark_{query}\n"), "");
-    example("source") + &text
+    source("") + &text
 }
 
 /// Writes the side table of q13 and returns the arguments that a query's script needs.
@@ -77,19 +87,29 @@ async fn show(
 /// Stops a job that writes a table and restores it at another parallelism, until it has finished.
 async fn survives_a_restart(query: &'static str) -> Result<(), Failed> {
     let place = Place::new();
-    let mut arguments = variables(&place);
-    let slow = "'connector' = 'nexmark',\n  'rows-per-second' = '15000',";
-    let source = example("source").replace("'connector' = 'nexmark',", slow);
     let files = "'connector' = 'filesystem', 'path' = 'sdfs:///out', 'format' = 'csv'";
-    let query_text = example(query).replace("'connector' = 'blackhole'", files);
-    let script = place.write("job.sql", &format!("{source}{query_text}"));
+    let text = example(query).replace("'connector' = 'blackhole'", files);
+    run_with_restarts(&place, &text, &variables(&place)).await?;
+    let listing = example(query);
+    let table = listing.split("CREATE TABLE nexmark_").nth(1).ok_or("no table in the example")?;
+    let table = format!("CREATE TABLE nexmark_{}", table.split(';').next().unwrap_or_default());
+    let read = table.replace("'connector' = 'blackhole'", files);
+    let script = format!("{read};\nSELECT * FROM nexmark_{query};");
+    let found = place.script(&script, &["--format", "csv"]).await?;
+    let expected = oracle::batch_rows(query, EVENTS).await?;
+    expect_equal(&sorted(&found), &sorted(&expected))
+}
+
+/// Runs a query slowly as one task, kills it, restores it as three, kills it, restores it as two.
+async fn run_with_restarts(place: &Place, text: &str, variables: &[String]) -> Result<(), Failed> {
+    let slow = source("\n  'rows-per-second' = '15000',");
+    let script = place.write("job.sql", &format!("{slow}{text}"));
     let script = script.to_str().expect("a path of plain characters");
     let setting = "execution.checkpointing.interval=100ms";
-    arguments.extend(["--name", "job", "--set", setting].map(str::to_owned));
     let run = |tasks: &'static str, restore: &'static [&'static str]| {
-        let fixed =
-            ["run", script, "--parallelism", tasks].into_iter().chain(restore.iter().copied());
-        place.start(fixed.chain(arguments.iter().map(String::as_str)))
+        let fixed = ["run", script, "--name", "job", "--set", setting, "--parallelism", tasks];
+        let fixed = fixed.into_iter().chain(restore.iter().copied());
+        place.start(fixed.chain(variables.iter().map(String::as_str)))
     };
     let mut child = run("1", &[]);
     for tasks in ["3", "2"] {
@@ -101,14 +121,64 @@ async fn survives_a_restart(query: &'static str) -> Result<(), Failed> {
         child = run(tasks, &["--restore"]);
     }
     ended(child).await.success()?;
-    let listing = example(query);
-    let table = listing.split("CREATE TABLE nexmark_").nth(1).ok_or("no table in the example")?;
-    let table = format!("CREATE TABLE nexmark_{}", table.split(';').next().unwrap_or_default());
-    let read = table.replace("'connector' = 'blackhole'", files);
-    let script = format!("{read};\nSELECT * FROM nexmark_{query};");
-    let found = place.script(&script, &["--format", "csv"]).await?;
-    let expected = oracle::batch_rows(query, EVENTS).await?;
-    expect_equal(&sorted(&found), &sorted(&expected))
+    Ok(())
+}
+
+/// Writes partitioned files in all four ways and reads them as what they are: files.
+async fn q10_writes_the_files_of_batch() -> Result<(), Failed> {
+    let place = Place::new();
+    let expected = sorted(&oracle::batch_rows("q10", EVENTS).await?);
+    let script = source("") + &example("q10");
+    let variables = |output: &str| {
+        let output = place.path().join(output);
+        ["EVENTS=".to_owned() + &EVENTS.to_string(), format!("OUTPUT=file://{}", output.display())]
+            .into_iter()
+            .flat_map(|variable| ["-D".to_owned(), variable])
+            .collect::<Vec<_>>()
+    };
+    let elsewhere = Place::new();
+    let cluster = LocalCluster::start(&elsewhere, "2").await?;
+    let ways: [(&str, &[&str]); 3] = [
+        ("one", &["--parallelism", "1"]),
+        ("four", &["--parallelism", "4"]),
+        ("processes", &["--parallelism", "3", "--master", &cluster.master]),
+    ];
+    for (output, arguments) in ways {
+        let variables = variables(output);
+        let arguments = arguments.iter().copied().chain(variables.iter().map(String::as_str));
+        place.script(&script, &arguments.collect::<Vec<_>>()).await?;
+        expect_equal(&partitioned_rows(&place.path().join(output)), &expected)?;
+    }
+    cluster.kill().await?;
+    run_with_restarts(&place, &example("q10"), &variables("restarted")).await?;
+    expect_equal(&partitioned_rows(&place.path().join("restarted")), &expected)
+}
+
+/// Reads the CSV files of a partitioned directory: sorted lines, the folders' values at their end.
+fn partitioned_rows(directory: &Path) -> String {
+    let mut lines = Vec::new();
+    let visible = |entry: &PathBuf| {
+        !entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['_', '.']))
+    };
+    let entries = |directory: &Path| {
+        let entries = std::fs::read_dir(directory).expect("a directory");
+        entries.map(|entry| entry.expect("an entry").path()).filter(visible).collect::<Vec<_>>()
+    };
+    let value = |folder: &Path| {
+        let name = folder.file_name().expect("a name").to_string_lossy().replace("%3A", ":");
+        name.split_once('=').map(|(_, value)| value.to_owned()).expect("column=value")
+    };
+    for day in entries(directory) {
+        for minute in entries(&day) {
+            let partition = format!("{},{}", value(&day), value(&minute));
+            for file in entries(&minute) {
+                let text = std::fs::read_to_string(file).expect("a file");
+                lines.extend(text.lines().skip(1).map(|line| format!("{line},{partition}")));
+            }
+        }
+    }
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 /// Sorts the lines after the header, and forgets the header's names.
