@@ -143,6 +143,23 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), identity, lock })
     }
 
+    /// Opens a directory for its files alone, which is no boot of the node and, where there is one
+    /// already, writes nothing that a full disk could refuse.
+    ///
+    /// # Errors
+    /// `InUse` where another process holds it, `Damaged`, `Io`.
+    pub fn open_files(path: &Path) -> Result<Self, IdentityError> {
+        if !path.join(IDENTITY_FILE).exists() {
+            return Self::open(path);
+        }
+        let mut lock = Self::lock(path)?;
+        // Only for the message of those that are kept out.
+        let _ = write_owner(&mut lock, None);
+        let identity = read_identity(&path.join(IDENTITY_FILE))?;
+        let missing = || failed("read identity in", path)(io::ErrorKind::NotFound.into());
+        Ok(Self { path: path.to_owned(), identity: identity.ok_or_else(missing)?, lock })
+    }
+
     /// Tells who holds a directory; `None` where nobody does.
     ///
     /// # Errors
@@ -279,6 +296,20 @@ mod tests {
         let second = DataDirectory::open(directory.path()).unwrap().identity();
         assert_eq!((first.boot, second.boot), (1, 2));
         assert_eq!(second, Identity { boot: 2, ..first });
+    }
+
+    #[test]
+    fn looking_into_the_files_is_no_boot() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DataDirectory::open_files(directory.path()).unwrap().identity();
+        let held = DataDirectory::open_files(directory.path()).unwrap();
+        assert_eq!((held.identity(), first.boot), (first, 1));
+        assert!(matches!(DataDirectory::open(directory.path()), Err(IdentityError::InUse { .. })));
+        drop(held);
+        // A disk on which the boot cannot be counted.
+        fs::create_dir(directory.path().join(format!("{IDENTITY_FILE}.new"))).unwrap();
+        assert!(DataDirectory::open(directory.path()).is_err());
+        DataDirectory::open_files(directory.path()).unwrap();
     }
 
     #[test]
