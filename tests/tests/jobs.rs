@@ -318,7 +318,7 @@ async fn a_query_that_does_not_fit_the_checkpoint_is_refused() {
     let restore = Some(Restore { epoch: 7 });
     let other = ExecuteRequest { restore, job_name: "never-run".into(), ..named };
     let message = testbed.run(other).await.failed.expect("refused").message;
-    assert_eq!(message, "restore checkpoint 7: the job has no checkpoints");
+    assert_eq!(message, "job 'never-run' has no checkpoint to restore; there is one of 'changed'");
     testbed.cluster.stop().await;
 }
 

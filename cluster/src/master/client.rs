@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Shared, script};
-use crate::job::Message;
+use crate::job::{JobState, Message};
 
 /// Events that wait for a client.
 const QUEUED_EVENTS: usize = 16;
@@ -49,7 +49,8 @@ impl ClientService for ClientFacing {
         let job = self.0.jobs.find_by_name(&job_id);
         let job = job.ok_or_else(|| Status::not_found(format!("there is no job {job_id}")))?;
         if job.state().is_end() {
-            let text = format!("job {job_id} has {} already", job.state().name());
+            let verb = if job.state() == JobState::Cancelled { "was" } else { "has" };
+            let text = format!("job {job_id} {verb} {} already", job.state().name());
             return Err(Status::failed_precondition(text));
         }
         job.send(Message::Cancel);

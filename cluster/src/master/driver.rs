@@ -51,6 +51,8 @@ struct Driver {
     store: CheckpointStore,
     held: Option<HeldHead>,
     lanes: BTreeMap<WorkerId, mpsc::UnboundedSender<Command>>,
+    /// Where the workers of the job are, or were.
+    addresses: BTreeMap<WorkerId, String>,
     lane_tasks: JoinSet<Result<(), Failure>>,
     stored: mpsc::UnboundedSender<Stored>,
     end: Option<(JobState, Option<Failure>)>,
@@ -77,6 +79,7 @@ pub(super) async fn drive(
         store,
         held: None,
         lanes: BTreeMap::new(),
+        addresses: BTreeMap::new(),
         lane_tasks: JoinSet::new(),
         stored,
         end: None,
@@ -135,7 +138,9 @@ impl Driver {
             MemberEvent::Unreachable(_) | MemberEvent::Reachable(_) => None,
         };
         if let Some(id) = lost {
-            let message = Message::WorkerLost(WorkerId::new(id.as_str()));
+            let worker = WorkerId::new(id.as_str());
+            self.job.lost(worker.clone());
+            let message = Message::WorkerLost(worker);
             manager.handle_message(self.shared.clock.now_ms(), message, effects);
         }
         self.offer_workers(manager, effects);
@@ -183,6 +188,7 @@ impl Driver {
         let members = deployment.placement.values().collect::<std::collections::BTreeSet<_>>();
         let mut peers = self.shared.workers.addresses();
         peers.retain(|worker, _| members.contains(worker));
+        self.addresses.extend(peers.clone());
         let directory = self.store.state_directory();
         let request = deploy_request(
             &self.job.id,
@@ -316,6 +322,7 @@ impl Driver {
             (Some(end), _) => end,
             (None, lost) => (JobState::Failed, lost),
         };
+        let failure = failure.map(|failure| self.job.explain(failure, &self.addresses));
         tracing::info!(job_id = %self.job.id, state = state.name(), "job ended");
         self.job.enter(state, failure, self.shared.clock.now_ms());
     }

@@ -4,8 +4,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
-use rainstorm_engine::Error;
 use rainstorm_engine::graph::ChangelogMode;
+use rainstorm_engine::{Error, JobId};
 use rainstorm_planner::error::{SqlError, SqlErrors};
 use rainstorm_planner::script::QueryOutput;
 use rainstorm_proto::client::execute_event::Event;
@@ -23,6 +23,8 @@ pub(super) type Events = mpsc::Sender<Result<ExecuteEvent, Status>>;
 /// Why a script stops. What was published before stays.
 pub(super) enum Stop {
     Failed(Failed),
+    /// Somebody cancelled this job.
+    Cancelled(JobId),
     /// The client is gone.
     Gone,
 }

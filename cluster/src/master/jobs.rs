@@ -1,10 +1,11 @@
 //! The jobs that run, and those that ran lately.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rainstorm_engine::time::TimestampMs;
-use rainstorm_engine::{JobId, Result};
+use rainstorm_engine::{Error, ErrorKind, JobId, Result};
 use rainstorm_proto::client;
 use rainstorm_proto::master::Progress;
 use tokio::sync::{mpsc, watch};
@@ -18,6 +19,21 @@ const REMEMBERED_JOBS: usize = 1000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Jobs {
     jobs: Arc<Mutex<Vec<Arc<Job>>>>,
+    /// Names of the scripts that run, also between their steps.
+    scripts: Arc<watch::Sender<BTreeSet<String>>>,
+}
+
+/// The right to run jobs under a name, until it is dropped.
+#[derive(Debug)]
+pub(super) struct NameClaim {
+    name: String,
+    scripts: Arc<watch::Sender<BTreeSet<String>>>,
+}
+
+impl Drop for NameClaim {
+    fn drop(&mut self) {
+        self.scripts.send_if_modified(|names| names.remove(&self.name));
+    }
 }
 
 /// One run of a job graph.
@@ -39,9 +55,46 @@ struct Seen {
     ended_ms: TimestampMs,
     epoch: u64,
     slots: BTreeMap<WorkerId, usize>,
+    /// Workers that are gone, with tasks of the job.
+    lost: BTreeSet<WorkerId>,
 }
 
 impl Jobs {
+    /// Takes a name for a script with jobs of these ids. A script whose jobs have all ended may
+    /// take until `patience` is over to give the name free.
+    ///
+    /// # Errors
+    /// `Invalid` where a script of the name or a job of the ids runs.
+    pub(super) async fn claim(
+        &self,
+        name: &str,
+        ids: &[JobId],
+        patience: impl Future<Output = ()>,
+    ) -> Result<NameClaim> {
+        let mut patience = pin!(patience);
+        let mut names = self.scripts.subscribe();
+        loop {
+            self.check_free(name, ids)?;
+            if self.scripts.send_if_modified(|names| names.insert(name.to_owned())) {
+                return Ok(NameClaim { name: name.to_owned(), scripts: Arc::clone(&self.scripts) });
+            }
+            tokio::select! {
+                // The sender lives in `self`.
+                _ = names.wait_for(|names| !names.contains(name)) => {}
+                () = &mut patience => return Err(is_running(name)),
+            }
+        }
+    }
+
+    fn check_free(&self, name: &str, ids: &[JobId]) -> Result<()> {
+        let jobs = self.lock();
+        let mut running = jobs.iter().filter(|job| !job.state().is_end());
+        match running.find(|job| job.script == name || ids.contains(&job.id)) {
+            Some(job) => Err(is_running(job.id.as_str())),
+            None => Ok(()),
+        }
+    }
+
     /// Makes a job known; refused while another of the same name runs.
     ///
     /// # Errors
@@ -56,8 +109,7 @@ impl Jobs {
         let state = watch::Sender::new((JobState::Created, None));
         let mut jobs = self.lock();
         if jobs.iter().any(|job| job.id == id && !job.state().is_end()) {
-            let text = format!("job {id} is running: cancel it or choose another name");
-            return Err(rainstorm_engine::Error::Invalid(text));
+            return Err(is_running(id.as_str()));
         }
         let script = script.to_owned();
         let job = Job { id, script, started_ms: now, messages, state, seen: Mutex::default() };
@@ -117,6 +169,10 @@ impl Jobs {
     }
 }
 
+fn is_running(id: &str) -> Error {
+    Error::Invalid(format!("job {id} is running: cancel it or choose another name"))
+}
+
 impl Job {
     /// Hands a message to the job's driver. One that has ended needs none.
     pub(super) fn send(&self, message: Message) {
@@ -150,6 +206,32 @@ impl Job {
 
     pub(super) fn placed(&self, slots: BTreeMap<WorkerId, usize>) {
         self.seen().slots = slots;
+    }
+
+    /// Notes that a worker which runs tasks of the job is gone.
+    pub(super) fn lost(&self, worker: WorkerId) {
+        let mut seen = self.seen();
+        if seen.slots.contains_key(&worker) {
+            seen.lost.insert(worker);
+        }
+    }
+
+    /// Puts the loss of a worker before what other workers complain about because of it.
+    pub(super) fn explain(
+        &self,
+        failure: Failure,
+        addresses: &BTreeMap<WorkerId, String>,
+    ) -> Failure {
+        let lost = self.seen().lost.first().cloned();
+        let may_follow = matches!(failure.kind, ErrorKind::Retry | ErrorKind::Unavailable);
+        let Some(worker) = lost.filter(|_| may_follow) else { return failure };
+        let place = addresses.get(&worker).map(|at| format!(" at {at}")).unwrap_or_default();
+        let message = format!("worker {worker}{place} is gone, and with it tasks of the job");
+        let mut causes = failure.causes;
+        if !failure.message.starts_with(&format!("worker {worker} is gone")) {
+            causes.insert(0, failure.message);
+        }
+        Failure { message, causes, kind: ErrorKind::Unavailable }
     }
 
     pub(super) fn progressed(&self, worker: WorkerId, progress: Progress) {
@@ -191,5 +273,54 @@ impl Job {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // Nothing panics while the lock is held.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_belongs_to_one_script_until_it_ends() {
+        let jobs = Jobs::default();
+        let ids = [JobId::new("copy")];
+        let claim = jobs.claim("copy", &ids, pending()).await.unwrap();
+        let refused = jobs.claim("copy", &ids, ready(())).await.unwrap_err().to_string();
+        assert_eq!(refused, "job copy is running: cancel it or choose another name");
+        jobs.claim("other", &[JobId::new("other")], ready(())).await.unwrap();
+        let waits = jobs.claim("copy", &ids, pending());
+        let (claimed, ()) = tokio::join!(waits, async { drop(claim) });
+        claimed.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_of_another_script_keeps_its_id() {
+        let jobs = Jobs::default();
+        let (job, _messages) = jobs.add(JobId::new("copy-2"), "copy", 0).unwrap();
+        let ids = [JobId::new("copy-2")];
+        assert!(jobs.claim("copy-2", &ids, pending()).await.is_err());
+        assert!(jobs.claim("copy", &[JobId::new("copy")], pending()).await.is_err());
+        job.enter(JobState::Finished, None, 1);
+        jobs.claim("copy-2", &ids, pending()).await.unwrap();
+    }
+
+    #[test]
+    fn a_lost_worker_explains_what_others_complain_about() {
+        let (job, _messages) = Jobs::default().add(JobId::new("copy"), "copy", 0).unwrap();
+        let [one, two] = ["w1", "w2"].map(WorkerId::new);
+        let addresses = BTreeMap::from([(one.clone(), "127.0.0.1:7".to_owned())]);
+        let broken = Failure::new(ErrorKind::Retry, "receive rows from worker w1");
+        assert_eq!(job.explain(broken.clone(), &addresses), broken);
+        job.placed(BTreeMap::from([(one.clone(), 1)]));
+        job.lost(two);
+        assert_eq!(job.explain(broken.clone(), &addresses), broken);
+        job.lost(one);
+        let told = job.explain(broken, &addresses);
+        assert_eq!(told.message, "worker w1 at 127.0.0.1:7 is gone, and with it tasks of the job");
+        assert_eq!(told.causes, ["receive rows from worker w1"]);
+        let data = Failure::new(ErrorKind::Data, "a.csv:3");
+        assert_eq!(job.explain(data.clone(), &addresses), data);
     }
 }

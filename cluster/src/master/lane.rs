@@ -103,7 +103,9 @@ impl Lane {
             Command::Trigger(epoch) => self.trigger(epoch).await,
             Command::Stop => {
                 // Whatever comes of it: a worker that does not answer is found dead.
-                let _ = self.cancel().await;
+                if self.cancel().await.is_err_and(|status| is_connection(&status)) {
+                    self.job.lost(self.worker.clone());
+                }
                 return Some(WorkerMessage::Stopped);
             }
             Command::Release => return None,
@@ -153,8 +155,7 @@ impl Lane {
             tonic::Code::Internal => ErrorKind::Bug,
             _ => ErrorKind::Unavailable,
         };
-        let (message, cause) = if std::error::Error::source(status).is_some() {
-            // The connection's fault, not the worker's answer.
+        let (message, cause) = if is_connection(status) {
             let message = format!("worker {} is gone or cannot be reached", self.worker);
             (message, status.message().to_owned())
         } else {
@@ -164,6 +165,11 @@ impl Lane {
         failure.causes.push(cause);
         failure
     }
+}
+
+/// Tells whether it is the connection's fault and not the worker's answer.
+fn is_connection(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
 }
 
 fn timed<T>(message: T) -> Request<T> {

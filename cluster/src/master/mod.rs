@@ -5,6 +5,7 @@
 //! - `client`: takes requests
 //! - `sessions`: the shared catalog, settings and temporary objects
 //! - `planning`: threads on which queries are planned
+//! - `admission`: refuses scripts that could not run as they are meant to
 //! - `script`, `events`: runs the steps of a script, and tells the client
 //! - `batch`, `show_jobs`: answers that need no job
 //! - `jobs`: which jobs there are and how they are doing
@@ -12,6 +13,7 @@
 //! - `workers`, `service`: where workers are, and what they tell
 //! - `convert`: to and from the wire
 
+mod admission;
 mod batch;
 mod client;
 mod convert;
@@ -82,6 +84,8 @@ pub enum StartError {
 
 /// Everything that the master's services share.
 struct Shared {
+    /// Where this master listens, as `HOST:PORT`.
+    address: String,
     clock: ClockRef,
     connectors: ConnectorContext,
     /// Where checkpoints and the catalog are.
@@ -120,7 +124,7 @@ impl Master {
         let listener =
             listener.map_err(|error| Error::io(format!("listen on {}", config.listen), error))?;
         let address = listener.local_addr().map_err(|error| Error::io("listen", error))?;
-        let shared = Arc::new(share(&data, files.clone(), clock).await?);
+        let shared = Arc::new(share(address, &data, files.clone(), clock).await?);
         tokio::spawn(Arc::clone(&shared.registration).run());
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, Arc::clone(&shared), files, stop.clone()));
@@ -156,7 +160,12 @@ impl Master {
     }
 }
 
-async fn share(data: &DataDirectory, files: Sdfs, clock: ClockRef) -> Result<Shared> {
+async fn share(
+    address: SocketAddr,
+    data: &DataDirectory,
+    files: Sdfs,
+    clock: ClockRef,
+) -> Result<Shared> {
     let store: Arc<dyn ObjectStore> = Arc::new(SdfsStore::new(files));
     let planner = Planner::new(&clock);
     let sessions = Sessions::open(Arc::clone(&store), &planner).await?;
@@ -164,6 +173,7 @@ async fn share(data: &DataDirectory, files: Sdfs, clock: ClockRef) -> Result<Sha
     let workers = Workers::new(Arc::clone(&registration) as MembershipRef);
     let identity = data.identity();
     Ok(Shared {
+        address: address.to_string(),
         connectors: ConnectorContext {
             storage: crate::node::storage(Arc::clone(&store))?,
             clock: Arc::clone(&clock),

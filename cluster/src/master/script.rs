@@ -11,12 +11,12 @@ use rainstorm_engine::{Epoch, Error, ErrorKind, JobId};
 use rainstorm_planner::script::{JobPlan, Script, Step};
 use rainstorm_planner::session::Session;
 use rainstorm_proto::client::execute_event::Event;
-use rainstorm_proto::client::{ExecuteRequest, Finished, JobStarted, Rows, RowsFinished};
+use rainstorm_proto::client::{ExecuteRequest, Failed, Finished, JobStarted, Rows, RowsFinished};
 use tokio::sync::mpsc;
 
 use super::driver::{JobRun, drive};
 use super::events::{Events, Stop, encode, rows_started, send, show};
-use super::jobs::Job;
+use super::jobs::{Job, NameClaim};
 use super::{Shared, batch, show_jobs};
 use crate::identity::unique_id;
 use crate::job::{CheckpointStore, Failure, JobConfig, JobState, Message, RestorePoint};
@@ -25,6 +25,8 @@ use crate::job::{CheckpointStore, Failure, JobConfig, JobState, Message, Restore
 const PARALLELISM: &str = "parallelism.default";
 /// How often a client hears how its job is getting on.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a job may wait for workers before its client hears of it.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Batches of rows that wait for the client.
 const QUEUED_ROWS: usize = 4;
 
@@ -33,6 +35,10 @@ pub(super) async fn execute(shared: Arc<Shared>, request: ExecuteRequest, events
     let last = match run(&shared, request, &events).await {
         Ok(()) => Event::Finished(Finished {}),
         Err(Stop::Failed(failed)) => Event::Failed(failed),
+        Err(Stop::Cancelled(job)) => {
+            let message = format!("job {job} was cancelled");
+            Event::Failed(Failed { message, ..Failed::default() })
+        }
         Err(Stop::Gone) => return,
     };
     // A client that is gone does not need to hear of the end.
@@ -42,7 +48,7 @@ pub(super) async fn execute(shared: Arc<Shared>, request: ExecuteRequest, events
 async fn run(shared: &Arc<Shared>, request: ExecuteRequest, events: &Events) -> Result<(), Stop> {
     let (steps, job_name) = plan(shared, &request).await?;
     let mut script = ScriptRun::new(Arc::clone(shared), &request, job_name)?;
-    script.find_restore_points(&steps).await?;
+    script.admit(&steps).await?;
     if request.detached {
         return script.detach(steps, events).await;
     }
@@ -107,14 +113,18 @@ async fn plan_in(
 }
 
 /// One run of a script.
-struct ScriptRun {
-    shared: Arc<Shared>,
-    name: String,
+pub(super) struct ScriptRun {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: String,
     /// Whether somebody chose the name, so that checkpoints are worth keeping after the end.
-    named: bool,
-    restore: Option<RestorePoint>,
+    pub(super) named: bool,
+    /// Whether it runs on without its client, who then sees no rows.
+    pub(super) detached: bool,
+    pub(super) restore: Option<RestorePoint>,
     /// Where the jobs of the steps start from; those left out start from the beginning.
-    restore_points: BTreeMap<usize, RestorePoint>,
+    pub(super) restore_points: BTreeMap<usize, RestorePoint>,
+    /// Keeps other scripts from the name.
+    pub(super) claim: Option<NameClaim>,
 }
 
 impl ScriptRun {
@@ -131,47 +141,13 @@ impl ScriptRun {
             0 => RestorePoint::Latest,
             epoch => RestorePoint::Epoch(Epoch(epoch)),
         });
-        Ok(Self { shared, name, named, restore, restore_points: BTreeMap::new() })
-    }
-
-    /// Decides where each step's job starts from. A step that had finished only repeats its last
-    /// commit; the one that was interrupted goes on; those after it start from the beginning.
-    async fn find_restore_points(&mut self, steps: &[Step]) -> Result<(), Stop> {
-        let jobs = steps.iter().filter_map(|step| match step {
-            Step::Job(plan) => Some(plan),
-            _ => None,
-        });
-        let jobs = jobs.zip(1..).filter(|(plan, _)| is_durable(plan)).map(|(_, number)| number);
-        let mut interrupted = false;
-        for (position, number) in jobs.enumerate() {
-            match self.restore {
-                None if self.named && position > 0 => {
-                    // What an earlier run of the script left of this step is not to be taken for
-                    // this run's. The first step's is forgotten when the job starts.
-                    let store = self.checkpoints(number);
-                    if store.head().await?.is_some() {
-                        store.claim(self.shared.leader_epoch, None, |_, _| Ok(())).await?;
-                    }
-                }
-                None => {}
-                Some(RestorePoint::Latest) => {
-                    self.restore_points.insert(number, RestorePoint::Latest);
-                }
-                Some(epoch) if !interrupted => {
-                    let head = self.checkpoints(number).head().await?;
-                    let last = head.as_ref().and_then(|held| held.head.checkpoints.last());
-                    interrupted = !last.is_some_and(|checkpoint| checkpoint.last);
-                    let point = if interrupted { epoch } else { RestorePoint::Latest };
-                    self.restore_points.insert(number, point);
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        let detached = request.detached;
+        let restore_points = BTreeMap::new();
+        Ok(Self { shared, name, named, detached, restore, restore_points, claim: None })
     }
 
     /// Returns where the checkpoints of a step's job are.
-    fn checkpoints(&self, number: usize) -> CheckpointStore {
+    pub(super) fn checkpoints(&self, number: usize) -> CheckpointStore {
         let store = Arc::clone(&self.shared.store);
         CheckpointStore::new(store, self.directory(number), &self.shared.writer)
     }
@@ -180,12 +156,22 @@ impl ScriptRun {
     async fn detach(self, steps: Vec<Step>, events: &Events) -> Result<(), Stop> {
         let bounded = steps.iter().all(|step| !matches!(step, Step::Job(job) if !job.bounded));
         let started = JobStarted { job_id: self.name.clone(), bounded };
+        let unseen = steps.iter().filter(|step| self.is_unseen(step)).count();
+        if unseen > 0 {
+            let plural = if unseen == 1 { "query is" } else { "queries are" };
+            let text = format!("{unseen} {plural} not run: a submitted script shows no rows");
+            send(events, Event::Warning(text)).await?;
+        }
         // Nobody reads what the statements answer.
         let (sink, mut unread) = mpsc::channel(QUEUED_ROWS);
         tokio::spawn(async move { while unread.recv().await.is_some() {} });
         tokio::spawn(async move {
-            if let Err(Stop::Failed(failed)) = self.steps(steps, &sink).await {
-                tracing::error!(job_id = self.name, error = failed.message, "script failed");
+            match self.steps(steps, &sink).await {
+                Err(Stop::Failed(failed)) => {
+                    tracing::error!(job_id = self.name, error = failed.message, "script failed");
+                }
+                Err(Stop::Cancelled(job)) => tracing::info!(job_id = %job, "script cancelled"),
+                Ok(()) | Err(Stop::Gone) => {}
             }
         });
         send(events, Event::JobStarted(started)).await
@@ -196,9 +182,21 @@ impl ScriptRun {
         let mut number = 0;
         for step in steps {
             number += usize::from(matches!(step, Step::Job(_)));
-            self.step(number, step, events).await?;
+            if !self.is_unseen(&step) {
+                self.step(number, step, events).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Tells whether a step does nothing but show rows to nobody.
+    fn is_unseen(&self, step: &Step) -> bool {
+        self.detached
+            && match step {
+                Step::Done { .. } => false,
+                Step::Rows(_) | Step::ShowJobs | Step::Batch(_) => true,
+                Step::Job(plan) => !is_durable(plan),
+            }
     }
 
     async fn step(&self, number: usize, step: Step, events: &Events) -> Result<(), Stop> {
@@ -245,15 +243,13 @@ impl ScriptRun {
         if let Some(query) = &plan.query {
             send(events, rows_started(&query.schema, Some(query), plan.bounded)?).await?;
         }
-        let (state, failure) = self.follow(job, results, events).await?;
+        let slots = plan.graph.stages.iter().map(|stage| stage.parallelism).max().unwrap_or(0);
+        let (state, failure) = self.follow(job, slots, results, events).await?;
         send(events, Event::Progress(job.progress())).await?;
         match (state, failure) {
             (JobState::Finished, _) => {}
             (_, Some(failure)) => return Err(failure.into()),
-            (_, None) => {
-                let text = format!("job {} was cancelled", job.id);
-                return Err(Failure::new(ErrorKind::Unavailable, text).into());
-            }
+            (_, None) => return Err(Stop::Cancelled(job.id.clone())),
         }
         if plan.query.is_some() {
             return send(events, Event::RowsFinished(RowsFinished {})).await;
@@ -264,15 +260,18 @@ impl ScriptRun {
         send(events, Event::Message(format!("INSERT {rows_out} INTO {tables}"))).await
     }
 
+    /// Returns the id of a step's job. Most scripts have one, which then has the script's name.
+    pub(super) fn job_id(&self, number: usize) -> JobId {
+        JobId::new(&if number == 1 { self.name.clone() } else { format!("{}-{number}", self.name) })
+    }
+
     fn start(
         &self,
         number: usize,
         plan: &JobPlan,
         results: Option<mpsc::Sender<Bytes>>,
     ) -> Result<Arc<Job>, Stop> {
-        // Most scripts have one job, which then has the script's name.
-        let id = if number == 1 { self.name.clone() } else { format!("{}-{number}", self.name) };
-        let id = JobId::new(&id);
+        let id = self.job_id(number);
         let now = self.shared.clock.now_ms();
         let (job, messages) = self.shared.jobs.add(id.clone(), &self.name, now)?;
         let restore = self.restore_points.get(&number).copied();
@@ -287,11 +286,13 @@ impl ScriptRun {
     async fn follow(
         &self,
         job: &Job,
+        slots: usize,
         mut results: mpsc::Receiver<Bytes>,
         events: &Events,
     ) -> Result<(JobState, Option<Failure>), Stop> {
         let mut rows_end = false;
         let mut next_progress = self.shared.clock.now_ms();
+        let mut complaint_due = Some(next_progress + PATIENCE.as_millis() as i64);
         loop {
             next_progress += PROGRESS_INTERVAL.as_millis() as i64;
             let step = async {
@@ -316,7 +317,19 @@ impl ScriptRun {
                 Ok(None) => send(events, Event::Progress(job.progress())).await?,
                 Err(stop) => return Err(stop),
             }
+            if complaint_due.is_some_and(|due| due <= next_progress)
+                && self.shared.workers.total_slots() == 0
+            {
+                complaint_due = None;
+                send(events, Event::Warning(self.no_workers(slots))).await?;
+            }
         }
+    }
+
+    fn no_workers(&self, slots: usize) -> String {
+        let plural = if slots == 1 { "" } else { "s" };
+        let address = &self.shared.address;
+        format!("waiting for {slots} slot{plural}: no worker has registered with {address}")
     }
 
     fn directory(&self, number: usize) -> Path {
@@ -358,7 +371,7 @@ impl Drop for CancelledWithScript {
 }
 
 /// Tells whether checkpoints of a job are kept: not where only a client sees its rows.
-fn is_durable(plan: &JobPlan) -> bool {
+pub(super) fn is_durable(plan: &JobPlan) -> bool {
     !plan.inserts.is_empty()
 }
 

@@ -117,6 +117,7 @@ async fn run_with_restarts(place: &Place, text: &str, variables: &[String]) -> R
         if tokio::time::timeout(Duration::from_millis(900), child.wait()).await.is_ok() {
             return Err("the job finished before it was stopped".into());
         }
+        has_checkpoint(&place).await?;
         child.kill().await?;
         child = run(tasks, &["--restore"]);
     }
@@ -179,6 +180,20 @@ fn partitioned_rows(directory: &Path) -> String {
     }
     lines.sort_unstable();
     lines.join("\n")
+}
+
+/// Waits until the job could be restored: on a busy machine its first checkpoint may take longer.
+async fn has_checkpoint(place: &Place) -> Result<(), Failed> {
+    let wait = async {
+        loop {
+            let head = place.run(["fs", "cat", "/jobs/job/steps/1/head"]).await.stdout;
+            if head.contains("\"checkpoints\"") && !head.contains("\"checkpoints\": []") {
+                return;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
+    waited.map_err(|_| Failed::from("the job makes no checkpoint"))
 }
 
 /// Sorts the lines after the header, and forgets the header's names.
