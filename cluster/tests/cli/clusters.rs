@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 use crate::{Ran, interrupt, rainstorm, run};
 
@@ -83,8 +83,8 @@ async fn an_interrupted_script_goes_on_where_it_was() {
     assert_eq!(ran.stdout, "c,d,s\n40000,40000,800020000\n", "{}", ran.stderr);
 }
 
-/// Starts a cluster of processes and returns it with its master's address.
-async fn local(directory: &Path) -> (Child, String) {
+/// Starts a cluster of processes and returns it with its master's address and what else it prints.
+pub(crate) async fn local(directory: &Path) -> (Child, String, Lines<BufReader<ChildStdout>>) {
     let mut child =
         rainstorm(directory, &["local", "--workers", "2", "--slots", "1"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -93,13 +93,13 @@ async fn local(directory: &Path) -> (Child, String) {
         let output = child.wait_with_output().await.unwrap();
         panic!("'{line}': {}", String::from_utf8_lossy(&output.stderr));
     };
-    (child, address.to_owned())
+    (child, address.to_owned(), lines)
 }
 
 #[tokio::test]
 async fn a_cluster_of_processes_runs_scripts_and_ends_cleanly() {
     let directory = script();
-    let (cluster, address) = local(directory.path()).await;
+    let (cluster, address, _) = local(directory.path()).await;
     check_count(directory.path(), &["--master", &address]).await;
     let ran = run(directory.path(), &["jobs", "--format", "csv"]).await;
     assert!(ran.stdout.contains(",finished,"), "{}\n{}", ran.stdout, ran.stderr);
@@ -136,4 +136,66 @@ async fn a_port_in_use_is_named() {
     let ran = run(directory.path(), &["master", "--listen", &address]).await;
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains(&format!("listen on {address}")), "{}", ran.stderr);
+}
+
+const PRINTING: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '1000');
+CREATE TABLE shown (n BIGINT) WITH ('connector' = 'print');
+INSERT INTO shown SELECT n FROM numbers;
+";
+
+#[tokio::test]
+async fn what_workers_print_comes_out_of_local() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("print.sql"), PRINTING).unwrap();
+    let (cluster, address, mut lines) = local(directory.path()).await;
+    let ran = run(directory.path(), &["run", "print.sql", "--master", &address]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let mut sum = 0;
+    for _ in 0..1000 {
+        let line = lines.next_line().await.unwrap().unwrap();
+        sum += line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().expect(&line);
+    }
+    assert_eq!(sum, 500_500);
+    // Nobody reads any more, and printing goes on.
+    drop(lines);
+    let ran = run(directory.path(), &["run", "print.sql", "--master", &address]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    interrupt(&cluster).await;
+    assert_eq!(cluster.wait_with_output().await.unwrap().status.code(), Some(0));
+}
+
+const SPREAD: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+  'rows-per-second' = '100', 'fields.n.kind' = 'random');
+CREATE TABLE hole (n BIGINT, c BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO hole SELECT n, count(*) FROM numbers GROUP BY n;
+";
+
+/// Starts a process and returns it with the address that its first line tells.
+async fn serving(directory: &Path, arguments: &[&str]) -> (Child, String) {
+    let mut child = rainstorm(directory, arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    (child, line.rsplit(' ').next().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_is_named_before_what_follows_from_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("spread.sql"), SPREAD).unwrap();
+    let (_master, address) = serving(here, &["master", "--listen", "127.0.0.1:0"]).await;
+    let worker = ["worker", "--slots", "1", "--master", &address];
+    let (_one, _) = serving(here, &worker).await;
+    let (mut two, lost) = serving(here, &worker).await;
+    let arguments = ["run", "spread.sql", "--parallelism", "2", "--master", &address];
+    let child = rainstorm(here, &arguments).spawn().unwrap();
+    let listed = async || run(here, &["jobs", "--format", "csv"]).await.stdout;
+    while !listed().await.contains(",running,") {}
+    two.kill().await.unwrap();
+    let ran = Ran::from(child.wait_with_output().await.unwrap());
+    let told = format!("at {lost} is gone, and with it tasks of the job\n");
+    let first = ran.stderr.split_inclusive('\n').find(|line| line.starts_with("error: "));
+    assert!(first.is_some_and(|line| line.ends_with(&told)), "{}", ran.stderr);
+    assert!(listed().await.contains(told.trim_end()), "{}", listed().await);
 }

@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinHandle;
 
 use super::serve::{check_listen, num_cores};
 use crate::cli::Context;
@@ -44,18 +47,27 @@ async fn serve(
     operation: &mut Operation,
 ) -> Result<()> {
     let slots = local.slots.unwrap_or_else(|| (num_cores() as u32).div_ceil(local.workers));
+    let stdout = Arc::new(Mutex::new(tokio::io::stdout()));
+    // The master's address is the first line, whatever the workers write.
+    let first_line = Arc::clone(&stdout).lock_owned().await;
+    let mut ready = Vec::new();
     for _ in 0..local.workers {
-        workers.push(spawn(context, address, slots)?);
+        let (worker, is_ready) = spawn(context, address, slots, &stdout)?;
+        workers.push(worker);
+        ready.push(is_ready);
     }
-    let ready = async {
-        for worker in &mut *workers {
-            wait_until_ready(&mut worker.child).await?;
+    let all_ready = async {
+        for is_ready in ready {
+            let ended = |_| CliError::new("a worker process ended before it was ready");
+            is_ready.await.map_err(ended)?;
         }
         Ok(())
     };
-    operation.or_interrupted(ready).await?;
+    operation.or_interrupted(all_ready).await?;
     write_results(format!("master {address}\n").as_bytes())?;
-    complain(&format!("{} workers with {slots} slots each; Ctrl-C ends all\n", local.workers));
+    drop(first_line);
+    let (workers_text, slots_text) = (count(local.workers, "worker"), count(slots, "slot"));
+    complain(&format!("{workers_text} with {slots_text} each; Ctrl-C ends all\n"));
     loop {
         let mut ends =
             workers.iter_mut().map(|worker| Box::pin(worker.child.wait())).collect::<Vec<_>>();
@@ -67,12 +79,17 @@ async fn serve(
             (status, index, _) = futures::future::select_all(&mut ends) => (status, index),
         };
         drop(ends);
-        workers.remove(index);
+        let _ = tokio::time::timeout(STOP_TIMEOUT, workers.remove(index).output).await;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         complain(&format!("warning: a worker ended: {status}\n"));
     }
     complain("stopping\n");
     Ok(())
+}
+
+/// Returns a number of things in words.
+fn count(number: u32, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A worker process.
@@ -81,9 +98,17 @@ struct Worker {
     /// Open for as long as the worker is to live. Kept apart from the child, for waiting for a
     /// child closes its input.
     stdin: ChildStdin,
+    /// Hands on what it writes.
+    output: JoinHandle<()>,
 }
 
-fn spawn(context: &Context, address: &str, slots: u32) -> Result<Worker> {
+/// Starts a worker; the receiver hears when it serves, and is closed where it ends before that.
+fn spawn(
+    context: &Context,
+    address: &str,
+    slots: u32,
+    stdout: &Arc<Mutex<Stdout>>,
+) -> Result<(Worker, oneshot::Receiver<()>)> {
     let failed = |error| CliError::io("start a worker process", error);
     let mut command = this_program(context).map_err(failed)?;
     command.args(["worker", "--end-with-stdin", "--master", address]);
@@ -92,7 +117,10 @@ fn spawn(context: &Context, address: &str, slots: u32) -> Result<Worker> {
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(failed)?;
     let stdin = child.stdin.take().expect("its input is piped");
-    Ok(Worker { child, stdin })
+    let (ready, is_ready) = oneshot::channel();
+    let lines = BufReader::new(child.stdout.take().expect("its output is piped"));
+    let output = tokio::spawn(hand_on(lines, ready, Arc::clone(stdout)));
+    Ok((Worker { child, stdin, output }, is_ready))
 }
 
 /// Returns a command that starts this program anew, without arguments yet.
@@ -102,23 +130,48 @@ pub(crate) fn this_program(context: &Context) -> std::io::Result<Command> {
     Ok(command)
 }
 
-/// Returns when the worker has told that it serves.
-async fn wait_until_ready(worker: &mut Child) -> Result<()> {
-    let stdout = worker.stdout.take().expect("its output is piped");
-    let mut line = String::new();
-    let read = BufReader::new(stdout).read_line(&mut line).await;
-    if matches!(read, Ok(length) if length > 0) {
-        return Ok(());
+/// Takes the line that tells that a worker serves, and hands each further one, such as the rows
+/// of a print sink, on as a whole. Where nobody reads them they are read all the same: a worker
+/// whose output is closed would fail its tasks.
+async fn hand_on(
+    mut lines: BufReader<ChildStdout>,
+    ready: oneshot::Sender<()>,
+    stdout: Arc<Mutex<Stdout>>,
+) {
+    let mut line = Vec::new();
+    if !matches!(lines.read_until(b'\n', &mut line).await, Ok(length) if length > 0) {
+        return;
     }
-    Err(CliError::new("a worker process ended before it was ready"))
+    let _ = ready.send(());
+    loop {
+        line.clear();
+        if !matches!(lines.read_until(b'\n', &mut line).await, Ok(length) if length > 0) {
+            return;
+        }
+        let mut stdout = stdout.lock().await;
+        if stdout.write_all(&line).await.is_ok() {
+            let _ = stdout.flush().await;
+        }
+    }
 }
 
 /// Ends a worker process, cleanly if it does.
 async fn stop(worker: Worker) {
-    let Worker { mut child, stdin } = worker;
+    let Worker { mut child, stdin, output } = worker;
     drop(stdin);
     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         // Where it cannot be killed it has ended.
         let _ = child.kill().await;
+    }
+    let _ = tokio::time::timeout(STOP_TIMEOUT, output).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        assert_eq!((&*count(1, "slot"), &*count(2, "worker")), ("1 slot", "2 workers"));
     }
 }
