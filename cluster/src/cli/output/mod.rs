@@ -1,9 +1,11 @@
 //! How results are shown: the only place of the program that writes rows to standard output.
 
 mod fold;
+mod records;
 mod table;
 mod text;
 mod values;
+mod wrap;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -46,7 +48,14 @@ enum Mode {
     /// Rows are collected and shown once all are known.
     Final(Fold),
     /// Rows are shown as they come; `op` tells whether with their kind.
-    Direct { op: bool, table: Option<Table>, header_written: bool, skip: usize, left: usize },
+    Direct { op: bool, layout: Option<Layout>, header_written: bool, skip: usize, left: usize },
+}
+
+/// How rows are laid out for people.
+enum Layout {
+    Table(Table),
+    /// Where a table does not fit.
+    Records,
 }
 
 impl RowWriter {
@@ -75,7 +84,7 @@ impl RowWriter {
             let limited = !started.retracts && !started.bounded;
             let skip = if limited { started.offset as usize } else { 0 };
             let left = started.limit.filter(|_| limited).map_or(usize::MAX, |left| left as usize);
-            Mode::Direct { op, table: None, header_written: false, skip, left }
+            Mode::Direct { op, layout: None, header_written: false, skip, left }
         };
         Ok(Self { format, started, width, mode, rows: 0, schema })
     }
@@ -100,8 +109,8 @@ impl RowWriter {
                 rows.slice(start, length)
             }
         };
-        self.rows += rows.num_rows();
         let text = self.direct_text(&rows, weights)?;
+        self.rows += rows.num_rows();
         out.write_all(&text)?;
         out.flush()
     }
@@ -126,7 +135,7 @@ impl RowWriter {
                 self.rows = rows.num_rows();
                 final_text(self.format, &rows, self.width).map_err(io::Error::other)?
             }
-            Mode::Direct { table: Some(_), .. } => table::footer(self.rows).into_bytes(),
+            Mode::Direct { layout: Some(_), .. } => table::footer(self.rows).into_bytes(),
             Mode::Direct { .. } => Vec::new(),
         };
         out.write_all(&text)?;
@@ -153,7 +162,7 @@ impl RowWriter {
     }
 
     fn visible_text(&mut self, rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-        let Mode::Direct { table, header_written, .. } = &mut self.mode else {
+        let Mode::Direct { layout, header_written, .. } = &mut self.mode else {
             return Ok(Vec::new());
         };
         let header = !std::mem::replace(header_written, true);
@@ -162,15 +171,17 @@ impl RowWriter {
             Format::Csv | Format::Changelog => text::csv(rows, header),
             Format::Table => {
                 let mut text = String::new();
-                if table.is_none() {
-                    let mut laid_out = Table::new(&rows.schema(), rows, None)?;
-                    laid_out.widen_for_types(&rows.schema(), self.width);
-                    text.push_str(&laid_out.header());
-                    *table = Some(laid_out);
-                }
-                if let Some(table) = table {
-                    text.push_str(&table.body(rows)?);
-                }
+                let layout = if let Some(layout) = layout {
+                    layout
+                } else {
+                    let table = Table::of_stream(&rows.schema(), rows, self.width)?;
+                    text.push_str(&table.as_ref().map(Table::header).unwrap_or_default());
+                    layout.insert(table.map_or(Layout::Records, Layout::Table))
+                };
+                text.push_str(&match layout {
+                    Layout::Table(table) => table.body(rows)?,
+                    Layout::Records => records::records(rows, self.rows)?,
+                });
                 Ok(text.into_bytes())
             }
         }
@@ -181,6 +192,12 @@ impl RowWriter {
 pub(crate) fn show_batch(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, CliError> {
     let width = terminal_width();
     final_text(format, rows, width).map_err(|error| CliError::failed("show rows", &error))
+}
+
+/// Returns rows as text for a terminal of a certain width.
+#[cfg(test)]
+pub(crate) fn show_in(rows: &RecordBatch, format: Format, width: usize) -> Vec<u8> {
+    final_text(format, rows, Some(width)).expect("printable")
 }
 
 /// Writes text to standard output.
@@ -213,10 +230,18 @@ fn final_text(
     match format {
         Format::Json => json_text(rows),
         Format::Csv | Format::Changelog => text::csv(rows, true),
-        Format::Table if table::has_long_texts(rows)? => Ok(table::expanded(rows)?.into_bytes()),
         Format::Table => {
-            let table = Table::new(&rows.schema(), rows, width)?;
-            Ok((table.header() + &table.body(rows)? + &table::footer(rows.num_rows())).into_bytes())
+            let footer = table::footer(rows.num_rows());
+            let table = if records::has_long_texts(rows)? {
+                None
+            } else {
+                Table::new(&rows.schema(), rows, width)?
+            };
+            let text = match table {
+                Some(table) => table.header() + &table.body(rows)?,
+                None => records::records(rows, 0)?,
+            };
+            Ok((text + &footer).into_bytes())
         }
     }
 }

@@ -1,94 +1,128 @@
 //! Rows as a table that fits the terminal.
-
-use std::fmt::Write as _;
+//!
+//! No value is ever cut: long texts wrap, numbers and times keep their width, and where that leaves
+//! no room the rows are shown as records. Only names of columns are cut.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
-use super::values::Cells;
+use super::values::{Cells, usual_width};
+use super::wrap::{cut, wrap};
 
-/// No column is made narrower than this to fit others in.
-const NARROWEST: usize = 6;
+/// No name of a column is cut to less than this.
+const NARROWEST_NAME: usize = 6;
+/// No column of texts is made narrower than this to fit others in.
+const NARROWEST_TEXT: usize = 12;
 /// What separates two columns takes this many places.
 const SEPARATOR: usize = 3;
 
 /// Draws rows in columns as psql does: numbers to the right, everything else to the left.
 pub(crate) struct Table {
-    names: Vec<String>,
-    right: Vec<bool>,
-    widths: Vec<usize>,
-    /// Columns that do not fit are left out, from the end.
-    shown: usize,
+    columns: Vec<Column>,
+    /// Whether texts wrap; they do on a terminal.
+    wraps: bool,
+}
+
+struct Column {
+    name: String,
+    kind: Kind,
+    width: usize,
+    /// The least that shows all values that are known as they are.
+    needed: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number,
+    /// A time, a date, a truth value.
+    Fixed,
+    Text,
 }
 
 impl Table {
-    /// Lays out columns for `rows`, in at most `width` places where that is limited.
+    /// Lays out columns for `rows`, in at most `width` places where that is limited; `None` where
+    /// they do not fit.
+    ///
+    /// # Errors
+    /// Where values cannot be shown.
     pub(crate) fn new(
         schema: &SchemaRef,
         rows: &RecordBatch,
         width: Option<usize>,
-    ) -> Result<Self, ArrowError> {
-        let names = schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-        let right = schema.fields().iter().map(|field| is_number(field.data_type())).collect();
-        let cells = Cells::new(rows)?;
-        let widths = names
-            .iter()
-            .enumerate()
-            .map(|(column, name)| {
-                let texts = (0..rows.num_rows()).map(|row| cells.text(column, row).width());
-                texts.chain([name.width()]).max().unwrap_or(0)
-            })
-            .collect();
-        let mut table = Self { shown: names.len(), names, right, widths };
-        if let Some(width) = width {
-            table.fit(width);
-        }
-        Ok(table)
+    ) -> Result<Option<Self>, ArrowError> {
+        let mut table = Self::natural(schema, rows, width.is_some())?;
+        Ok(table.fit(width).then_some(table))
     }
 
-    /// Makes columns at least as wide as values of their type usually are, for rows that are not
-    /// known yet.
-    pub(crate) fn widen_for_types(&mut self, schema: &SchemaRef, width: Option<usize>) {
-        for (column, field) in schema.fields().iter().enumerate() {
-            let usual = match field.data_type() {
-                DataType::Timestamp(..) => 23,
-                DataType::Int64 | DataType::Float64 | DataType::Date32 => 10,
-                DataType::Utf8 | DataType::Utf8View => 16,
-                _ => 8,
-            };
-            self.widths[column] = self.widths[column].max(usual);
+    /// Lays out columns for rows of which only the first are known: with room for every number and
+    /// time that may come.
+    ///
+    /// # Errors
+    /// Where values cannot be shown.
+    pub(crate) fn of_stream(
+        schema: &SchemaRef,
+        first: &RecordBatch,
+        width: Option<usize>,
+    ) -> Result<Option<Self>, ArrowError> {
+        let mut table = Self::natural(schema, first, width.is_some())?;
+        for (column, field) in table.columns.iter_mut().zip(schema.fields()) {
+            let usual = usual_width(field.data_type());
+            column.width = column.width.max(usual);
+            column.needed = column.needed.max(usual);
         }
-        self.shown = self.names.len();
-        if let Some(width) = width {
-            self.fit(width);
-        }
+        Ok(table.fit(width).then_some(table))
+    }
+
+    fn natural(schema: &SchemaRef, rows: &RecordBatch, wraps: bool) -> Result<Self, ArrowError> {
+        let cells = Cells::new(rows)?;
+        let columns = schema.fields().iter().enumerate().map(|(index, field)| {
+            let texts = (0..rows.num_rows()).map(|row| one_line(&cells.text(index, row)).width());
+            let needed = texts.max().unwrap_or(0);
+            let width = needed.max(field.name().width());
+            Column { name: field.name().clone(), kind: kind(field.data_type()), width, needed }
+        });
+        Ok(Self { columns: columns.collect(), wraps })
     }
 
     /// Returns the names and the line under them.
     pub(crate) fn header(&self) -> String {
-        let names = self.names.iter().map(String::as_str);
-        let mut text = self.line(names, |_| false);
-        let rules = self.widths[..self.shown].iter().map(|width| "-".repeat(width + 2));
+        let names: Vec<_> = self.columns.iter().map(|it| cut(&it.name, it.width)).collect();
+        let mut text = self.line(names.iter().map(String::as_str), |_| false);
+        let rules = self.columns.iter().map(|column| "-".repeat(column.width + 2));
         text.push_str(&rules.collect::<Vec<_>>().join("+"));
-        text.push_str(if self.shown < self.names.len() { "+--" } else { "" });
         text.push('\n');
         text
     }
 
-    /// Returns a line for each row.
+    /// Returns the lines of each row: one, or as many as its longest text needs.
+    ///
+    /// # Errors
+    /// Where values cannot be shown.
     pub(crate) fn body(&self, rows: &RecordBatch) -> Result<String, ArrowError> {
         let cells = Cells::new(rows)?;
         let mut text = String::new();
+        let right = |column: usize| self.columns[column].kind == Kind::Number;
         for row in 0..rows.num_rows() {
-            let texts = (0..self.shown).map(|column| cells.text(column, row));
-            let texts = texts.collect::<Vec<_>>();
-            text.push_str(
-                &self.line(texts.iter().map(String::as_str), |column| self.right[column]),
-            );
+            let values = (0..self.columns.len()).map(|column| one_line(&cells.text(column, row)));
+            let pieces: Vec<_> = values.zip(&self.columns).map(|it| self.pieces(it)).collect();
+            let lines = pieces.iter().map(Vec::len).max().unwrap_or(1);
+            for line in 0..lines {
+                let piece = |pieces: &'_ Vec<String>| pieces.get(line).cloned().unwrap_or_default();
+                let parts: Vec<_> = pieces.iter().map(piece).collect();
+                text.push_str(&self.line(parts.iter().map(String::as_str), right));
+            }
         }
         Ok(text)
+    }
+
+    fn pieces(&self, (value, column): (String, &Column)) -> Vec<String> {
+        if self.wraps && column.kind == Kind::Text && self.columns.len() > 1 {
+            wrap(&value, column.width)
+        } else {
+            vec![value]
+        }
     }
 
     fn line<'a>(
@@ -97,135 +131,100 @@ impl Table {
         right: impl Fn(usize) -> bool,
     ) -> String {
         let mut line = String::new();
-        for (column, text) in texts.take(self.shown).enumerate() {
-            line.push_str(if column == 0 { " " } else { " | " });
-            line.push_str(&padded(text, self.widths[column], right(column)));
-        }
-        if self.shown < self.names.len() {
-            line.push_str(" | …");
+        for (index, text) in texts.enumerate() {
+            line.push_str(if index == 0 { " " } else { " | " });
+            line.push_str(&padded(text, self.columns[index].width, right(index)));
         }
         line.truncate(line.trim_end().len());
         line.push('\n');
         line
     }
 
-    /// Narrows the widest columns until all fit; where that does not do, leaves out the last ones.
-    fn fit(&mut self, width: usize) {
-        while self.taken() > width {
-            let widest = self.widths[..self.shown].iter().max().copied().unwrap_or(0);
-            if widest <= NARROWEST {
-                if self.shown <= 1 {
-                    return;
-                }
-                self.shown -= 1;
-                continue;
-            }
-            let next = self.widths[..self.shown].iter().filter(|width| **width < widest).max();
-            let next = next.copied().unwrap_or(0).max(NARROWEST);
-            let wide = self.widths[..self.shown].iter().filter(|width| **width == widest).count();
-            let too_many = self.taken() - width;
-            let narrowed = widest.saturating_sub(too_many.div_ceil(wide)).max(next);
-            for width in &mut self.widths[..self.shown] {
-                *width = (*width).min(narrowed);
-            }
+    /// Cuts names and then narrows texts, the widest first, until all fit; tells whether they do.
+    /// The first column tells rows apart and stays whole, and a single column runs over the edge.
+    fn fit(&mut self, width: Option<usize>) -> bool {
+        let Some(width) = width.filter(|_| self.columns.len() > 1) else { return true };
+        let name = |column: &Column| column.name.width().min(NARROWEST_NAME);
+        let whole: Vec<_> = self.columns.iter().map(|it| it.needed.max(name(it))).collect();
+        self.narrow(width, &whole);
+        let least = |(index, (column, whole)): (usize, (&Column, &usize))| match column.kind {
+            Kind::Text if index > 0 => (*whole).min(NARROWEST_TEXT),
+            _ => *whole,
+        };
+        let floors: Vec<_> = self.columns.iter().zip(&whole).enumerate().map(least).collect();
+        self.narrow(width, &floors);
+        self.taken() <= width
+    }
+
+    /// Narrows the widest columns to no less than their floors until all fit.
+    fn narrow(&mut self, width: usize, floors: &[usize]) {
+        for _ in width..self.taken() {
+            let columns = self.columns.iter_mut().zip(floors);
+            let above = columns.filter(|(column, floor)| column.width > **floor);
+            let Some((widest, _)) = above.max_by_key(|(column, _)| column.width) else { return };
+            widest.width -= 1;
         }
     }
 
     fn taken(&self) -> usize {
-        let left_out = if self.shown < self.names.len() { SEPARATOR + 1 } else { 0 };
-        let columns: usize = self.widths[..self.shown].iter().sum();
-        columns + self.shown.saturating_sub(1) * SEPARATOR + 2 + left_out
+        let columns: usize = self.columns.iter().map(|column| column.width).sum();
+        columns + self.columns.len().saturating_sub(1) * SEPARATOR + 2
     }
 }
 
-fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric()
+fn kind(data_type: &DataType) -> Kind {
+    match data_type {
+        DataType::Boolean => Kind::Fixed,
+        _ if data_type.is_numeric() => Kind::Number,
+        _ if data_type.is_temporal() => Kind::Fixed,
+        _ => Kind::Text,
+    }
 }
 
-/// Returns `text` in exactly `width` places; what does not fit ends in an ellipsis.
+/// Replaces what would break the line.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// Returns `text` in at least `width` places.
 fn padded(text: &str, width: usize, right: bool) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut taken = 0;
-    let fits = text.width() <= width;
-    for character in text.chars() {
-        let character = if character.is_control() { ' ' } else { character };
-        let wide = character.width().unwrap_or(0);
-        if taken + wide > if fits { width } else { width.saturating_sub(1) } {
-            break;
-        }
-        shown.push(character);
-        taken += wide;
-    }
-    if !fits {
-        shown.push('…');
-        taken += 1;
-    }
-    let padding = " ".repeat(width.saturating_sub(taken));
-    if right { padding + &shown } else { shown + &padding }
-}
-
-/// Tells whether a text goes over lines, as plans and statements do.
-pub(crate) fn has_long_texts(rows: &RecordBatch) -> Result<bool, ArrowError> {
-    let cells = Cells::new(rows)?;
-    let texts = (0..rows.num_columns()).filter(|column| is_text(rows.column(*column).data_type()));
-    Ok(texts
-        .into_iter()
-        .any(|column| (0..rows.num_rows()).any(|row| cells.text(column, row).contains('\n'))))
-}
-
-/// Draws each row as its values, one below the other, with all lines of long texts as they are.
-pub(crate) fn expanded(rows: &RecordBatch) -> Result<String, ArrowError> {
-    let cells = Cells::new(rows)?;
-    let mut text = String::new();
-    for row in 0..rows.num_rows() {
-        if row > 0 {
-            text.push('\n');
-        }
-        for (column, field) in rows.schema().fields().iter().enumerate() {
-            let cell = cells.text(column, row);
-            let cell = cell.trim_end();
-            // Writing into a string does not fail.
-            let _ = if cell.contains('\n') {
-                writeln!(text, "{}:\n{cell}", field.name())
-            } else {
-                writeln!(text, "{}: {cell}", field.name())
-            };
-        }
-    }
-    Ok(text)
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+    let padding = " ".repeat(width.saturating_sub(text.width()));
+    if right { padding + text } else { text.to_owned() + &padding }
 }
 
 /// Says how many rows there were, as psql does.
 pub(crate) fn footer(rows: usize) -> String {
-    let mut text = String::new();
     let plural = if rows == 1 { "" } else { "s" };
-    // Writing into a string does not fail.
-    let _ = writeln!(text, "({rows} row{plural})");
-    text
+    format!("({rows} row{plural})\n")
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
+    use arrow::datatypes::{Field, Schema};
 
     use super::*;
 
-    fn check(names: &[&str], texts: &[&str], number: i64, width: Option<usize>) -> String {
+    fn rows(names: &[&str], texts: &[&str], number: i64) -> RecordBatch {
         let mut columns: Vec<(String, ArrayRef)> = names
             .iter()
             .zip(texts)
             .map(|(name, text)| ((*name).to_owned(), Arc::new(StringArray::from(vec![*text])) as _))
             .collect();
         columns.push(("n".to_owned(), Arc::new(Int64Array::from(vec![number]))));
-        let rows = RecordBatch::try_from_iter(columns).expect("columns of one length");
-        let table = Table::new(&rows.schema(), &rows, width).expect("printable");
-        table.header() + &table.body(&rows).expect("printable")
+        RecordBatch::try_from_iter(columns).expect("columns of one length")
+    }
+
+    fn shown(table: &Table, rows: &RecordBatch) -> String {
+        table.header() + &table.body(rows).expect("printable")
+    }
+
+    fn check(names: &[&str], texts: &[&str], number: i64, width: Option<usize>) -> String {
+        let rows = rows(names, texts, number);
+        let table = Table::new(&rows.schema(), &rows, width).expect("printable").expect("fits");
+        shown(&table, &rows)
     }
 
     #[test]
@@ -235,38 +234,70 @@ mod tests {
     }
 
     #[test]
-    fn the_widest_column_gives_way_first() {
-        let text =
-            check(&["a", "b"], &["short", "a text that is longer than the others"], 1, Some(30));
-        let widths = text.lines().map(UnicodeWidthStr::width).collect::<Vec<_>>();
-        assert!(widths.iter().all(|width| *width <= 30), "{text}");
-        assert!(text.contains("short") && text.contains('…'), "{text}");
-    }
-
-    #[test]
-    fn columns_that_cannot_fit_are_left_out_from_the_end() {
-        let long = "0123456789";
-        let text = check(&["a", "b", "c", "d"], &[long, long, long, long], 1, Some(24));
-        assert!(text.lines().all(|line| line.width() <= 24), "{text}");
-        assert!(text.contains("| …") && !text.contains(" d "), "{text}");
-    }
-
-    #[test]
-    fn texts_over_lines_are_shown_whole() {
-        let texts: ArrayRef = Arc::new(StringArray::from(vec!["Stage 0\n  Source", "one line"]));
-        let names: ArrayRef = Arc::new(StringArray::from(vec!["graph", "note"]));
-        let rows = RecordBatch::try_from_iter([("plan", names), ("text", texts)]).expect("rows");
-        assert!(has_long_texts(&rows).expect("printable"));
-        assert!(!has_long_texts(&rows.slice(1, 1)).expect("printable"));
+    fn long_texts_wrap_and_nothing_is_cut() {
+        let long = "a text that is longer than the others";
         assert_eq!(
-            expanded(&rows).expect("printable"),
-            "plan: graph\ntext:\nStage 0\n  Source\n\nplan: note\ntext: one line\n"
+            check(&["a", "b"], &["short", long], 1, Some(30)),
+            " a     | b                | n\n\
+             -------+------------------+---\n \
+             short | a text that is   | 1\n       \
+             | longer than the  |\n       \
+             | others           |\n"
         );
+        assert!(check(&["a", "b"], &["short", long], 1, None).contains(long));
+    }
+
+    #[test]
+    fn names_are_cut_before_values_are_touched() {
+        let text = check(&["a_name_that_is_long", "b"], &["value1", "value2"], i64::MIN, Some(42));
+        assert!(text.lines().all(|line| line.width() <= 42), "{text}");
+        assert!(text.contains("…") && text.contains("-9223372036854775808"), "{text}");
+        assert!(text.contains("value1") && text.contains("value2"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_no_table() {
+        let long = "0123456789";
+        let rows = rows(&["a", "b", "c", "d"], &[long, long, long, long], 1);
+        assert!(Table::new(&rows.schema(), &rows, Some(24)).expect("printable").is_none());
+        // The first column tells rows apart.
+        let rows = super::tests::rows(&["a"], &["an-id-that-is-twenty"], 1);
+        assert!(Table::new(&rows.schema(), &rows, Some(20)).expect("printable").is_none());
+    }
+
+    #[test]
+    fn rows_that_come_later_have_room_for_their_numbers() {
+        let fields = vec![
+            Field::new("n", DataType::Int64, false),
+            Field::new(
+                "at",
+                DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None),
+                false,
+            ),
+            Field::new("a_name_of_a_text_that_is_long", DataType::Utf8, false),
+        ];
+        let schema = Arc::new(Schema::new(fields));
+        let row = |number: i64| {
+            let time: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![978_307_200_000]));
+            let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+            let number: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+            RecordBatch::try_new(Arc::clone(&schema), vec![number, time, text]).expect("a row")
+        };
+        for width in [Some(70), None] {
+            let table = Table::of_stream(&schema, &row(1), width).expect("printable");
+            let text = shown(&table.expect("fits"), &row(i64::MIN));
+            assert!(
+                text.contains(" -9223372036854775808 | 2001-01-01 00:00:00.000 | x\n"),
+                "{text}"
+            );
+        }
     }
 
     #[test]
     fn wide_characters_take_two_places() {
         let text = check(&["a"], &["雨"], 1, None);
         assert!(text.ends_with(" 雨 | 1\n"), "{text}");
+        let family = "👩\u{200d}👩\u{200d}👧";
+        assert!(check(&["a"], &[family], 1, Some(40)).contains(family));
     }
 }

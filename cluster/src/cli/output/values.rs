@@ -52,6 +52,37 @@ impl<'a> Cells<'a> {
     }
 }
 
+/// Returns how many places values of a type may need: all of a number, a time or a date, and what
+/// is usual of a text.
+pub(crate) fn usual_width(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Boolean => 5,
+        DataType::Int8 => 4,
+        DataType::UInt8 => 3,
+        DataType::Int16 => 6,
+        DataType::UInt16 => 5,
+        DataType::Int32 => 11,
+        DataType::UInt32 | DataType::Date32 => 10,
+        DataType::Int64 | DataType::UInt64 => 20,
+        DataType::Float32 => 15,
+        DataType::Float64 => 24,
+        DataType::Decimal32(precision, _)
+        | DataType::Decimal64(precision, _)
+        | DataType::Decimal128(precision, _)
+        | DataType::Decimal256(precision, _) => usize::from(*precision) + 2,
+        DataType::Timestamp(unit, zone) => {
+            let fraction = match unit {
+                TimeUnit::Second => 0,
+                TimeUnit::Millisecond => 4,
+                TimeUnit::Microsecond => 7,
+                TimeUnit::Nanosecond => 10,
+            };
+            "2001-01-01 00:00:00".len() + fraction + usize::from(zone.is_some())
+        }
+        _ => 16,
+    }
+}
+
 /// Returns the finest unit of the timestamps in a type.
 fn unit(data_type: &DataType) -> Option<TimeUnit> {
     match data_type {
