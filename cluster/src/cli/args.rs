@@ -19,6 +19,11 @@ Examples:
 Without --master (or RAINSTORM_MASTER) `run` and `sql` start a cluster in their own process and
 keep its data in ./rainstorm-data.";
 
+/// Slots of a worker: each is a thread for computing.
+const SLOTS_MAX: i64 = 1024;
+/// Processes of `local`.
+const WORKERS_MAX: i64 = 256;
+
 /// Streaming SQL on one machine or many.
 #[derive(Debug, Parser)]
 #[command(name = "rainstorm", version, after_help = EXAMPLES, infer_subcommands = true)]
@@ -71,14 +76,16 @@ Examples:
   rainstorm sql                                the prompt; \\? lists what it knows
   rainstorm sql -c 'SELECT 1 + 1 AS two'
   echo 'SHOW TABLES;' | rainstorm sql --format csv
+The statements of a -c are planned together before any of them runs. Those on standard input run
+one by one, each as soon as its semicolon has come, until one fails.
 Tables and views that are created here stay; see them with SHOW TABLES.";
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = SQL_EXAMPLES)]
 pub(crate) struct Sql {
-    /// Run these statements and end
-    #[arg(short = 'c', long = "command", value_name = "SQL")]
-    pub(crate) text: Option<String>,
+    /// Run these statements and end; several -c are run one after the other
+    #[arg(short = 'c', long = "command", value_name = "SQL", allow_hyphen_values = true)]
+    pub(crate) texts: Vec<String>,
     /// How rows are shown
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: Format,
@@ -110,8 +117,9 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "JOB")]
     pub(crate) name: Option<String>,
     /// Go on from a checkpoint of the job's name: from the latest, or from EPOCH
-    #[arg(long, value_name = "EPOCH", num_args = 0..=1, default_missing_value = "0")]
-    pub(crate) restore: Option<u64>,
+    #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
+    #[expect(clippy::option_option, reason = "what clap makes of a flag whose value is optional")]
+    pub(crate) restore: Option<Option<u64>>,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -154,9 +162,8 @@ pub(crate) struct Submit {
     pub(crate) job: JobOptions,
     #[command(flatten)]
     pub(crate) script: ScriptOptions,
-    /// The cluster's master
-    #[arg(long, value_name = "HOST:PORT", env = "RAINSTORM_MASTER")]
-    pub(crate) master: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
     /// Accepted like in `run`; the job's id is printed alone
     #[arg(long, value_enum, default_value = "table", hide = true)]
     pub(crate) format: Format,
@@ -199,7 +206,7 @@ pub(crate) struct Worker {
     #[arg(long, value_name = "HOST:PORT", env = "RAINSTORM_MASTER")]
     pub(crate) master: String,
     /// Tasks that run at a time; default: one per core
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=SLOTS_MAX))]
     pub(crate) slots: Option<u32>,
     /// Where to listen; port 0 takes any free one. Only loopback addresses are allowed yet
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
@@ -220,10 +227,10 @@ The first line on standard output is `master ADDR:PORT`; Ctrl-C ends all process
 pub(crate) struct Local {
     /// How many worker processes
     #[arg(long, value_name = "N", default_value = "2")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=WORKERS_MAX))]
     pub(crate) workers: u32,
     /// Tasks that run at a time on each worker; default: the cores, divided among the workers
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=SLOTS_MAX))]
     pub(crate) slots: Option<u32>,
     /// Where the master listens; port 0 takes any free one. Only loopback addresses are allowed
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
@@ -395,9 +402,18 @@ mod tests {
         let arguments = parse("rainstorm --format csv -c SELECT");
         assert!(arguments.command.is_none());
         assert_eq!(
-            (arguments.sql.format, arguments.sql.text),
-            (Format::Csv, Some("SELECT".into()))
+            (arguments.sql.format, arguments.sql.texts),
+            (Format::Csv, vec!["SELECT".into()])
         );
+    }
+
+    #[test]
+    fn several_texts_keep_their_order_and_may_begin_with_a_comment() {
+        let line = ["rainstorm", "sql", "-c", "SELECT 1", "-c", "-- two", "--command", "\\d"];
+        let Some(Command::Sql(sql)) = Arguments::try_parse_from(line).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(sql.texts, ["SELECT 1", "-- two", "\\d"]);
     }
 
     #[test]
@@ -407,9 +423,23 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(restore("rainstorm run a.sql"), None);
-        assert_eq!(restore("rainstorm run a.sql --name a --restore"), Some(0));
-        assert_eq!(restore("rainstorm run a.sql --name a --restore 7"), Some(7));
-        assert_eq!(restore("rainstorm run a.sql --restore"), Some(0));
+        assert_eq!(restore("rainstorm run a.sql --name a --restore"), Some(None));
+        assert_eq!(restore("rainstorm run a.sql --name a --restore 7"), Some(Some(7)));
+        assert_eq!(restore("rainstorm run a.sql --restore"), Some(None));
+    }
+
+    #[test]
+    fn there_is_no_epoch_0_to_restore() {
+        let refused = Arguments::try_parse_from(["rainstorm", "run", "a.sql", "--restore", "0"]);
+        assert!(refused.unwrap_err().to_string().contains("0 is not in 1.."));
+    }
+
+    #[test]
+    fn slots_and_workers_are_bounded() {
+        for line in ["worker --master a:1 --slots 1025", "local --slots 0", "local --workers 257"] {
+            let line = format!("rainstorm {line}");
+            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 
     #[test]

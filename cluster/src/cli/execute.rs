@@ -11,13 +11,14 @@ use rainstorm_proto::client::execute_event::Event;
 use rainstorm_proto::client::{
     CancelJobRequest, ExecuteEvent, ExecuteRequest, Failed, Progress, RowsStarted,
 };
-use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 use super::error::CliError;
 use super::interrupt::Interrupt;
 use super::output::{Format, RowWriter, terminal_width};
 use super::progress::ProgressLine;
+use super::reach::Reached;
 use super::sql_errors;
 
 /// The name of the column that tells whether a row is inserted or taken back.
@@ -74,6 +75,24 @@ impl Screen {
     pub(crate) fn news(&self) -> &[Progress] {
         &self.news
     }
+
+    /// Tells which rows the jobs have left out.
+    fn losses(&self) -> String {
+        let sum = |of: fn(&Progress) -> u64| self.news.iter().map(of).sum::<u64>();
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = match sum(|news| news.skipped_rows) {
+            0 => Ok(()),
+            1 => writeln!(text, "warning: 1 malformed row was skipped"),
+            skipped => writeln!(text, "warning: {skipped} malformed rows were skipped"),
+        };
+        let _ = match sum(|news| news.late_rows) {
+            0 => Ok(()),
+            1 => writeln!(text, "note: 1 row came too late and was dropped"),
+            late => writeln!(text, "note: {late} rows came too late and were dropped"),
+        };
+        text
+    }
 }
 
 impl Outcome {
@@ -90,19 +109,20 @@ impl Outcome {
 
 /// Runs `request` and shows its events until it ends or Ctrl-C is pressed.
 pub(crate) async fn execute(
-    client: &mut ClientClient<Channel>,
+    reached: &mut Reached,
     request: ExecuteRequest,
     screen: &mut Screen,
     interrupt: &Interrupt,
 ) -> Outcome {
     let text = request.text.clone();
     let mut operation = interrupt.begin();
+    let Reached { client, address, .. } = reached;
     let work = async {
         let mut events = match client.execute(request).await {
             Ok(response) => response.into_inner(),
-            Err(status) => return Err(io::Error::other(status.message().to_owned())),
+            Err(status) => return Err(lost(address, &status)),
         };
-        follow(&mut events, &text, screen).await
+        follow(&mut events, address, &text, screen).await
     };
     // The master cancels what still runs when the stream of events is dropped.
     let outcome = tokio::select! {
@@ -114,10 +134,17 @@ pub(crate) async fn execute(
     match outcome {
         Ok(Outcome::Cancelled) => {
             complain("cancelling\n");
-            cancel_jobs(client, &screen.jobs).await;
+            tokio::select! {
+                () = cancel_jobs(client, &screen.jobs) => {}
+                () = operation.interrupted_again() => {}
+            }
+            complain(&screen.losses());
             Outcome::Cancelled
         }
-        Ok(outcome) => outcome,
+        Ok(outcome) => {
+            complain(&screen.losses());
+            outcome
+        }
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::OutputClosed,
         Err(error) => {
             complain(&format!("error: {error}\n"));
@@ -133,8 +160,13 @@ async fn cancel_jobs(client: &mut ClientClient<Channel>, jobs: &[String]) {
     }
 }
 
+fn lost(address: &str, status: &Status) -> io::Error {
+    io::Error::other(format!("lost the master at {address}: {}", status.message()))
+}
+
 async fn follow(
     events: &mut Streaming<ExecuteEvent>,
+    address: &str,
     text: &str,
     screen: &mut Screen,
 ) -> io::Result<Outcome> {
@@ -143,10 +175,7 @@ async fn follow(
             Ok(Some(ExecuteEvent { event: Some(event) })) => event,
             Ok(Some(ExecuteEvent { event: None })) => continue,
             Ok(None) => return Err(io::Error::other("the master ended the answer early")),
-            Err(status) => {
-                let message = format!("lost the master: {}", status.message());
-                return Err(io::Error::other(message));
-            }
+            Err(status) => return Err(lost(address, &status)),
         };
         if let Some(outcome) = screen.show(event, text)? {
             return Ok(outcome);
@@ -207,7 +236,9 @@ impl Screen {
     fn push_rows(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let (_, batches) = read_ipc(bytes)?;
-        self.progress.clear();
+        if writer.shows_at_once() {
+            self.progress.clear();
+        }
         for batch in batches {
             let (rows, weights) = split_weights(batch)?;
             writer.push(rows, weights.as_ref(), &mut io::stdout().lock())?;
@@ -266,4 +297,24 @@ fn explain(failed: &Failed, name: &str, text: &str) -> String {
 /// Writes to standard error. Where that is closed, there is nobody to tell.
 pub(crate) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_of_all_jobs_are_added_up() {
+        let mut screen = Screen::new(Format::Table, "a.sql", false);
+        assert_eq!(screen.losses(), "");
+        for (job_id, late_rows, skipped_rows) in [("a", 1, 0), ("a", 12, 0), ("b", 0, 1)] {
+            let job_id = job_id.to_owned();
+            let news = Progress { job_id, late_rows, skipped_rows, ..Progress::default() };
+            screen.show(Event::Progress(news), "").unwrap();
+        }
+        assert_eq!(
+            screen.losses(),
+            "warning: 1 malformed row was skipped\nnote: 12 rows came too late and were dropped\n"
+        );
+    }
 }

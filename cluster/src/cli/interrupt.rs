@@ -1,7 +1,7 @@
 //! Ctrl-C and the signal that asks the program to end: once for a clean stop, twice for at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -14,6 +14,8 @@ pub(crate) struct Interrupt {
     presses: watch::Receiver<u64>,
     /// Presses since the current operation began.
     current: Arc<AtomicU32>,
+    /// Whether a second Ctrl-C leaves the program alive.
+    stays: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -27,29 +29,33 @@ impl Interrupt {
         let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
         let (sender, presses) = watch::channel(0);
         let current = Arc::new(AtomicU32::new(0));
-        let counted = Arc::clone(&current);
+        let stays = Arc::new(AtomicBool::new(false));
+        let (counted, staying) = (Arc::clone(&current), Arc::clone(&stays));
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    _ = interrupts.recv() => {}
-                    _ = terminations.recv() => {}
-                }
-                if counted.fetch_add(1, Ordering::Relaxed) > 0 {
+                let may_stay = tokio::select! {
+                    _ = interrupts.recv() => staying.load(Ordering::Relaxed),
+                    _ = terminations.recv() => false,
+                };
+                if counted.fetch_add(1, Ordering::Relaxed) > 0 && !may_stay {
                     // What was acknowledged is on disk, so nothing is lost.
                     std::process::exit(130);
                 }
                 sender.send_modify(|presses| *presses += 1);
             }
         });
-        Ok(Self { presses, current })
+        Ok(Self { presses, current, stays })
+    }
+
+    /// Keeps the program alive however often Ctrl-C is pressed while it has a prompt to go back to.
+    pub(crate) fn stay(&self, has_prompt: bool) {
+        self.stays.store(has_prompt, Ordering::Relaxed);
     }
 
     /// Begins an operation: earlier presses do not count for it.
     pub(crate) fn begin(&self) -> Operation {
         self.current.store(0, Ordering::Relaxed);
-        let mut presses = self.presses.clone();
-        presses.mark_unchanged();
-        Operation { presses }
+        Operation { before: *self.presses.borrow(), presses: self.presses.clone() }
     }
 }
 
@@ -57,16 +63,27 @@ impl Interrupt {
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
     presses: watch::Receiver<u64>,
+    /// The presses before it began.
+    before: u64,
 }
 
 impl Operation {
     /// Returns once the user wants to stop; can be called again and then returns at once.
     pub(crate) async fn interrupted(&mut self) {
-        if self.presses.changed().await.is_err() {
+        self.pressed(1).await;
+    }
+
+    /// Returns once the user wants to wait no longer for what is being stopped.
+    pub(crate) async fn interrupted_again(&mut self) {
+        self.pressed(2).await;
+    }
+
+    async fn pressed(&mut self, times: u64) {
+        let enough = self.before + times;
+        if self.presses.wait_for(|presses| *presses >= enough).await.is_err() {
             // The listener ends with the runtime.
             std::future::pending::<()>().await;
         }
-        self.presses.mark_changed();
     }
 
     /// Runs work that is simply dropped when the user wants to stop.
@@ -81,5 +98,27 @@ impl Operation {
             result = work => result,
             () = self.interrupted() => Err(CliError::Interrupted),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn an_operation_counts_the_presses_since_it_began() {
+        let (sender, presses) = watch::channel(1);
+        let (current, stays) = (Arc::default(), Arc::default());
+        let mut operation = Interrupt { presses, current, stays }.begin();
+        assert!(operation.interrupted().now_or_never().is_none());
+        sender.send_modify(|presses| *presses += 1);
+        for _ in 0..2 {
+            assert!(operation.interrupted().now_or_never().is_some());
+        }
+        assert!(operation.interrupted_again().now_or_never().is_none());
+        sender.send_modify(|presses| *presses += 1);
+        assert!(operation.interrupted_again().now_or_never().is_some());
     }
 }

@@ -4,6 +4,7 @@
 //! - `args`: its arguments and help
 //! - `command`: what each command does
 //! - `repl`: the prompt
+//! - `session`: statements and commands one after the other
 //! - `reach`: finds or starts the cluster that a command talks to
 //! - `execute`: runs statements there and shows what comes back
 //! - `output`, `progress`, `sql_errors`: how that looks
@@ -17,6 +18,7 @@ mod output;
 mod progress;
 mod reach;
 mod repl;
+mod session;
 mod sql_errors;
 
 use std::ffi::OsString;

@@ -20,6 +20,8 @@ const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// A cluster that answers.
 pub(crate) struct Reached {
     pub(crate) client: ClientClient<Channel>,
+    /// Where its master listens, for messages.
+    pub(crate) address: String,
     /// The cluster in this process, if it is here.
     embedded: Option<Cluster>,
 }
@@ -44,7 +46,7 @@ pub(crate) async fn reach_or_start(target: &Target, interrupt: &Interrupt) -> Re
 
 async fn reach_or_start_at_leisure(target: &Target) -> Result<Reached> {
     if let Some(master) = &target.master {
-        return Ok(Reached { client: connect(master).await?, embedded: None });
+        return reach(master.clone()).await;
     }
     if let Some(Owner { address: Some(address), .. }) = owner(&target.data)? {
         return Err(CliError::new(format!(
@@ -55,16 +57,20 @@ async fn reach_or_start_at_leisure(target: &Target) -> Result<Reached> {
     }
     let config = embedded::Config { data: target.data.clone(), slots: None };
     let cluster = Cluster::start(config).await.map_err(|error| CliError::from_error(&error))?;
-    let client = connect(&cluster.address()).await?;
-    Ok(Reached { client, embedded: Some(cluster) })
+    let reached = reach(cluster.address()).await?;
+    Ok(Reached { embedded: Some(cluster), ..reached })
+}
+
+async fn reach(address: String) -> Result<Reached> {
+    Ok(Reached { client: connect(&address).await?, address, embedded: None })
 }
 
 /// Connects to the master that was named, or to the one that holds the data directory.
 ///
 /// # Errors
 /// Where there is none, or it does not answer.
-pub(crate) async fn reach_running(target: &Target) -> Result<ClientClient<Channel>> {
-    connect(&running(target.master.as_deref(), &target.data)?).await
+pub(crate) async fn reach_running(target: &Target) -> Result<Reached> {
+    reach(running(target.master.as_deref(), &target.data)?).await
 }
 
 fn running(master: Option<&str>, data: &Path) -> Result<String> {
@@ -89,8 +95,27 @@ pub(crate) fn owner(data: &Path) -> Result<Option<Owner>> {
     DataDirectory::owner(data).map_err(|error| CliError::from_error(&error))
 }
 
-/// Connects to a master.
-pub(crate) async fn connect(address: &str) -> Result<ClientClient<Channel>> {
+/// Refuses what is no address of a master.
+///
+/// # Errors
+/// Where it is not HOST:PORT.
+pub(crate) fn check_address(address: &str) -> Result<()> {
+    let unlike = || CliError::new(format!("'{address}' is not an address such as HOST:PORT"));
+    let (host, port) = address.rsplit_once(':').ok_or_else(unlike)?;
+    if host.is_empty() {
+        return Err(unlike());
+    }
+    match port.parse::<u16>() {
+        Ok(1..) => Ok(()),
+        _ => Err(CliError::new(format!(
+            "bad port '{port}' in '{address}': ports go from 1 to {}",
+            u16::MAX
+        ))),
+    }
+}
+
+async fn connect(address: &str) -> Result<ClientClient<Channel>> {
+    check_address(address)?;
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| CliError::new(format!("'{address}' is not an address such as HOST:PORT")))?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -99,4 +124,27 @@ pub(crate) async fn connect(address: &str) -> Result<ClientClient<Channel>> {
     let channel = channel
         .map_err(|error| CliError::failed(format!("cannot reach a master at {address}"), &error))?;
     Ok(ClientClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        let told = |address| match check_address(address) {
+            Ok(()) => String::new(),
+            Err(CliError::Failed { message, .. }) => message,
+            Err(other) => panic!("{other:?}"),
+        };
+        for address in ["localhost:4600", "127.0.0.1:1", "[::1]:65535"] {
+            assert_eq!(told(address), "");
+        }
+        assert_eq!(
+            told("localhost:99999"),
+            "bad port '99999' in 'localhost:99999': ports go from 1 to 65535"
+        );
+        assert!(told("localhost:").contains("bad port"));
+        assert!(told("localhost").contains("not an address such as HOST:PORT"));
+    }
 }

@@ -6,6 +6,7 @@
 mod clusters;
 mod files;
 mod master;
+mod scripts;
 mod statements;
 
 use std::path::Path;

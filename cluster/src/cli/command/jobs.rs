@@ -19,7 +19,7 @@ use crate::cli::reach::reach_running;
 /// Lists jobs, newest first.
 pub(crate) async fn jobs(jobs: &Jobs, context: &Context) -> Result<()> {
     let list = async {
-        let mut client = reach_running(&jobs.target).await?;
+        let mut client = reach_running(&jobs.target).await?.client;
         let reply = client.list_jobs(ListJobsRequest {}).await;
         reply.map_err(|status| CliError::status(&status))
     };
@@ -33,7 +33,7 @@ pub(crate) async fn jobs(jobs: &Jobs, context: &Context) -> Result<()> {
 /// Cancels a job and waits until it has stopped.
 pub(crate) async fn cancel(cancel: &Cancel, context: &Context) -> Result<()> {
     let stop = async {
-        let mut client = reach_running(&cancel.target).await?;
+        let mut client = reach_running(&cancel.target).await?.client;
         let request = CancelJobRequest { job_id: cancel.job.clone() };
         client.cancel_job(request).await.map_err(|status| CliError::status(&status))
     };

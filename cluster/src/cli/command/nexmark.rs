@@ -115,7 +115,7 @@ async fn run_here(nexmark: &Nexmark, context: &Context) -> Result<()> {
     let mut reached = reach_or_start(&target, &context.interrupt).await?;
     let mut screen = Screen::new(Format::Csv, &name, false);
     let (before, started) = (measure::usage(), Instant::now());
-    let outcome = execute(&mut reached.client, request, &mut screen, &context.interrupt).await;
+    let outcome = execute(&mut reached, request, &mut screen, &context.interrupt).await;
     let (wall_seconds, after) = (started.elapsed().as_secs_f64(), measure::usage());
     reached.close().await;
     if outcome != Outcome::Finished {

@@ -10,7 +10,7 @@ use crate::cli::args::{JobOptions, Run, ScriptOptions, Submit};
 use crate::cli::error::{CliError, Result};
 use crate::cli::execute::{Screen, execute};
 use crate::cli::output::write_results;
-use crate::cli::reach::{connect, reach_or_start};
+use crate::cli::reach::{reach_or_start, reach_running};
 
 /// The setting that --parallelism stands for.
 const PARALLELISM: &str = "parallelism.default";
@@ -25,7 +25,7 @@ pub(crate) async fn run(run: Run, context: &Context) -> Result<()> {
     }
     let mut reached = reach_or_start(&run.target, &context.interrupt).await?;
     let mut screen = Screen::new(run.format, &run.file.display().to_string(), false);
-    let outcome = execute(&mut reached.client, request, &mut screen, &context.interrupt).await;
+    let outcome = execute(&mut reached, request, &mut screen, &context.interrupt).await;
     reached.close().await;
     outcome.into_result()
 }
@@ -37,9 +37,9 @@ pub(crate) async fn submit(submit: Submit, context: &Context) -> Result<()> {
     if submit.job.restore.is_some() {
         name_after(&submit.file, &mut request);
     }
-    let mut client = connect(&submit.master).await?;
+    let mut reached = reach_running(&submit.target).await?;
     let mut screen = Screen::new(submit.format, &submit.file.display().to_string(), false);
-    execute(&mut client, request, &mut screen, &context.interrupt).await.into_result()?;
+    execute(&mut reached, request, &mut screen, &context.interrupt).await.into_result()?;
     let ids = screen.jobs().join("\n") + "\n";
     write_results(ids.as_bytes())
 }
@@ -52,7 +52,8 @@ fn request(file: &Path, job: &JobOptions, options: &ScriptOptions) -> Result<Exe
     Ok(ExecuteRequest {
         text,
         job_name: job.name.clone().unwrap_or_default(),
-        restore: job.restore.map(|epoch| Restore { epoch }),
+        // On the wire 0 is the latest.
+        restore: job.restore.map(|epoch| Restore { epoch: epoch.unwrap_or(0) }),
         ..script_request(options, &directory)
     })
 }

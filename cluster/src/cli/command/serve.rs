@@ -12,6 +12,7 @@ use crate::cli::error::{CliError, Result};
 use crate::cli::execute::complain;
 use crate::cli::interrupt::Operation;
 use crate::cli::output::write_results;
+use crate::cli::reach::check_address;
 use crate::fs::RemoteStore;
 use crate::master;
 use crate::node::{WorkerNode, WorkerNodeConfig};
@@ -33,6 +34,7 @@ pub(crate) async fn master(arguments: Master, context: &Context) -> Result<()> {
 /// Serves as a worker until it is asked to stop.
 pub(crate) async fn worker(arguments: Worker, context: &Context) -> Result<()> {
     check_listen(arguments.listen)?;
+    check_address(&arguments.master)?;
     let mut operation = context.interrupt.begin();
     let slots = arguments.slots.map_or_else(num_cores, |slots| slots as usize);
     let files = RemoteStore::connect(&arguments.master);
@@ -73,16 +75,22 @@ async fn wait_for_end(operation: &mut Operation, end_with_stdin: bool) {
     if !end_with_stdin {
         return operation.interrupted().await;
     }
-    let (ended, stdin_ended) = oneshot::channel();
+    tokio::select! {
+        () = operation.interrupted() => {}
+        () = stdin_ended() => {}
+    }
+}
+
+/// Returns once standard input has ended: the parent process that held it open has died or wants
+/// this one to end.
+pub(crate) async fn stdin_ended() {
+    let (ended, has_ended) = oneshot::channel();
     // A thread of its own: reading standard input cannot be cancelled.
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin().lock().by_ref(), &mut std::io::sink());
         let _ = ended.send(());
     });
-    tokio::select! {
-        () = operation.interrupted() => {}
-        _ = stdin_ended => {}
-    }
+    let _ = has_ended.await;
 }
 
 #[cfg(test)]

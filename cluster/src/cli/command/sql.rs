@@ -1,37 +1,37 @@
 //! `rainstorm sql`: statements from the prompt, from -c, or from standard input.
 
-use std::io::{IsTerminal, Read};
+use std::io::{self, BufRead, IsTerminal};
 
+use rainstorm_planner::Planner;
 use rainstorm_proto::client::ExecuteRequest;
+use tokio::sync::mpsc;
 
 use super::run::{current_directory, script_request};
 use crate::cli::Context;
 use crate::cli::args::Sql;
 use crate::cli::error::{CliError, Result};
-use crate::cli::execute::{Screen, execute};
-use crate::cli::reach::reach_or_start;
+use crate::cli::execute::Outcome;
 use crate::cli::repl;
+use crate::cli::session::{Handled, Meta, Session};
 
-/// Runs statements in a session of their own on the shared catalog. The prompt blocks this
-/// thread, which must not be one of the runtime.
+/// Lines of standard input that are read ahead.
+const QUEUED_LINES: usize = 16;
+
+/// Runs statements in a session of their own on the shared catalog. This thread is blocked and must
+/// not be one of the runtime.
 pub(crate) fn sql(sql: Sql, context: &Context) -> Result<()> {
-    if sql.text.is_none() && std::io::stdin().is_terminal() {
+    if sql.texts.is_empty() && io::stdin().is_terminal() {
         return repl::run(sql, context);
     }
-    let text = match &sql.text {
-        Some(text) => text.clone(),
-        None => read_stdin()?,
+    let texts = sql.texts.clone();
+    let mut session = Session::start(sql, context, false)?;
+    let result = if texts.is_empty() {
+        run_stdin(&mut session, context)
+    } else {
+        texts.iter().try_for_each(|text| handle(&mut session, text).map(drop))
     };
-    context.runtime.block_on(run_text(&sql, text, context))
-}
-
-async fn run_text(sql: &Sql, text: String, context: &Context) -> Result<()> {
-    let request = ExecuteRequest { text, ..session_request(sql)? };
-    let mut reached = reach_or_start(&sql.target, &context.interrupt).await?;
-    let mut screen = Screen::new(sql.format, "<sql>", false);
-    let outcome = execute(&mut reached.client, request, &mut screen, &context.interrupt).await;
-    reached.close().await;
-    outcome.into_result()
+    session.close();
+    result
 }
 
 /// Makes a request in a new session on the shared catalog; its text is still to be set.
@@ -40,9 +40,96 @@ pub(crate) fn session_request(sql: &Sql) -> Result<ExecuteRequest> {
     Ok(ExecuteRequest { session, ..script_request(&sql.script, &current_directory()?) })
 }
 
-fn read_stdin() -> Result<String> {
-    let mut text = String::new();
-    let read = std::io::stdin().lock().read_to_string(&mut text);
-    read.map_err(|error| CliError::io("read standard input", error))?;
-    Ok(text)
+/// Runs a text and tells whether to go on.
+fn handle(session: &mut Session<'_>, text: &str) -> Result<bool> {
+    match session.handle(text) {
+        Handled::Quit => Ok(false),
+        Handled::Done(outcome) => Outcome::into_result(outcome).map(|()| true),
+    }
+}
+
+/// Runs each statement of standard input once it is complete.
+fn run_stdin(session: &mut Session<'_>, context: &Context) -> Result<()> {
+    let mut lines = read_lines();
+    let mut pending = Pending::default();
+    loop {
+        let mut operation = context.interrupt.begin();
+        let next = operation.or_interrupted(async { Ok(lines.recv().await) });
+        let (text, last) = match context.runtime.block_on(next)? {
+            Some(line) => {
+                let line = line.map_err(|error| CliError::io("read standard input", error))?;
+                (pending.push(&line), false)
+            }
+            None => (pending.take(), true),
+        };
+        let goes_on = match text {
+            Some(text) => handle(session, &text)?,
+            None => true,
+        };
+        if last || !goes_on {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads lines on a thread of its own, since reading standard input cannot be cancelled.
+fn read_lines() -> mpsc::Receiver<io::Result<String>> {
+    let (sender, lines) = mpsc::channel(QUEUED_LINES);
+    std::thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        loop {
+            let mut line = String::new();
+            let read = match stdin.read_line(&mut line) {
+                Ok(0) => return,
+                Ok(_) => Ok(line),
+                Err(error) => Err(error),
+            };
+            if sender.blocking_send(read).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// The lines since the last complete statement.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Begins with an empty line for each that was taken before, so that errors tell the lines of
+    /// the whole input.
+    text: String,
+}
+
+impl Pending {
+    /// Adds a line and takes what is complete with it.
+    fn push(&mut self, line: &str) -> Option<String> {
+        let command = self.text.trim().is_empty() && Meta::is_one_line(line);
+        self.text.push_str(line);
+        if command || (line.contains(';') && Planner::is_complete(&self.text)) {
+            return self.take();
+        }
+        None
+    }
+
+    fn take(&mut self) -> Option<String> {
+        let lines = self.text.matches('\n').count();
+        let text = std::mem::replace(&mut self.text, "\n".repeat(lines));
+        (!text.trim().is_empty()).then_some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_taken_once_they_are_complete() {
+        let mut pending = Pending::default();
+        assert_eq!(pending.push("SELECT 1,\n"), None);
+        assert_eq!(pending.push("';';\n").as_deref(), Some("SELECT 1,\n';';\n"));
+        assert_eq!(pending.push("\\d t\n").as_deref(), Some("\n\n\\d t\n"));
+        assert_eq!(pending.push("SELECT 2"), None);
+        assert_eq!(pending.take().as_deref(), Some("\n\n\nSELECT 2"));
+        assert_eq!(pending.take(), None);
+    }
 }

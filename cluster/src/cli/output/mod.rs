@@ -115,6 +115,11 @@ impl RowWriter {
         out.flush()
     }
 
+    /// Tells whether rows are written when they come, and not when all are known.
+    pub(crate) fn shows_at_once(&self) -> bool {
+        matches!(self.mode, Mode::Direct { .. })
+    }
+
     /// Tells whether no further rows will be shown.
     pub(crate) fn is_satisfied(&self) -> bool {
         matches!(self.mode, Mode::Direct { left: 0, .. })
@@ -243,5 +248,23 @@ fn final_text(
             };
             Ok((text + &footer).into_bytes())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    #[test]
+    fn only_rows_that_wait_for_the_last_one_leave_the_screen_to_progress() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let at_once = |format, bounded, retracts| {
+            let started = RowsStarted { visible: 1, bounded, retracts, ..RowsStarted::default() };
+            RowWriter::new(format, started, Arc::clone(&schema), None).unwrap().shows_at_once()
+        };
+        assert!(!at_once(Format::Table, true, true) && !at_once(Format::Csv, true, true));
+        assert!(at_once(Format::Table, false, true) && at_once(Format::Csv, true, false));
     }
 }

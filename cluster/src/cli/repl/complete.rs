@@ -85,9 +85,21 @@ impl Completer for SqlCompleter {
             append_whitespace: true,
             ..Suggestion::default()
         };
-        let words = candidates(&before[start..], &self.names.all());
+        let word = &before[start..];
+        let words = if word.is_empty() && wants_name(before) {
+            self.names.all()
+        } else {
+            candidates(word, &self.names.all())
+        };
         CompletionResult::fresh(words.into_iter().map(suggestion).collect::<Vec<_>>())
     }
+}
+
+/// Tells whether the name of a table comes next.
+fn wants_name(before: &str) -> bool {
+    let last = before.split_whitespace().next_back().unwrap_or_default();
+    let words = ["FROM", "JOIN", "INTO", "OVERWRITE", "TABLE", "VIEW", "DESCRIBE", "\\d"];
+    before.ends_with(char::is_whitespace) && words.iter().any(|it| last.eq_ignore_ascii_case(it))
 }
 
 /// Returns names, then keywords, that begin with a word; keywords in the case of the word.
@@ -116,6 +128,19 @@ mod tests {
         assert_eq!(candidates("SEL", &names), ["SELECT"]);
         assert_eq!(candidates("sel", &names), ["select"]);
         assert!(candidates("", &names).is_empty());
+    }
+
+    #[test]
+    fn after_from_all_names_are_offered() {
+        let names = Names::default();
+        names.0.lock().unwrap().extend(["flights".to_owned(), "airports".to_owned()]);
+        let mut completer = SqlCompleter::new(names);
+        let mut offered = |line: &str| {
+            let result = completer.complete(line, line.len());
+            result.suggestions().iter().map(|it| it.value.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(offered("SELECT * from "), ["airports", "flights"]);
+        assert!(offered("SELECT ").is_empty() && offered("SELECT * FROM flights ").is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Commands of the prompt that are not SQL.
+//! Commands that are not SQL.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ pub(super) const HELP: &str = "\
 \\d            list tables and views
 \\d NAME       show the columns of a table or view
 \\i FILE       run a file of SQL; its paths are relative to it
-\\timing       show how long statements take, or no longer
+\\timing       show how long statements take, or no longer; also \\timing on and off
 \\?            this
 \\q            leave, like Ctrl-D and quit
 Statements end with ; and may go over several lines. Tab completes keywords and names.
@@ -17,18 +17,19 @@ Try: SHOW TABLES; SHOW JOBS; SHOW FUNCTIONS; DESCRIBE t; EXPLAIN SELECT …; SET
 
 /// What was typed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Meta<'a> {
+pub(crate) enum Meta<'a> {
     Sql(&'a str),
     Describe(Option<&'a str>),
     Include(PathBuf),
-    Timing,
+    /// On or off; without either the other one.
+    Timing(Option<bool>),
     Help,
     Quit,
     Unknown(String),
 }
 
 impl<'a> Meta<'a> {
-    pub(super) fn parse(text: &'a str) -> Self {
+    pub(crate) fn parse(text: &'a str) -> Self {
         let text = text.trim();
         if is_quit(text) {
             return Self::Quit;
@@ -43,7 +44,10 @@ impl<'a> Meta<'a> {
             ("\\d", name) => Self::Describe(name),
             ("\\i", Some(file)) => Self::Include(file.trim_matches('\'').into()),
             ("\\i", None) => Self::Unknown("\\i needs a file".into()),
-            ("\\timing", None) => Self::Timing,
+            ("\\timing", None) => Self::Timing(None),
+            ("\\timing", Some("on")) => Self::Timing(Some(true)),
+            ("\\timing", Some("off")) => Self::Timing(Some(false)),
+            ("\\timing", Some(_)) => Self::Unknown("\\timing is on or off".into()),
             ("\\?" | "\\h", _) => Self::Help,
             ("\\q", None) => Self::Quit,
             _ => Self::Unknown(format!("'{text}' is not known")),
@@ -51,7 +55,7 @@ impl<'a> Meta<'a> {
     }
 
     /// Tells whether a line needs no semicolon.
-    pub(super) fn is_one_line(text: &str) -> bool {
+    pub(crate) fn is_one_line(text: &str) -> bool {
         let text = text.trim();
         text.starts_with('\\') || is_quit(text)
     }
@@ -72,7 +76,9 @@ mod tests {
         assert_eq!(Meta::parse("\\d"), Meta::Describe(None));
         assert_eq!(Meta::parse("\\d flights;"), Meta::Describe(Some("flights")));
         assert_eq!(Meta::parse("\\i 'a b.sql'"), Meta::Include("a b.sql".into()));
-        assert_eq!(Meta::parse("\\timing"), Meta::Timing);
+        assert_eq!(Meta::parse("\\timing"), Meta::Timing(None));
+        assert_eq!(Meta::parse("\\timing off;"), Meta::Timing(Some(false)));
+        assert!(matches!(Meta::parse("\\timing maybe"), Meta::Unknown(_)));
         assert_eq!(Meta::parse("\\?"), Meta::Help);
         for quit in ["\\q", "quit", "EXIT;"] {
             assert_eq!(Meta::parse(quit), Meta::Quit);

@@ -1,0 +1,125 @@
+//! Statements and commands one after the other: those of the prompt, of -c and of standard input.
+
+mod meta;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rainstorm_proto::client::ExecuteRequest;
+use rainstorm_proto::client::client_client::ClientClient;
+use tonic::transport::Channel;
+
+pub(crate) use self::meta::Meta;
+use super::Context;
+use super::args::Sql;
+use super::command::session_request;
+use super::error::Result;
+use super::execute::{Outcome, Screen, complain, execute};
+use super::reach::{Reached, reach_or_start};
+
+/// A session on a cluster. Its methods block, and must not be called on a thread of the runtime.
+pub(crate) struct Session<'a> {
+    sql: Sql,
+    context: &'a Context,
+    reached: Reached,
+    /// What every statement is sent with.
+    request: ExecuteRequest,
+    timing: bool,
+    /// Whether messages such as `CREATE TABLE` are shown.
+    verbose: bool,
+}
+
+/// What became of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handled {
+    Done(Outcome),
+    /// The user wants to leave.
+    Quit,
+}
+
+impl<'a> Session<'a> {
+    /// Reaches or starts the cluster.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(crate) fn start(sql: Sql, context: &'a Context, verbose: bool) -> Result<Self> {
+        let request = session_request(&sql)?;
+        let reached = context.runtime.block_on(reach_or_start(&sql.target, &context.interrupt))?;
+        Ok(Self { sql, context, reached, request, timing: false, verbose })
+    }
+
+    /// Handles a command, or runs statements.
+    pub(crate) fn handle(&mut self, text: &str) -> Handled {
+        let done = match Meta::parse(text) {
+            Meta::Sql("") => Outcome::Finished,
+            Meta::Sql(_) => self.execute(text.trim_end(), "<sql>", None),
+            Meta::Describe(None) => self.execute("SHOW TABLES;", "<sql>", None),
+            Meta::Describe(Some(name)) => self.execute(&format!("DESCRIBE {name};"), "<sql>", None),
+            Meta::Include(file) => self.include(&file),
+            Meta::Timing(on) => {
+                self.timing = on.unwrap_or(!self.timing);
+                complain(if self.timing { "timing is on\n" } else { "timing is off\n" });
+                Outcome::Finished
+            }
+            Meta::Help => {
+                complain(meta::HELP);
+                Outcome::Finished
+            }
+            Meta::Unknown(message) => {
+                complain(&format!("error: {message}; \\? lists all\n"));
+                Outcome::Failed
+            }
+            Meta::Quit => return Handled::Quit,
+        };
+        Handled::Done(done)
+    }
+
+    fn include(&mut self, file: &Path) -> Outcome {
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+                let directory = absolute.parent().map(Path::to_path_buf);
+                self.execute(&text, &file.display().to_string(), directory)
+            }
+            Err(error) => {
+                complain(&format!("error: read {}: {error}\n", file.display()));
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn execute(&mut self, text: &str, name: &str, directory: Option<PathBuf>) -> Outcome {
+        let mut request = self.request_of(text);
+        if let Some(directory) = directory {
+            request.base_directory = directory.display().to_string();
+        }
+        // Settings of the command line hold until SET changes them.
+        self.request.settings.clear();
+        let mut screen = Screen::new(self.sql.format, name, self.verbose);
+        let started = Instant::now();
+        let work = execute(&mut self.reached, request, &mut screen, &self.context.interrupt);
+        let outcome = self.context.runtime.block_on(work);
+        if self.timing {
+            complain(&format!("time: {:.1} ms\n", started.elapsed().as_secs_f64() * 1000.0));
+        }
+        outcome
+    }
+
+    /// Makes a request of the session.
+    pub(crate) fn request_of(&self, text: &str) -> ExecuteRequest {
+        ExecuteRequest { text: text.to_owned(), ..self.request.clone() }
+    }
+
+    pub(crate) fn client(&mut self) -> &mut ClientClient<Channel> {
+        &mut self.reached.client
+    }
+
+    pub(crate) fn context(&self) -> &'a Context {
+        self.context
+    }
+
+    /// Stops the cluster if it is in this process.
+    pub(crate) fn close(self) {
+        self.context.runtime.block_on(self.reached.close());
+    }
+}
