@@ -329,8 +329,8 @@ pub(crate) struct Nexmark {
     /// Queries such as q0,q5, or `all` that work
     #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',')]
     pub(crate) queries: Vec<String>,
-    /// Events that are generated
-    #[arg(long, value_name = "N", default_value = "1000000")]
+    /// Events that are generated; of --input all are read
+    #[arg(long, value_name = "N", default_value = "1000000", conflicts_with = "input")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) events: u64,
     /// Tasks per operator; default: one per core

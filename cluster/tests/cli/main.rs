@@ -6,6 +6,7 @@
 mod clusters;
 mod files;
 mod master;
+mod nexmark;
 mod scripts;
 mod statements;
 

@@ -1,12 +1,13 @@
 //! `rainstorm nexmark`: runs the benchmark's queries and measures them.
 
+mod files;
 mod measure;
 mod queries;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::error::ArrowError;
@@ -17,6 +18,7 @@ use self::measure::Usage;
 use self::queries::Query;
 use super::local::this_program;
 use super::run::script_request;
+use super::serve::stdin_ended;
 use crate::cli::Context;
 use crate::cli::args::{Nexmark, NexmarkFormat, NexmarkSource, ScriptOptions, Target};
 use crate::cli::error::{CliError, Result};
@@ -24,6 +26,8 @@ use crate::cli::execute::{Outcome, Screen, complain, execute};
 use crate::cli::output::{Format, show_batch, write_results};
 use crate::cli::reach::reach_or_start;
 
+/// How long a child may take to tidy up before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows of the side table of q13.
 const SIDE_ROWS: u32 = 10_000;
 
@@ -44,7 +48,8 @@ pub(crate) async fn nexmark(nexmark: Nexmark, context: &Context) -> Result<()> {
     if nexmark.in_process {
         return run_here(&nexmark, context).await;
     }
-    if nexmark.write.is_some() {
+    if let Some(directory) = &nexmark.write {
+        files::check_empty(directory)?;
         let measurement = run_child("write", &nexmark, context).await?;
         let rows = measurement.rows_out;
         complain(&format!("{rows} events written in {:.2} s\n", measurement.wall_seconds));
@@ -83,7 +88,9 @@ async fn run_child(query: &str, nexmark: &Nexmark, context: &Context) -> Result<
     let failed = |error| CliError::io(format!("run {query} in a process"), error);
     let mut command = this_program(context).map_err(failed)?;
     command.args(["nexmark", "--in-process", "--format", "json", "--queries", query]);
-    command.args(["--events", &nexmark.events.to_string()]);
+    if nexmark.input.is_none() {
+        command.args(["--events", &nexmark.events.to_string()]);
+    }
     if let Some(parallelism) = nexmark.parallelism {
         command.args(["--parallelism", &parallelism.to_string()]);
     }
@@ -96,9 +103,21 @@ async fn run_child(query: &str, nexmark: &Nexmark, context: &Context) -> Result<
     for (key, value) in &nexmark.settings {
         command.args(["--set", &format!("{key}={value}")]);
     }
-    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let child = async { command.output().await.map_err(failed) };
-    let output = context.interrupt.begin().or_interrupted(child).await?;
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut operation = context.interrupt.begin();
+    let mut child = command.spawn().map_err(failed)?;
+    // It ends when this closes, also by this process's death.
+    let stdin = child.stdin.take().expect("its input is piped");
+    let ended = child.wait_with_output();
+    tokio::pin!(ended);
+    let output = tokio::select! {
+        output = &mut ended => output.map_err(failed)?,
+        () = operation.interrupted() => {
+            drop(stdin);
+            let _ = tokio::time::timeout(STOP_TIMEOUT, ended).await;
+            return Err(CliError::Interrupted);
+        }
+    };
     if !output.status.success() {
         // The child has told why.
         return Err(CliError::Reported);
@@ -110,12 +129,20 @@ async fn run_child(query: &str, nexmark: &Nexmark, context: &Context) -> Result<
 /// Runs one query on a cluster in this process and prints what it measured as JSON.
 async fn run_here(nexmark: &Nexmark, context: &Context) -> Result<()> {
     let directory = Scratch::new()?;
+    let events = match &nexmark.input {
+        Some(input) => files::num_rows(input)?,
+        None => nexmark.events,
+    };
     let (name, request) = request(nexmark, &directory.path)?;
     let target = Target { master: None, data: directory.path.join("data") };
     let mut reached = reach_or_start(&target, &context.interrupt).await?;
     let mut screen = Screen::new(Format::Csv, &name, false);
     let (before, started) = (measure::usage(), Instant::now());
-    let outcome = execute(&mut reached, request, &mut screen, &context.interrupt).await;
+    let work = execute(&mut reached, request, &mut screen, &context.interrupt);
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        () = stdin_ended() => Outcome::Cancelled,
+    };
     let (wall_seconds, after) = (started.elapsed().as_secs_f64(), measure::usage());
     reached.close().await;
     if outcome != Outcome::Finished {
@@ -123,11 +150,11 @@ async fn run_here(nexmark: &Nexmark, context: &Context) -> Result<()> {
     }
     let measurement = Measurement {
         query: name,
-        events: nexmark.events,
+        events,
         rows_out: screen.news().iter().map(|news| news.rows_out).sum(),
         wall_seconds,
         cpu_seconds: after.cpu_seconds - before.cpu_seconds,
-        events_per_second: nexmark.events as f64 / wall_seconds,
+        events_per_second: events as f64 / wall_seconds,
         peak_memory_bytes: Usage::peak_memory_bytes(),
     };
     write_results(json_line(&measurement)?.as_bytes())
@@ -183,6 +210,7 @@ fn json_line(measurement: &Measurement) -> Result<String> {
     line.map(|line| line + "\n").map_err(|error| CliError::failed("write a measurement", &error))
 }
 
+/// Returns measurements for people, under short names that fit a terminal.
 fn table(measurements: &[Measurement]) -> Result<RecordBatch, ArrowError> {
     let number = |of: fn(&Measurement) -> u64| -> ArrayRef {
         Arc::new(measurements.iter().map(|it| Some(of(it))).collect::<UInt64Array>())
@@ -196,10 +224,10 @@ fn table(measurements: &[Measurement]) -> Result<RecordBatch, ArrowError> {
         ("query", Arc::new(queries.collect::<StringArray>()) as ArrayRef),
         ("events", number(|it| it.events)),
         ("rows_out", number(|it| it.rows_out)),
-        ("wall_seconds", decimal(|it| it.wall_seconds)),
-        ("cpu_seconds", decimal(|it| it.cpu_seconds)),
-        ("events_per_second", number(|it| it.events_per_second as u64)),
-        ("peak_memory_bytes", number(|it| it.peak_memory_bytes)),
+        ("wall_s", decimal(|it| it.wall_seconds)),
+        ("cpu_s", decimal(|it| it.cpu_seconds)),
+        ("events/s", number(|it| it.events_per_second as u64)),
+        ("peak_mib", number(|it| it.peak_memory_bytes >> 20)),
     ])
 }
 
