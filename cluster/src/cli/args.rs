@@ -292,7 +292,7 @@ pub(crate) enum FsCommand {
     Get {
         /// The file in the cluster
         path: String,
-        /// The local file; default: its name, here
+        /// The local file; default: its name, here; - is standard output
         local: Option<PathBuf>,
     },
     /// Write a file to standard output
@@ -308,6 +308,9 @@ pub(crate) enum FsCommand {
         /// Remove directories with all that is in them
         #[arg(short, long)]
         recursive: bool,
+        /// Remove also what the cluster itself needs: /jobs, /catalog
+        #[arg(long)]
+        force: bool,
     },
     /// Show what is known of a file
     Stat {

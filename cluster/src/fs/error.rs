@@ -10,20 +10,20 @@ pub(crate) type Result<T, E = FsError> = std::result::Result<T, E>;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FsError {
     /// There is no file at the path. Nothing was changed.
-    #[error("file {path} does not exist")]
+    #[error("file /{path} does not exist")]
     NotFound {
         /// The path.
         path: String,
     },
     /// There is a file already where one was to be created. Nothing was changed.
-    #[error("file {path} exists already")]
+    #[error("file /{path} exists already")]
     AlreadyExists {
         /// The path.
         path: String,
     },
     /// The file's etag is not the one asked for, or there is no file. Nothing was changed; the
     /// caller reads again and decides anew.
-    #[error("file {path}: {reason}")]
+    #[error("file /{path}: {reason}")]
     Precondition {
         /// The path.
         path: String,

@@ -36,8 +36,48 @@ async fn files_are_kept_between_commands() {
     assert!(ran.stderr.contains("in/x.csv exists already"), "{}", ran.stderr);
     assert_eq!(run(here, &["fs", "rm", "/in/x.csv"]).await.code, Some(0));
     let ran = run(here, &["fs", "cat", "/in/x.csv"]).await;
-    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: file in/x.csv does not exist\n"));
+    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: file /in/x.csv does not exist\n"));
     assert_eq!(run(here, &["fs", "rm", "-r", "/in"]).await.code, Some(0));
+    assert_eq!(run(here, &["fs", "ls"]).await.stdout, "");
+}
+
+#[tokio::test]
+async fn directories_are_told_from_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("x"), "rain\n").unwrap();
+    for path in ["/d/x", "/d/y", "/jobs/a/steps/1/head"] {
+        assert_eq!(run(here, &["fs", "put", "x", path]).await.code, Some(0));
+    }
+    for (arguments, told) in [
+        (&["cat", "/d"][..], "/d is a directory"),
+        (&["stat", "/d"], "/d is a directory"),
+        (&["get", "/d"], "/d is a directory"),
+        (&["rm", "/d"], "/d is a directory: remove it and all that is in it with -r"),
+        (
+            &["put", "-", "/d/"],
+            "'/d/' is a directory: name the file, for standard input has no name",
+        ),
+        (&["get", "/d/x", "nowhere/x"], "directory nowhere does not exist"),
+        (&["ls", "--data", "x"], "x is a file and no data directory"),
+        (
+            &["rm", "-r", "/"],
+            "/jobs is where the cluster keeps what it needs: remove it with --force",
+        ),
+        (
+            &["rm", "-r", "jobs/a"],
+            "/jobs/a is where the cluster keeps what it needs: remove it with --force",
+        ),
+    ] {
+        let ran = run(here, &[&["fs"][..], arguments].concat()).await;
+        assert_eq!((ran.code, ran.stderr), (Some(1), format!("error: {told}\n")));
+    }
+    let ran = run(here, &["fs", "get", "/d/x", "-"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), "rain\n"));
+    let ran = run(here, &["fs", "rm", "/d/x", "/nosuch", "/d/y"]).await;
+    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: file /nosuch does not exist\n"));
+    assert!(run(here, &["fs", "ls", "-r"]).await.stdout.ends_with("  /jobs/a/steps/1/head\n"));
+    assert_eq!(run(here, &["fs", "rm", "-r", "--force", "/"]).await.code, Some(0));
     assert_eq!(run(here, &["fs", "ls"]).await.stdout, "");
 }
 
@@ -60,7 +100,7 @@ async fn while_a_process_holds_the_directory_it_is_asked() {
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     assert_eq!(run(here, &["fs", "cat", "/a.txt"]).await.stdout, "rain\n");
     let ran = run(here, &["fs", "cat", "/b.txt"]).await;
-    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: file b.txt does not exist\n"));
+    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: file /b.txt does not exist\n"));
 
     let ran = run(here, &["sql", "-c", "SELECT 1"]).await;
     assert_eq!(ran.code, Some(1));

@@ -17,10 +17,12 @@ use crate::cli::Context;
 use crate::cli::args::{Fs, FsCommand, FsTarget};
 use crate::cli::error::{CliError, Result};
 use crate::cli::output::write_results;
-use crate::cli::reach::owner;
+use crate::cli::reach::{check_address, owner};
 use crate::fs::{Config, RemoteStore, Sdfs, SdfsStore};
 use crate::identity::DataDirectory;
 
+/// What a cluster keeps for itself: checkpoints and the catalog.
+const OWN_DIRECTORIES: [&str; 2] = ["jobs", "catalog"];
 /// What is read of a local file at a time.
 const PART_BYTES: usize = 4 << 20;
 
@@ -47,7 +49,12 @@ async fn open(target: &FsTarget, creates: bool) -> Result<Files> {
         Ok(Files { store: Arc::new(store), _directory: None })
     };
     if let Some(master) = &target.master {
+        check_address(master)?;
         return remote(master);
+    }
+    if target.data.is_file() {
+        let data = target.data.display();
+        return Err(CliError::new(format!("{data} is a file and no data directory")));
     }
     if let Some(owner) = owner(&target.data)? {
         let address = owner.address.ok_or_else(|| {
@@ -63,7 +70,7 @@ async fn open(target: &FsTarget, creates: bool) -> Result<Files> {
         )));
     }
     let directory =
-        DataDirectory::open(&target.data).map_err(|error| CliError::from_error(&error))?;
+        DataDirectory::open_files(&target.data).map_err(|error| CliError::from_error(&error))?;
     let config = Config::new(directory.files_path(), Arc::new(SystemClock));
     let fs = Sdfs::open(config).await.map_err(|error| CliError::from_error(&error))?;
     Ok(Files { store: Arc::new(SdfsStore::new(fs)), _directory: Some(directory) })
@@ -77,11 +84,15 @@ async fn run(store: &dyn ObjectStore, command: FsCommand) -> Result<()> {
         FsCommand::Put { local, path, create } => put(store, &local, &path, create).await,
         FsCommand::Get { path, local } => get(store, &path, local.as_deref()).await,
         FsCommand::Cat { path } => cat(store, &path).await,
-        FsCommand::Rm { paths, recursive } => {
+        FsCommand::Rm { paths, recursive, force } => {
+            let mut result = Ok(());
             for path in paths {
-                remove(store, &path, recursive).await?;
+                if let Err(error) = remove(store, &path, recursive, force).await {
+                    error.report();
+                    result = Err(CliError::Reported);
+                }
             }
-            Ok(())
+            result
         }
         FsCommand::Stat { path } => stat(store, &path).await,
     }
@@ -121,7 +132,12 @@ fn file_line(meta: &ObjectMeta) -> (String, String) {
 async fn put(store: &dyn ObjectStore, local: &LocalPath, text: &str, create: bool) -> Result<()> {
     let name = local.file_name().map(|name| name.to_string_lossy().into_owned());
     let path = match name {
-        Some(name) if text.ends_with('/') && name != "-" => parse(&format!("{text}{name}"))?,
+        Some(name) if text.ends_with('/') && name == "-" => {
+            return Err(CliError::new(format!(
+                "'{text}' is a directory: name the file, for standard input has no name"
+            )));
+        }
+        Some(name) if text.ends_with('/') => parse(&format!("{text}{name}"))?,
         _ => parse(text)?,
     };
     let read = |error| CliError::io(format!("read {}", local.display()), error);
@@ -193,13 +209,19 @@ async fn read_part(input: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
 }
 
 async fn get(store: &dyn ObjectStore, text: &str, local: Option<&LocalPath>) -> Result<()> {
-    let path = parse(text)?;
-    let name = path.filename().ok_or_else(|| CliError::new(format!("{text} is not a file")))?;
+    if local == Some(LocalPath::new("-")) {
+        return cat(store, text).await;
+    }
+    let path = find(store, text).await?.location;
+    let name = path.filename().unwrap_or_default();
     let target = match local {
         None => LocalPath::new(name).to_path_buf(),
         Some(local) if local.is_dir() => local.join(name),
         Some(local) => local.to_path_buf(),
     };
+    if let Some(parent) = target.parent().filter(|it| !it.as_os_str().is_empty() && !it.is_dir()) {
+        return Err(CliError::new(format!("directory {} does not exist", parent.display())));
+    }
     let result = store.get(&path).await?;
     // Written beside its place, so that no half of a file is taken for it.
     let partial = target.with_file_name(format!(".{name}.{}", std::process::id()));
@@ -227,15 +249,52 @@ async fn save(result: GetResult, target: &LocalPath) -> Result<()> {
 }
 
 async fn cat(store: &dyn ObjectStore, text: &str) -> Result<()> {
-    let mut bytes = store.get(&parse(text)?).await?.into_stream();
+    let path = find(store, text).await?.location;
+    let mut bytes = store.get(&path).await?.into_stream();
     while let Some(piece) = bytes.try_next().await? {
         write_results(&piece)?;
     }
     Ok(())
 }
 
-async fn remove(store: &dyn ObjectStore, text: &str, recursive: bool) -> Result<()> {
+/// Finds a file.
+///
+/// # Errors
+/// Where there is none, or a directory.
+async fn find(store: &dyn ObjectStore, text: &str) -> Result<ObjectMeta> {
     let path = parse(text)?;
+    if is_directory(store, &path).await {
+        return Err(CliError::new(format!("/{path} is a directory")));
+    }
+    Ok(store.head(&path).await?)
+}
+
+async fn is_directory(store: &dyn ObjectStore, path: &Path) -> bool {
+    let is_root = path.as_ref().is_empty();
+    is_root || store.head(path).await.is_err() && store.list(Some(path)).next().await.is_some()
+}
+
+/// Refuses to remove what the cluster itself needs.
+async fn check_not_needed(store: &dyn ObjectStore, path: &Path) -> Result<()> {
+    for own in OWN_DIRECTORIES.map(Path::from) {
+        let needed = if path.prefix_matches(&own) {
+            path
+        } else if own.prefix_matches(path) && store.list(Some(&own)).next().await.is_some() {
+            &own
+        } else {
+            continue;
+        };
+        let text = "is where the cluster keeps what it needs: remove it with --force";
+        return Err(CliError::new(format!("/{needed} {text}")));
+    }
+    Ok(())
+}
+
+async fn remove(store: &dyn ObjectStore, text: &str, recursive: bool, force: bool) -> Result<()> {
+    let path = parse(text)?;
+    if !force {
+        check_not_needed(store, &path).await?;
+    }
     let inside: BoxStream<'static, object_store::Result<Path>> =
         store.list(Some(&path)).map_ok(|meta| meta.location).boxed();
     if recursive {
@@ -245,12 +304,17 @@ async fn remove(store: &dyn ObjectStore, text: &str, recursive: bool) -> Result<
             return Ok(());
         }
     }
-    store.head(&path).await?;
+    if !recursive && is_directory(store, &path).await {
+        let text = format!("/{path} is a directory: remove it and all that is in it with -r");
+        return Err(CliError::new(text));
+    }
+    let path = find(store, text).await?.location;
     Ok(store.delete(&path).await?)
 }
 
 async fn stat(store: &dyn ObjectStore, text: &str) -> Result<()> {
-    let (path, options) = (parse(text)?, GetOptions::new().with_head(true));
+    let path = find(store, text).await?.location;
+    let options = GetOptions::new().with_head(true);
     let GetResult { meta, attributes, .. } = store.get_opts(&path, options).await?;
     let time = meta.last_modified.format("%Y-%m-%d %H:%M:%S%.3f");
     let mut lines = format!(
@@ -305,8 +369,8 @@ mod tests {
     async fn a_file_that_is_not_there_cannot_be_removed_or_fetched() {
         let store = InMemory::new();
         let directory = tempfile::tempdir().unwrap();
-        assert!(remove(&store, "/nothing", false).await.is_err());
-        assert!(remove(&store, "/nothing", true).await.is_err());
+        assert!(remove(&store, "/nothing", false, false).await.is_err());
+        assert!(remove(&store, "/nothing", true, false).await.is_err());
         assert!(get(&store, "/nothing", Some(directory.path())).await.is_err());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
@@ -317,8 +381,8 @@ mod tests {
         for path in ["d/1", "d/e/2", "d2/3"] {
             store.put(&Path::from(path), "x".into()).await.unwrap();
         }
-        assert!(remove(&store, "/d", false).await.is_err());
-        remove(&store, "/d", true).await.unwrap();
+        assert!(remove(&store, "/d", false, false).await.is_err());
+        remove(&store, "/d", true, false).await.unwrap();
         let left = store.list(None).map_ok(|meta| meta.location.to_string());
         assert_eq!(left.try_collect::<Vec<_>>().await.unwrap(), ["d2/3"]);
     }
