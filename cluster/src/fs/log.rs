@@ -13,6 +13,11 @@ use super::frame::{FileKind, HEADER_BYTES, Header, encode_frame, scan};
 /// Frames are gathered to no more than this, so the log is rotated long before offsets overflow.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
+/// A file beside the log that takes room on the disk, so that a full one can be freed: removing
+/// files has to be logged as well.
+const RESERVE_FILE: &str = "reserve";
+const RESERVE_BYTES: usize = 64 << 10;
+
 /// The log file that is written to.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -22,6 +27,9 @@ pub(crate) struct Log {
     next_sequence: u64,
     length: u64,
     buffer: Vec<u8>,
+    /// Makes every write fail that does not go into the reserve.
+    #[cfg(test)]
+    disk_is_full: bool,
 }
 
 /// Why an append failed.
@@ -70,19 +78,54 @@ impl Log {
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         encode_frame(self.salt, self.next_sequence, payload, &mut self.buffer);
-        if let Err(error) = self.file.write_all(&self.buffer) {
-            let error = FsError::io(format!("append to {}", self.path.display()))(error);
-            return Err(match self.cut_tail(usize::MAX) {
-                Ok(()) => AppendError::Refused(error),
-                Err(_) => AppendError::Unknown(error),
-            });
-        }
+        self.write_buffer()?;
         self.file.sync_data().map_err(|error| {
             AppendError::Unknown(FsError::io(format!("sync {}", self.path.display()))(error))
         })?;
         self.length += self.buffer.len() as u64;
         self.next_sequence += 1;
         Ok(())
+    }
+
+    /// Writes the buffer whole, on a full disk into the room that is held in reserve for it.
+    fn write_buffer(&mut self) -> Result<(), AppendError> {
+        let mut written = self.write();
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+            && self.cut_tail(usize::MAX).is_ok()
+            && fs::remove_file(self.reserve()).is_ok()
+        {
+            tracing::warn!(log = %self.path.display(), "disk is full: the log goes into its reserve");
+            written = self.write();
+        }
+        written.map_err(|error| {
+            let error = FsError::io(format!("append to {}", self.path.display()))(error);
+            match self.cut_tail(usize::MAX) {
+                Ok(()) => AppendError::Refused(error),
+                Err(_) => AppendError::Unknown(error),
+            }
+        })
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        if self.disk_is_full && self.reserve().exists() {
+            self.file.write_all(&self.buffer[..1])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write_all(&self.buffer)
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.path.with_file_name(RESERVE_FILE)
+    }
+
+    /// Takes the reserve's room. Where there is none it is tried again the next time.
+    fn keep_reserve(&self) {
+        let path = self.reserve();
+        let kept = fs::metadata(&path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
+        if !kept && fs::write(&path, vec![0; RESERVE_BYTES]).is_err() {
+            let _ = fs::remove_file(&path);
+        }
     }
 
     /// Returns the number that the next frame will have.
@@ -97,7 +140,18 @@ impl Log {
 
     fn at(path: PathBuf, salt: u64, next_sequence: u64, length: u64) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).open(&path)?;
-        Ok(Self { file, path, salt, next_sequence, length, buffer: Vec::new() })
+        let log = Self {
+            file,
+            path,
+            salt,
+            next_sequence,
+            length,
+            buffer: Vec::new(),
+            #[cfg(test)]
+            disk_is_full: false,
+        };
+        log.keep_reserve();
+        Ok(log)
     }
 
     fn cut_tail(&self, found_bytes: usize) -> io::Result<()> {
@@ -106,5 +160,24 @@ impl Log {
         }
         self.file.set_len(self.length)?;
         self.file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_leaves_room_for_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::create(directory.path(), 1).unwrap();
+        log.append(b"before").unwrap();
+        log.disk_is_full = true;
+        log.append(b"remove").unwrap();
+        assert!(!directory.path().join(RESERVE_FILE).exists());
+        let (log, payloads) = Log::open(&log.path, 1).unwrap();
+        assert_eq!(payloads, [&b"before"[..], b"remove"]);
+        // There is room again.
+        assert!(log.reserve().exists());
     }
 }
