@@ -143,7 +143,12 @@ impl Table {
     /// Cuts names and then narrows texts, the widest first, until all fit; tells whether they do.
     /// The first column tells rows apart and stays whole, and a single column runs over the edge.
     fn fit(&mut self, width: Option<usize>) -> bool {
-        let Some(width) = width.filter(|_| self.columns.len() > 1) else { return true };
+        let Some(width) = width else { return true };
+        if let [only] = self.columns.as_mut_slice() {
+            // Its values run over the edge, the line under its name does not.
+            only.width = only.width.min(width.saturating_sub(2)).max(1);
+            return true;
+        }
         let name = |column: &Column| column.name.width().min(NARROWEST_NAME);
         let whole: Vec<_> = self.columns.iter().map(|it| it.needed.max(name(it))).collect();
         self.narrow(width, &whole);
@@ -291,6 +296,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_single_column_runs_over_the_edge_but_not_its_rule() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["a text of more than ten places"]));
+        let rows = RecordBatch::try_from_iter([("plan", text)]).expect("one column");
+        let table = Table::new(&rows.schema(), &rows, Some(10)).expect("printable").expect("fits");
+        assert_eq!(table.header(), " plan\n----------\n");
+        assert!(table.body(&rows).expect("printable").contains("more than ten places"));
     }
 
     #[test]
