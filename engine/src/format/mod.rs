@@ -22,7 +22,7 @@ pub use encoder::json_text;
 pub(crate) use field::{check_type, parse_value};
 pub(crate) use json_reader::JsonDecoder;
 pub(crate) use parquet_reader::ParquetFile;
-pub(crate) use time_text::column_as_text;
+pub(crate) use time_text::{Times, column_as_text};
 
 use crate::Result;
 

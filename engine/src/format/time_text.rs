@@ -51,28 +51,37 @@ pub(crate) fn column_as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> 
 
 /// Writes the timestamps of a type.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(crate) struct Times {
     unit: TimeUnit,
     per_second: i64,
     zoned: bool,
+    /// The least number of digits of a second: 3, 6 or 9.
+    digits_min: u32,
 }
 
 impl Times {
-    pub(super) fn new(unit: TimeUnit, zoned: bool) -> Self {
+    /// Makes a writer of times with milliseconds, and with more digits only where they say
+    /// something; those with a time zone end in `Z`.
+    pub(crate) fn new(unit: TimeUnit, zoned: bool) -> Self {
         let per_second = match unit {
             TimeUnit::Second => 1,
             TimeUnit::Millisecond => 1_000,
             TimeUnit::Microsecond => 1_000_000,
             TimeUnit::Nanosecond => 1_000_000_000,
         };
-        Self { unit, per_second, zoned }
+        Self { unit, per_second, zoned, digits_min: 3 }
+    }
+
+    /// Writes at least so many digits of a second: 3, 6 or 9.
+    pub(crate) fn with_digits_min(self, digits_min: u32) -> Self {
+        Self { digits_min, ..self }
     }
 
     /// Appends the time that is `number` units after 1970.
-    pub(super) fn write(self, number: i64, text: &mut Vec<u8>) -> Result<(), ArrowError> {
+    pub(crate) fn write(self, number: i64, text: &mut Vec<u8>) -> Result<(), ArrowError> {
         let seconds = number.div_euclid(self.per_second);
         let nanos = number.rem_euclid(self.per_second) * (1_000_000_000 / self.per_second);
-        write_time(seconds, nanos as u32, text).ok_or_else(|| {
+        write_time(seconds, nanos as u32, self.digits_min, text).ok_or_else(|| {
             ArrowError::ComputeError(format!(
                 "timestamp {number} ({:?}) is out of range",
                 self.unit
@@ -85,7 +94,7 @@ impl Times {
     }
 }
 
-fn write_time(seconds: i64, nanos: u32, text: &mut Vec<u8>) -> Option<()> {
+fn write_time(seconds: i64, nanos: u32, digits_min: u32, text: &mut Vec<u8>) -> Option<()> {
     let time = DateTime::from_timestamp(seconds, nanos)?;
     match u32::try_from(time.year()) {
         Ok(year) if year <= 9999 => write_digits(year, 4, text),
@@ -104,8 +113,12 @@ fn write_time(seconds: i64, nanos: u32, text: &mut Vec<u8>) -> Option<()> {
     }
     text.push(b'.');
     match nanos {
-        _ if nanos.is_multiple_of(1_000_000) => write_digits(nanos / 1_000_000, 3, text),
-        _ if nanos.is_multiple_of(1_000) => write_digits(nanos / 1_000, 6, text),
+        _ if nanos.is_multiple_of(1_000_000) && digits_min <= 3 => {
+            write_digits(nanos / 1_000_000, 3, text);
+        }
+        _ if nanos.is_multiple_of(1_000) && digits_min <= 6 => {
+            write_digits(nanos / 1_000, 6, text);
+        }
         _ => write_digits(nanos, 9, text),
     }
     Some(())

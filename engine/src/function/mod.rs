@@ -14,6 +14,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::time::ClockRef;
 pub use registry::{Registry, registry};
+pub use time::TIMESTAMP_TEXT;
 
 /// Returns the functions that are added to DataFusion's.
 #[must_use]

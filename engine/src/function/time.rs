@@ -7,13 +7,19 @@ use arrow::array::{
     TimestampMillisecondArray, TimestampMillisecondBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType};
+use arrow::datatypes::{
+    DataType, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+};
 use datafusion::common::exec_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ScalarFunctionArgs, ScalarUDF};
 
 use super::date_pattern::{DatePattern, MICROS_PER_DAY, civil_from_days};
 use super::scalar::{Integers, Scalar, Texts};
+use crate::format::Times;
+
+/// The function that a cast of a timestamp to a text is.
+pub const TIMESTAMP_TEXT: &str = "timestamp_text";
 
 const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
 const TEXT: DataType = DataType::Utf8View;
@@ -31,6 +37,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             TEXT,
             date_format,
         ),
+        Scalar::udf(TIMESTAMP_TEXT, &[&[MILLIS], &[MICROS], &[NANOS]], TEXT, timestamp_text),
         Scalar::udf("to_timestamp", text_and_pattern, MILLIS, to_timestamp),
         Scalar::udf(
             "to_timestamp_ltz",
@@ -117,6 +124,31 @@ fn parse_moments(args: &ScalarFunctionArgs, mut append: impl FnMut(Option<i64>))
 fn moments(args: &ScalarFunctionArgs, index: usize) -> Result<ArrayRef> {
     let array = args.args[index].to_array(args.number_rows)?;
     Ok(cast(&array, &MICROS)?)
+}
+
+/// `timestamp_text(time)`: what a cast to STRING gives, `2001-01-01 00:00:00.000` with as many
+/// digits as the type has.
+fn timestamp_text(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let array = args.args[0].to_array(args.number_rows)?;
+    let (unit, digits) = match array.data_type() {
+        DataType::Timestamp(unit @ TimeUnit::Microsecond, _) => (*unit, 6),
+        DataType::Timestamp(unit @ TimeUnit::Nanosecond, _) => (*unit, 9),
+        _ => (TimeUnit::Millisecond, 3),
+    };
+    let numbers = cast(&array, &DataType::Int64)?;
+    let times = Times::new(unit, false).with_digits_min(digits);
+    let mut out = StringViewBuilder::with_capacity(args.number_rows);
+    let mut text = Vec::with_capacity(32);
+    for number in numbers.as_primitive::<Int64Type>() {
+        let Some(number) = number else {
+            out.append_null();
+            continue;
+        };
+        text.clear();
+        times.write(number, &mut text)?;
+        out.append_value(str::from_utf8(&text).expect("digits and separators are UTF-8"));
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 fn date_format(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
@@ -249,7 +281,7 @@ fn months_between(from: i64, to: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{Date32Type, Int64Type};
+    use arrow::datatypes::Date32Type;
     use datafusion::common::ScalarValue;
     use datafusion::logical_expr::ColumnarValue;
 
@@ -281,6 +313,19 @@ mod tests {
         assert_eq!(results(&array), [Some("00:00"), Some("00:00"), None, Some("00:01")]);
         let array = run("date_format", vec![times, text("yyyy-MM-dd")], 4);
         assert_eq!(results(&array)[3], Some("2024-01-01"));
+    }
+
+    #[test]
+    fn a_timestamp_as_text_has_the_digits_of_its_type() {
+        let number = Some(1_500_000_000);
+        for (value, expected) in [
+            (ScalarValue::TimestampMillisecond(Some(-122_900), None), "1969-12-31 23:57:57.100"),
+            (ScalarValue::TimestampMicrosecond(number, None), "1970-01-01 00:25:00.000000"),
+            (ScalarValue::TimestampNanosecond(number, None), "1970-01-01 00:00:01.500000000"),
+        ] {
+            let array = run(TIMESTAMP_TEXT, vec![ColumnarValue::Scalar(value)], 1);
+            assert_eq!(results(&array), [Some(expected)]);
+        }
     }
 
     #[test]

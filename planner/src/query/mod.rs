@@ -9,19 +9,18 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::Analyzer;
 use sqlparser::ast::{Query, Spanned};
 use sqlparser::tokenizer::Span;
 
 use self::output::Output;
 use crate::analysis::describe;
-use crate::bind::{CatalogTable, bind_query, options, unsupported};
+use crate::bind::{CatalogTable, bind_query, unsupported};
 use crate::catalog::TableDefinition;
 use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::graph_text;
 use crate::lower::Lowering;
-use crate::rewrite::rewrite;
+use crate::rewrite::{analyze, rewrite};
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::statement::{Insert, Statement};
@@ -35,7 +34,7 @@ pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<St
     let plan = bind_query(context, query)?;
     let place = |error: DataFusionError| from_datafusion_in(&error, query);
     if is_batch(&plan).map_err(place)? {
-        check_types(&plan).map_err(place)?;
+        let plan = analyze(plan, context.functions).map_err(place)?;
         return Ok(Step::Batch(Box::new(plan)));
     }
     let (_, job) = select_job(context, plan, query)?;
@@ -66,7 +65,7 @@ pub(crate) fn explain(
             let plan = bind_query(context, query)?;
             let place = |error: DataFusionError| from_datafusion_in(&error, &**query);
             if is_batch(&plan).map_err(place)? {
-                check_types(&plan).map_err(place)?;
+                let plan = analyze(plan, context.functions).map_err(place)?;
                 let text = plan.display_indent().to_string();
                 return Ok(vec![("batch plan".to_owned(), text)]);
             }
@@ -97,13 +96,9 @@ pub(crate) fn query_schema(
     query: &Query,
 ) -> Result<SchemaRef, SqlErrors> {
     let plan = bind_query(context, query)?;
-    check_types(&plan).map_err(|error| from_datafusion_in(&error, query))?;
+    let plan = analyze(plan, context.functions);
+    let plan = plan.map_err(|error| from_datafusion_in(&error, query))?;
     Ok(Arc::clone(plan.schema().inner()))
-}
-
-/// Finds type errors in a plan that is not rewritten here: binding leaves some of them.
-fn check_types(plan: &LogicalPlan) -> DataFusionResult<()> {
-    Analyzer::new().execute_and_check(plan.clone(), &options(), |_, _| {}).map(drop)
 }
 
 fn select_job(
@@ -114,7 +109,7 @@ fn select_job(
     let span = query.span();
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
-        let plan = rewrite(output.plan)?;
+        let plan = rewrite(output.plan, context.functions)?;
         let settings = context.session.settings.job_settings();
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;
@@ -157,7 +152,7 @@ fn insert_job(
         let plan = bind_query(context, &insert.source)?;
         let plan = coerce::to_table(context, plan, table, insert)?;
         let place = |error: DataFusionError| from_datafusion_in(&error, &*insert.source);
-        plans.push(rewrite(plan).map_err(place)?);
+        plans.push(rewrite(plan, context.functions).map_err(place)?);
         tables.push(Arc::clone(table));
     }
     let settings = context.session.settings.job_settings();

@@ -7,13 +7,15 @@
 mod casts;
 mod constants;
 mod durations;
+mod texts;
 mod watermarks;
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNode;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Distinct, LogicalPlan};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
@@ -28,6 +30,10 @@ use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use rainstorm_engine::function::Registry;
+use sqlparser::tokenizer::Span;
+
+use crate::bind::{fail, unsupported};
 
 type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -63,15 +69,35 @@ fn last_rules() -> Rules {
 ///
 /// # Errors
 /// Types that do not fit, and what DataFusion's rules complain about.
-pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn rewrite(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
     let options = crate::bind::options();
-    let plan = Analyzer::new().execute_and_check(plan, &options, |_, _| {})?;
+    refuse_distinct_on(&plan)?;
+    let plan = analyze(plan, functions)?;
     let plan = watermarks::drop_unused(plan, false)?;
     let plan = run(rules(), plan, &options)?;
     let plan = constants::propagate(plan)?;
     let plan = durations::rewrite(plan)?;
     let plan = casts::narrow(plan)?;
     run(last_rules(), plan, &options)
+}
+
+/// Coerces the types of a bound plan; casts become Flink's.
+///
+/// # Errors
+/// Types that do not fit.
+pub(crate) fn analyze(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
+    let plan = Analyzer::new().execute_and_check(plan, &crate::bind::options(), |_, _| {})?;
+    texts::rewrite(plan, functions)
+}
+
+/// Which of several rows is the first depends on an order that streams do not have.
+fn refuse_distinct_on(plan: &LogicalPlan) -> Result<()> {
+    let is_on = |plan: &LogicalPlan| Ok(matches!(plan, LogicalPlan::Distinct(Distinct::On(_))));
+    if plan.exists(is_on)? {
+        let error = unsupported(Span::empty(), "DISTINCT ON over a stream is not supported");
+        return Err(fail(error.with_help("use GROUP BY, with FIRST_VALUE or MIN for the others")));
+    }
+    Ok(())
 }
 
 fn run(rules: Rules, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
