@@ -7,6 +7,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rainstorm_engine::connector::TableOptions;
 use sqlparser::ast::{Expr, Query};
 
+use crate::statement::ObjectKind;
+
 /// A table: its columns and where its rows are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableDefinition {
@@ -119,19 +121,6 @@ pub struct ViewDefinition {
     pub comment: Option<String>,
 }
 
-impl ViewDefinition {
-    /// Gives the query's columns the view's names for them.
-    #[must_use]
-    pub fn rename(&self, schema: &Schema) -> Schema {
-        let mut names = self.columns.iter();
-        let fields = schema.fields().iter().map(|field| match names.next() {
-            Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
-            None => Arc::clone(field),
-        });
-        Schema::new(fields.collect::<Vec<_>>())
-    }
-}
-
 /// A function written as an expression, expanded where it is called.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionDefinition {
@@ -141,10 +130,9 @@ pub struct FunctionDefinition {
     pub args: Vec<(String, DataType)>,
     /// The type of the result.
     pub return_type: DataType,
-    /// The result, over the arguments.
+    /// The result, over the arguments; functions of this kind that it was written with are
+    /// expanded, so that it outlives them.
     pub body: Expr,
-    /// The body's text.
-    pub body_sql: String,
     /// Whether it ends with its session.
     pub temporary: bool,
 }
@@ -169,6 +157,28 @@ impl Relation {
     }
 }
 
+/// A definition that could not be read back. Its text is kept, so that nothing is lost by reading
+/// a catalog and writing it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What is defined.
+    pub kind: ObjectKind,
+    /// The name as declared; empty where the text does not show one.
+    pub name: String,
+    /// The CREATE statement.
+    pub sql: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Unreadable {
+    /// Tells whether a name of this kind means it: tables and views share their names.
+    pub(crate) fn is_named(&self, kind: ObjectKind, name: &str) -> bool {
+        let functions = [kind, self.kind].map(|kind| kind == ObjectKind::Function);
+        functions[0] == functions[1] && self.name == name
+    }
+}
+
 /// Tables, views and functions. Names are case-sensitive, but one that is not found as it is
 /// written is found whatever its case, if that leaves one.
 ///
@@ -177,6 +187,7 @@ impl Relation {
 pub struct Catalog {
     relations: BTreeMap<String, (u64, Relation)>,
     functions: BTreeMap<String, (u64, Arc<FunctionDefinition>)>,
+    unreadable: Vec<(u64, Unreadable)>,
     next: u64,
 }
 
@@ -213,19 +224,49 @@ impl Catalog {
         self.functions.values().map(|(order, function)| (*order, function))
     }
 
+    /// Returns the definitions that could not be read back, oldest first.
+    pub fn unreadable(&self) -> impl Iterator<Item = &Unreadable> {
+        self.unreadable.iter().map(|(_, unreadable)| unreadable)
+    }
+
+    /// Returns definitions that could not be read back with numbers like the others' numbers.
+    pub(crate) fn ordered_unreadable(&self) -> impl Iterator<Item = (u64, &Unreadable)> {
+        self.unreadable.iter().map(|(order, unreadable)| (*order, unreadable))
+    }
+
+    /// Keeps a definition that could not be read back.
+    pub(crate) fn put_unreadable(&mut self, unreadable: Unreadable) {
+        self.unreadable.push((self.next, unreadable));
+        self.next += 1;
+    }
+
+    /// Takes out what could not be read back under exactly this name; tells whether there was any.
+    pub(crate) fn remove_unreadable(&mut self, kind: ObjectKind, name: &str) -> bool {
+        let before = self.unreadable.len();
+        self.unreadable.retain(|(_, unreadable)| !unreadable.is_named(kind, name));
+        self.unreadable.len() < before
+    }
+
     /// Puts a table or view in, in place of what had exactly its name.
     pub fn put_relation(&mut self, relation: Relation) {
+        self.remove_unreadable(ObjectKind::Table, relation.name());
         put(&mut self.relations, &mut self.next, relation.name().to_owned(), relation);
     }
 
     /// Puts a function in, in place of what had exactly its name.
     pub fn put_function(&mut self, function: Arc<FunctionDefinition>) {
+        self.remove_unreadable(ObjectKind::Function, &function.name);
         put(&mut self.functions, &mut self.next, function.name.clone(), function);
     }
 
     /// Takes out the table or view of exactly this name.
     pub(crate) fn remove_exact_relation(&mut self, name: &str) {
         self.relations.remove(name);
+    }
+
+    /// Takes out the function of exactly this name.
+    pub(crate) fn remove_exact_function(&mut self, name: &str) {
+        self.functions.remove(name);
     }
 
     /// Takes out the table or view that `name` finds.

@@ -102,7 +102,12 @@ impl Definer<'_> {
         if layer_of(session) && !create.mode.or_replace {
             return exists(name, create.mode, "function");
         }
-        let function = function::define_function(self.context(session), create)?;
+        // OR REPLACE must not build a function on its old self.
+        let mut without = session.clone();
+        if create.mode.or_replace {
+            layer(&mut without, create.mode.temporary).remove_exact_function(&name.value);
+        }
+        let function = function::define_function(self.context(&without), create)?;
         layer(session, create.mode.temporary).put_function(Arc::new(function));
         Ok(format!("function {} created", name.value))
     }
@@ -139,10 +144,12 @@ pub(crate) fn drop(session: &mut Session, drop: &Drop) -> Result<String, SqlErro
 
 fn drop_from(layer: &mut Catalog, kind: ObjectKind, name: &str) -> bool {
     let fits = match (kind, layer.relation(name)) {
-        (ObjectKind::Function, _) => return layer.remove_function(name).is_some(),
+        (ObjectKind::Function, _) => {
+            return layer.remove_function(name).is_some() || layer.remove_unreadable(kind, name);
+        }
         (ObjectKind::Table, Some(relation)) => matches!(relation, Relation::Table(_)),
         (ObjectKind::View, Some(relation)) => matches!(relation, Relation::View(_)),
-        (_, None) => false,
+        (_, None) => return layer.remove_unreadable(kind, name),
     };
     fits && layer.remove_relation(name).is_some()
 }

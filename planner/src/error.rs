@@ -115,6 +115,13 @@ impl SqlError {
         self
     }
 
+    /// Adds a hint that is better than those before, where there is one.
+    #[must_use]
+    pub(crate) fn with_better_help(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
     /// Gives a complaint without a place this one.
     #[must_use]
     pub fn or_at(mut self, span: Span) -> Self {

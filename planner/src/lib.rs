@@ -21,6 +21,7 @@ mod parse;
 mod planner;
 mod query;
 mod resolve;
+mod restore;
 mod rewrite;
 pub mod script;
 pub mod session;

@@ -16,8 +16,8 @@ use crate::resolve::{Resolved, resolve_insert, resolve_query};
 use crate::script::{Script, Step};
 use crate::session::{QueryContext, Session};
 use crate::settings::InvalidSetting;
-use crate::statement::{Insert, ParsedStatement, Show, Statement};
-use crate::{query, show};
+use crate::statement::{Insert, ObjectKind, ParsedStatement, Show, Statement};
+use crate::{query, restore, show};
 
 /// Plans scripts.
 ///
@@ -84,28 +84,13 @@ impl Planner {
         Ok(steps)
     }
 
-    /// Makes a catalog of the script that [`Catalog::to_script`] gave.
+    /// Makes a catalog of the script that [`Catalog::to_script`] gave. A definition that means
+    /// nothing any more keeps no other from being read: see [`Catalog::unreadable`].
     ///
     /// # Errors
-    /// Where it is not such a script.
+    /// Where the script does not consist of CREATE statements.
     pub fn catalog(&self, script: &str) -> Result<Catalog, SqlErrors> {
-        let mut session = Session::default();
-        let definer = Definer { functions: &self.functions, base_directory: "/", checked: false };
-        for parsed in parse::parse_script(script)? {
-            match &parsed.statement {
-                Statement::CreateTable(table) => definer.create_table(&mut session, table)?,
-                Statement::CreateView(view) => definer.create_view(&mut session, view)?,
-                Statement::CreateFunction(function) => {
-                    definer.create_function(&mut session, function)?
-                }
-                _ => {
-                    let message = "a catalog consists of CREATE statements";
-                    let code = SqlErrorCode::InvalidStatement;
-                    return Err(SqlError::at(code, parsed.span, message).into());
-                }
-            };
-        }
-        Ok(session.catalog)
+        restore::catalog(&self.functions, script)
     }
 }
 
@@ -285,7 +270,8 @@ impl<'a> ScriptPlanner<'a> {
             let message = format!("there is no table or view '{}'", name.value);
             let suggestion = suggest(&name.value, self.session.relation_names());
             let error = SqlError::at(SqlErrorCode::UnknownTable, name.span, message);
-            error.with_suggestion(suggestion).into()
+            let unreadable = self.session.unreadable(ObjectKind::Table, &name.value);
+            error.with_suggestion(suggestion).with_better_help(unreadable).into()
         })
     }
 
@@ -293,9 +279,7 @@ impl<'a> ScriptPlanner<'a> {
         let rows = match self.relation(name)? {
             Relation::Table(table) => show::describe_table(table),
             Relation::View(view) => {
-                let resolved = resolve_query(self.context(), &view.query)?;
-                let schema = query::query_schema(self.context(), &resolved.node)?;
-                show::describe_schema(&view.rename(&schema))
+                show::describe_schema(&*query::view_schema(self.context(), view)?)
             }
         };
         self.push(Step::Rows(rows));

@@ -6,6 +6,7 @@ use rainstorm_engine::function::Registry;
 
 use crate::catalog::{Catalog, FunctionDefinition, Relation, TableDefinition, ViewDefinition};
 use crate::settings::Settings;
+use crate::statement::ObjectKind;
 
 /// A client's catalog and settings.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,6 +54,12 @@ impl Session {
     /// Returns all functions made by CREATE FUNCTION, temporary ones first.
     pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionDefinition>> {
         self.temporary.functions().chain(self.catalog.functions())
+    }
+
+    /// Says why a name is not known, where its definition could not be read back.
+    pub(crate) fn unreadable(&self, kind: ObjectKind, name: &str) -> Option<String> {
+        let unreadable = self.catalog.unreadable().find(|found| found.is_named(kind, name))?;
+        Some(format!("its definition could not be read back: {}", unreadable.reason))
     }
 
     /// Returns the names of all tables and views, sorted, each once.

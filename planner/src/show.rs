@@ -114,6 +114,7 @@ impl Catalog {
         let mut texts: Vec<(u64, String)> =
             self.ordered_relations().map(|(order, relation)| (order, relation.to_sql())).collect();
         texts.extend(self.ordered_functions().map(|(order, function)| (order, function.to_sql())));
+        texts.extend(self.ordered_unreadable().map(|(order, kept)| (order, kept.sql.clone())));
         texts.sort_unstable();
         texts.into_iter().fold(String::new(), |script, (_, text)| script + &text + ";\n\n")
     }
@@ -211,7 +212,7 @@ impl FunctionDefinition {
             identifier_sql(&self.name),
             args.join(", "),
             type_sql(&self.return_type),
-            self.body_sql
+            self.body
         )
     }
 }

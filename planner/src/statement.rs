@@ -167,8 +167,6 @@ pub struct CreateFunction {
     pub return_type: DataType,
     /// The result.
     pub body: Expr,
-    /// The body's text.
-    pub body_sql: String,
 }
 
 /// DROP.

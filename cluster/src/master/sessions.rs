@@ -111,5 +111,10 @@ impl Sessions {
 fn parse(planner: &Planner, bytes: &[u8]) -> Result<Catalog> {
     let unlike = |reason: String| Error::Restore { what: "the catalog".to_owned(), reason };
     let text = std::str::from_utf8(bytes).map_err(|error| unlike(error.to_string()))?;
-    planner.catalog(text).map_err(|errors| unlike(errors.to_string()))
+    let catalog = planner.catalog(text).map_err(|errors| unlike(errors.to_string()))?;
+    for unreadable in catalog.unreadable() {
+        let (name, reason) = (&unreadable.name, &unreadable.reason);
+        tracing::warn!(name, reason, "a definition could not be read back from the catalog");
+    }
+    Ok(catalog)
 }

@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use sqlparser::ast::{Expr as SqlExpr, Query, Spanned, Statement};
+use sqlparser::tokenizer::Span;
 
 pub(crate) use failure::{fail, unsupported};
 pub(crate) use nodes::{
@@ -37,7 +38,7 @@ pub(crate) use window_table::interval_ms;
 
 use self::table::PlannedRelation;
 use crate::catalog::{ColumnKind, Relation, TableDefinition, ViewDefinition};
-use crate::diagnose::from_datafusion_in;
+use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::resolve::resolve_query;
 use crate::session::QueryContext;
@@ -53,6 +54,28 @@ pub(crate) fn bind_query(
 ) -> std::result::Result<LogicalPlan, SqlErrors> {
     let binder = Binder::new(context);
     binder.query(query).map_err(|error| from_datafusion_in(&error, query))
+}
+
+/// Binds a view.
+///
+/// # Errors
+/// What is wrong with it; its name is in the message, since its text is elsewhere.
+pub(crate) fn bind_view(
+    context: QueryContext<'_>,
+    view: &ViewDefinition,
+) -> std::result::Result<LogicalPlan, SqlErrors> {
+    let plan = Binder::new(context).view_plan(view);
+    plan.map_err(|error| from_datafusion(&error, Span::empty()))
+}
+
+/// Makes complaints about a view's text say so: its places are not those of the text that is read
+/// now.
+pub(crate) fn in_view(view: &ViewDefinition, mut errors: SqlErrors) -> SqlErrors {
+    for error in &mut errors.0 {
+        error.line = 0;
+        error.message = format!("view '{}': {}", view.name, error.message);
+    }
+    errors
 }
 
 /// Binds an expression without columns.
@@ -163,15 +186,10 @@ impl<'a> Binder<'a> {
     }
 
     fn view_plan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
-        let resolved = resolve_query(self.context, &view.query).map_err(|mut errors| {
-            // The places are those of the view's text, which is not the one that is read now.
-            for error in &mut errors.0 {
-                error.line = 0;
-                error.message = format!("view '{}': {}", view.name, error.message);
-            }
-            failure::fail_all(errors)
-        })?;
-        let plan = self.query(&resolved.node)?;
+        let fail = |errors| failure::fail_all(in_view(view, errors));
+        let resolved = resolve_query(self.context, &view.query).map_err(fail)?;
+        let plan = self.query(&resolved.node);
+        let plan = plan.map_err(|error| fail(from_datafusion(&error, Span::empty())))?;
         if view.columns.is_empty() {
             return Ok(plan);
         }

@@ -43,7 +43,6 @@ pub(super) fn define_function(
         args: args.collect(),
         return_type: create.return_type.clone(),
         body,
-        body_sql: create.body_sql.clone(),
         temporary: create.mode.temporary,
     })
 }

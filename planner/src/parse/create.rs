@@ -82,10 +82,8 @@ impl StatementParser<'_> {
             self.expect("SQL")?;
         }
         self.expect("RETURN")?;
-        let start = self.parser.peek_token_ref().span.start;
         let body = self.parser.parse_expr()?;
-        let body_sql = self.source.slice(Span::new(start, self.end)).to_owned();
-        let function = CreateFunction { name, mode, args, return_type, body, body_sql };
+        let function = CreateFunction { name, mode, args, return_type, body };
         Ok(Statement::CreateFunction(function))
     }
 }

@@ -37,17 +37,42 @@ pub(crate) fn parse_script(text: &str) -> Result<Vec<ParsedStatement>, SqlErrors
     Ok(statements)
 }
 
+/// Parses each statement of a script by itself; with its place and its tokens.
+///
+/// # Errors
+/// Where the text does not even consist of tokens.
+pub(crate) fn parse_each(text: &str) -> Result<Vec<Attempt<'_>>, SqlErrors> {
+    let source = Source::new(text);
+    let statements = split::split(text)?.into_iter().map(|tokens| Attempt {
+        sql: source.slice(span_of(&tokens)),
+        parsed: parse_tokens(&source, tokens.clone()),
+        tokens,
+    });
+    Ok(statements.collect())
+}
+
+/// What may be a statement.
+pub(crate) struct Attempt<'a> {
+    pub(crate) sql: &'a str,
+    pub(crate) tokens: Vec<TokenWithSpan>,
+    pub(crate) parsed: Result<ParsedStatement, SqlError>,
+}
+
+fn span_of(tokens: &[TokenWithSpan]) -> Span {
+    let start = tokens.first().map_or_else(Span::empty, |token| token.span).start;
+    Span::new(start, tokens.last().map_or_else(Span::empty, |token| token.span).end)
+}
+
 fn parse_tokens(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<ParsedStatement, SqlError> {
-    let first = tokens.first().map_or_else(Span::empty, |token| token.span);
-    let last = tokens.last().map_or_else(Span::empty, |token| token.span);
+    let span = span_of(&tokens);
     let parser = Parser::new(&RainstormDialect).with_tokens_with_locations(tokens);
-    let mut parser = StatementParser { parser, source, end: last.end };
-    let place = Span::new(last.end, last.end);
+    let mut parser = StatementParser { parser, source, end: span.end };
+    let place = Span::new(span.end, span.end);
     let statement = parser
         .parse_statement()
         .and_then(|statement| parser.expect_end().map(|()| statement))
         .map_err(|error| error.or_at(place))?;
-    Ok(ParsedStatement { statement, span: Span::new(first.start, last.end) })
+    Ok(ParsedStatement { statement, span })
 }
 
 /// Statements whose first word is known but that are not supported.

@@ -152,7 +152,7 @@ fn other_statements_parse() {
     ) else {
         panic!()
     };
-    assert_eq!(function.body_sql, "CHAR_LENGTH(s) - CHAR_LENGTH(REPLACE(s, 'c', ''))");
+    assert_eq!(function.body.to_string(), "CHAR_LENGTH(s) - CHAR_LENGTH(REPLACE(s, 'c', ''))");
     let Statement::CreateView(view) =
         parse_one("CREATE OR REPLACE VIEW v (a, b) AS SELECT 1, 2 -- end")
     else {

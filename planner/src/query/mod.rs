@@ -14,8 +14,8 @@ use sqlparser::tokenizer::Span;
 
 use self::output::Output;
 use crate::analysis::describe;
-use crate::bind::{CatalogTable, bind_query, unsupported};
-use crate::catalog::TableDefinition;
+use crate::bind::{CatalogTable, bind_query, bind_view, in_view, unsupported};
+use crate::catalog::{TableDefinition, ViewDefinition};
 use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::graph_text;
@@ -98,6 +98,20 @@ pub(crate) fn query_schema(
     let plan = bind_query(context, query)?;
     let plan = analyze(plan, context.functions);
     let plan = plan.map_err(|error| from_datafusion_in(&error, query))?;
+    Ok(Arc::clone(plan.schema().inner()))
+}
+
+/// Binds a view and returns its columns.
+///
+/// # Errors
+/// The first thing that is wrong with it; its name is in the message, since its text is elsewhere.
+pub(crate) fn view_schema(
+    context: QueryContext<'_>,
+    view: &ViewDefinition,
+) -> Result<SchemaRef, SqlErrors> {
+    let plan = bind_view(context, view)?;
+    let plan = analyze(plan, context.functions);
+    let plan = plan.map_err(|error| in_view(view, from_datafusion(&error, Span::empty())))?;
     Ok(Arc::clone(plan.schema().inner()))
 }
 

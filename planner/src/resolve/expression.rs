@@ -16,6 +16,7 @@ use super::scope::{Match, OutputColumn, Scope};
 use crate::catalog::FunctionDefinition;
 use crate::dialect::named_type;
 use crate::error::{SqlError, SqlErrorCode, suggest};
+use crate::statement::ObjectKind;
 use crate::types::type_sql;
 
 /// Windowing table functions, which are also the group windows of older Flink SQL.
@@ -256,7 +257,9 @@ impl Resolver<'_> {
         let candidates = upper.iter().chain(&own).map(String::as_str).chain(special);
         let message = format!("there is no function '{}'", name.value);
         let error = SqlError::at(SqlErrorCode::UnknownFunction, name.span, message);
-        self.errors.push(error.with_suggestion(suggest(&name.value, candidates)));
+        let unreadable = self.context.session.unreadable(ObjectKind::Function, &name.value);
+        let error = error.with_suggestion(suggest(&name.value, candidates));
+        self.errors.push(error.with_better_help(unreadable));
     }
 
     /// Returns what a call stands for, where it stands for another expression.

@@ -20,7 +20,7 @@ use sqlparser::ast::{
 
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::session::QueryContext;
-use crate::statement::Insert;
+use crate::statement::{Insert, ObjectKind};
 use expression::ExpressionVisitor;
 pub(crate) use rewrite::REWRITTEN_FUNCTIONS;
 use scope::{Columns, OutputColumn, RelationScope, Scope};
@@ -307,7 +307,9 @@ impl<'a> Resolver<'a> {
         known.extend(self.ctes.iter().map(|(name, _)| name.as_str()));
         let message = format!("there is no table or view '{}'", name.value);
         let error = SqlError::at(SqlErrorCode::UnknownTable, name.span, message);
-        self.errors.push(error.with_suggestion(suggest(&name.value, known)));
+        let unreadable = self.context.session.unreadable(ObjectKind::Table, &name.value);
+        let error = error.with_suggestion(suggest(&name.value, known));
+        self.errors.push(error.with_better_help(unreadable));
     }
 }
 
