@@ -2,17 +2,24 @@
 //!
 //! `FROM t GROUP BY k, TUMBLE(ts, i)` becomes `FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), i))
 //! GROUP BY k, window_start, window_end`, with TUMBLE_START and its relatives for the window's
-//! columns.
+//! columns. Arroyo's `GROUP BY tumble(i)` is the same over the table's only event time.
+
+mod auxiliary;
 
 use std::ops::ControlFlow;
 
 use datafusion::error::{DataFusionError, Result};
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Query,
-    Select, SetExpr, Spanned, TableFactor, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments,
+    GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, VisitMut,
+    VisitorMut,
 };
+use sqlparser::tokenizer::Span;
 
+use self::auxiliary::WindowColumns;
+use super::window_table::{GROUPED, argument_names};
 use super::{fail, unsupported};
+use crate::error::{SqlError, SqlErrorCode};
 
 /// Rewrites every SELECT of a query.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
@@ -28,62 +35,100 @@ impl VisitorMut for GroupWindows {
     type Break = DataFusionError;
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        let SetExpr::Select(select) = query.body.as_mut() else {
-            return ControlFlow::Continue(());
-        };
-        match rewrite_select(select) {
+        let window = match rewrite_body(&mut query.body) {
             Err(error) => return ControlFlow::Break(error),
-            Ok(false) => return ControlFlow::Continue(()),
-            Ok(true) => {}
-        }
-        if let Some(order_by) = &mut query.order_by {
-            let mut columns = WindowColumns::default();
-            let _ = order_by.visit(&mut columns);
-        }
-        ControlFlow::Continue(())
+            Ok(window) => window,
+        };
+        query.order_by.visit(&mut WindowColumns::of(window.as_ref()))
     }
 }
 
-fn rewrite_select(select: &mut Select) -> Result<bool> {
-    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return Ok(false) };
-    let is_window = |key: &Expr| matches!(key, Expr::Function(call) if kind(call).is_some());
-    let Some(place) = keys.iter().position(is_window) else { return Ok(false) };
-    let Expr::Function(call) = keys.remove(place) else { return Ok(false) };
-    let kind = kind(&call).unwrap_or_default();
-    if kind == "SESSION" {
-        return Err(fail(unsupported(call.span(), "SESSION windows are not supported")));
+/// Rewrites the SELECTs of a query's body; returns the window where the body is one SELECT.
+fn rewrite_body(body: &mut SetExpr) -> Result<Option<Function>> {
+    match body {
+        SetExpr::Select(select) => rewrite_select(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            rewrite_body(left)?;
+            rewrite_body(right)?;
+            Ok(None)
+        }
+        // Queries are visited by themselves.
+        _ => Ok(None),
     }
-    if keys.iter().any(is_window) {
-        return Err(fail(unsupported(call.span(), "GROUP BY two windows is not supported")));
-    }
+}
+
+fn rewrite_select(select: &mut Select) -> Result<Option<Function>> {
+    let window = take_window(select)?;
+    let mut columns = WindowColumns::of(window.as_ref());
+    break_with(select.projection.visit(&mut columns))?;
+    break_with(select.having.visit(&mut columns))?;
+    let asked = columns.asked;
+    // What stands elsewhere belongs to no window.
+    break_with(select.visit(&mut WindowColumns::of(None)))?;
+    let Some(call) = window else { return Ok(None) };
     let [from] = select.from.as_mut_slice() else {
         return Err(over_join(&call));
     };
     if !from.joins.is_empty() {
         return Err(over_join(&call));
     }
-    wrap(&mut from.relation, call)?;
-    let mut columns = WindowColumns::default();
-    let _ = select.projection.visit(&mut columns);
-    let _ = select.having.visit(&mut columns);
+    let count = if asked.is_empty() { 2 } else { 3 };
+    wrap(&mut from.relation, &call, asked)?;
     if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
         let names = ["window_start", "window_end", "window_time"];
-        let count = if columns.time { 3 } else { 2 };
         keys.extend(names.into_iter().take(count).map(|name| Expr::Identifier(Ident::new(name))));
     }
-    Ok(true)
+    Ok(Some(call))
+}
+
+/// Takes the window out of a SELECT's GROUP BY.
+fn take_window(select: &mut Select) -> Result<Option<Function>> {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return Ok(None) };
+    for key in keys.iter_mut() {
+        if let Some(call) = aliased_window(key, &select.projection) {
+            *key = call;
+        }
+    }
+    let Some(place) = keys.iter().position(is_window) else { return Ok(None) };
+    let Expr::Function(call) = keys.remove(place) else { return Ok(None) };
+    if kind(&call) == Some("SESSION") {
+        return Err(fail(unsupported(call.name.span(), "SESSION windows are not supported")));
+    }
+    if keys.iter().any(is_window) {
+        return Err(fail(unsupported(call.name.span(), "GROUP BY two windows is not supported")));
+    }
+    Ok(Some(call))
+}
+
+fn is_window(key: &Expr) -> bool {
+    matches!(key, Expr::Function(call) if kind(call).is_some())
+}
+
+/// Returns the window that a name in GROUP BY stands for: `SELECT tumble(…) AS w … GROUP BY w`.
+fn aliased_window(key: &Expr, items: &[SelectItem]) -> Option<Expr> {
+    let Expr::Identifier(name) = key else { return None };
+    items.iter().find_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } if alias.value == name.value => {
+            is_window(expr).then(|| expr.clone())
+        }
+        _ => None,
+    })
+}
+
+fn break_with(flow: ControlFlow<DataFusionError>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
 }
 
 fn over_join(call: &Function) -> DataFusionError {
-    fail(
-        unsupported(call.span(), format!("GROUP BY {} over a join is not supported", call.name))
-            .with_help("put the join into a subquery"),
-    )
+    let message = format!("GROUP BY {} over a join is not supported", call.name);
+    fail(unsupported(call.name.span(), message).with_help("put the join into a subquery"))
 }
 
-/// Puts a window around a table, which keeps its alias.
-fn wrap(relation: &mut TableFactor, call: Function) -> Result<()> {
-    let span = call.span();
+/// Puts a window around a table, which keeps its alias. `asked` are names of further arguments.
+fn wrap(relation: &mut TableFactor, call: &Function, asked: Vec<Ident>) -> Result<()> {
     let (data, alias) = match relation {
         TableFactor::Table { name, alias, args: None, version: None, .. } => {
             let names = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
@@ -93,18 +138,44 @@ fn wrap(relation: &mut TableFactor, call: Function) -> Result<()> {
             (Expr::Subquery(subquery.clone()), alias.take())
         }
         _ => {
-            return Err(fail(unsupported(
-                span,
-                format!("GROUP BY {} over this FROM is not supported", call.name),
-            )));
+            let message = format!("GROUP BY {} over this FROM is not supported", call.name);
+            return Err(fail(unsupported(call.name.span(), message)));
         }
     };
-    let mut call = call;
-    if let FunctionArguments::List(list) = &mut call.args {
-        list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(data)));
-    }
+    let mut call = call.clone();
+    let FunctionArguments::List(list) = &mut call.args else { return Ok(()) };
+    let written = std::mem::take(&mut list.args);
+    list.args.push(named(Ident::new("DATA"), data));
+    list.args.extend(by_name(&call.name.to_string(), call.name.span(), written)?);
+    let marks = std::iter::once(Ident::new(GROUPED)).chain(asked);
+    list.args.extend(marks.map(|mark| named(mark.clone(), Expr::Identifier(mark))));
     *relation = TableFactor::TableFunction { expr: Expr::Function(call), alias };
     Ok(())
+}
+
+/// Names the arguments of a group window: the time, which may be left out, and lengths.
+fn by_name(function: &str, span: Span, written: Vec<FunctionArg>) -> Result<Vec<FunctionArg>> {
+    let is_length = |arg: &FunctionArg| {
+        matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Interval(_))))
+    };
+    let function = function.to_uppercase();
+    let skipped = if written.first().is_some_and(is_length) { 2 } else { 1 };
+    let names = argument_names(&function).get(skipped..).unwrap_or_default();
+    if written.len() > names.len() {
+        let message = format!("{function} takes {} arguments, not {}", names.len(), written.len());
+        let error = SqlError::at(SqlErrorCode::InvalidStatement, span, message);
+        return Err(fail(error.with_help(format!("they are {function}({})", names.join(", ")))));
+    }
+    let arguments = written.into_iter().zip(names).map(|(argument, name)| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => named(Ident::new(*name), expr),
+        other => other,
+    });
+    Ok(arguments.collect())
+}
+
+fn named(name: Ident, expr: Expr) -> FunctionArg {
+    let (arg, operator) = (FunctionArgExpr::Expr(expr), FunctionArgOperator::RightArrow);
+    FunctionArg::Named { name, arg, operator }
 }
 
 fn kind(call: &Function) -> Option<&'static str> {
@@ -112,37 +183,5 @@ fn kind(call: &Function) -> Option<&'static str> {
     ["TUMBLE", "HOP", "CUMULATE", "SESSION"].into_iter().find(|known| *known == name)
 }
 
-/// Puts the window's columns in place of TUMBLE_START(…) and its relatives.
-#[derive(Default)]
-struct WindowColumns {
-    /// Whether the window's time is asked for.
-    time: bool,
-}
-
-impl VisitorMut for WindowColumns {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(call) = expr
-            && let Some(column) = column(call)
-        {
-            self.time |= column == "window_time";
-            *expr = Expr::Identifier(Ident::new(column));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn column(call: &Function) -> Option<&'static str> {
-    let name = call.name.to_string().to_uppercase();
-    let (window, part) = name.split_once('_')?;
-    if !["TUMBLE", "HOP", "CUMULATE"].contains(&window) {
-        return None;
-    }
-    match part {
-        "START" => Some("window_start"),
-        "END" => Some("window_end"),
-        "ROWTIME" | "PROCTIME" => Some("window_time"),
-        _ => None,
-    }
-}
+#[cfg(test)]
+mod tests;

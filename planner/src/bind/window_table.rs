@@ -36,7 +36,20 @@ struct Call {
     names: &'static [&'static str],
     args: Vec<FunctionArg>,
     alias: Option<TableAlias>,
+    /// Where the function's name stands.
     span: Span,
+}
+
+/// Names of arguments by which a group window says what else it needs; nobody can write them.
+pub(super) const GROUPED: &str = "GROUP BY";
+/// The window's time must be an event time: TUMBLE_ROWTIME is asked for.
+pub(super) const ROWTIME: &str = "its ROWTIME";
+/// The window's time must be a processing time: TUMBLE_PROCTIME is asked for.
+pub(super) const PROCTIME: &str = "its PROCTIME";
+
+/// Returns the names of a windowing function's arguments.
+pub(super) fn argument_names(function: &str) -> &'static [&'static str] {
+    FUNCTIONS.iter().find(|(known, _)| *known == function).map_or(&[], |(_, names)| *names)
 }
 
 impl RelationPlanner for WindowTablePlanner {
@@ -64,12 +77,12 @@ fn call_of(relation: &TableFactor) -> Option<Call> {
     let (name, args, alias, span) = match relation {
         TableFactor::TableFunction { expr: SqlExpr::Function(call), alias } => {
             let FunctionArguments::List(list) = &call.args else { return None };
-            (&call.name, &list.args, alias, call.span())
+            (&call.name, &list.args, alias, call.name.span())
         }
         TableFactor::Table { name, alias, args: Some(args), .. } => {
-            (name, &args.args, alias, relation.span())
+            (name, &args.args, alias, name.span())
         }
-        TableFactor::Function { name, args, alias, .. } => (name, args, alias, relation.span()),
+        TableFactor::Function { name, args, alias, .. } => (name, args, alias, name.span()),
         _ => return None,
     };
     let wanted = name.to_string().to_uppercase();
@@ -81,6 +94,7 @@ impl Call {
     fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
         let input = context.plan(self.data()?)?;
         let time = self.time(&input)?;
+        self.check_kind(time.is_some())?;
         let length = |name, context: &mut dyn RelationPlannerContext| match self.argument(name)? {
             Some(expr) => milliseconds(expr, context),
             None => Err(self.wrong(format!("{} lacks {name}", self.function))),
@@ -118,11 +132,40 @@ impl Call {
     }
 
     fn wrong(&self, message: String) -> datafusion::error::DataFusionError {
-        let forms = format!("{}({})", self.function, self.names.join(", "));
+        let names = if self.is_grouped() { &self.names[1..] } else { self.names };
+        let forms = format!("{}({})", self.function, names.join(", "));
         fail(
             SqlError::at(SqlErrorCode::InvalidStatement, self.span, message)
                 .with_help(format!("the arguments are {forms}; OFFSET may be left out")),
         )
+    }
+
+    /// Tells whether it was written in GROUP BY.
+    fn is_grouped(&self) -> bool {
+        self.asked(GROUPED).is_some()
+    }
+
+    /// Returns where a group window asks for something.
+    fn asked(&self, wanted: &str) -> Option<Span> {
+        self.args.iter().find_map(|arg| match arg {
+            FunctionArg::Named { name, .. } if name.value == wanted => Some(name.span),
+            _ => None,
+        })
+    }
+
+    /// Refuses TUMBLE_ROWTIME and its relatives where the window's time is of the other kind.
+    fn check_kind(&self, is_event_time: bool) -> Result<()> {
+        let (wrong, kind, right) = if is_event_time {
+            (PROCTIME, "event", "ROWTIME")
+        } else {
+            (ROWTIME, "processing", "PROCTIME")
+        };
+        let Some(span) = self.asked(wrong) else { return Ok(()) };
+        let asked = wrong.trim_start_matches("its ");
+        let function = self.function;
+        let message = format!("{function}_{asked} of a window over {kind} time");
+        let error = SqlError::at(SqlErrorCode::InvalidStatement, span, message);
+        Err(fail(error.with_help(format!("write {function}_{right}"))))
     }
 
     /// Finds an argument by its name or its place.
@@ -180,6 +223,9 @@ impl Call {
     /// Returns the event time's column, `None` for a processing time.
     fn time(&self, input: &LogicalPlan) -> Result<Option<Expr>> {
         let Some(argument) = self.argument("TIMECOL")? else {
+            if self.is_grouped() && self.argument("SIZE")?.is_some() {
+                return self.only_event_time(input).map(Some);
+            }
             return Err(self.wrong(format!("{} lacks its time's column", self.function)));
         };
         let (names, span) = match argument {
@@ -207,6 +253,24 @@ impl Call {
                 )),
             )),
         }
+    }
+}
+
+impl Call {
+    /// Returns the event time of a table that has one: `GROUP BY tumble(interval …)`, as Arroyo has
+    /// it, does not name it.
+    fn only_event_time(&self, input: &LogicalPlan) -> Result<Expr> {
+        let mut columns = input.schema().columns();
+        columns.retain(|column| time_attribute(input, column) == Some(TimeAttribute::Event));
+        let [time] = columns.as_slice() else {
+            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+            let found = match names.as_slice() {
+                [] => "has no event time".to_owned(),
+                names => format!("has several event times: {}", names.join(", ")),
+            };
+            return Err(self.wrong(format!("{} over a table that {found}", self.function)));
+        };
+        Ok(Expr::Column(time.clone()))
     }
 }
 
