@@ -31,3 +31,8 @@ pub mod statement;
 pub mod types;
 
 pub use planner::Planner;
+
+/// How deep the stack of a thread must be that plans, or runs plans: they are trees that are
+/// walked recursively, and [`Planner::plan`] refuses only those that need more. Of a stack only
+/// what is used takes memory.
+pub const STACK_BYTES: usize = 256 << 20;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use rainstorm_engine::{Error, Result};
+use rainstorm_planner::STACK_BYTES;
 use tokio::runtime::{Builder, Runtime};
 
 const THREADS: usize = 2;
-const STACK_BYTES: usize = 32 << 20;
 
 /// A runtime for planning and for DataFusion's batch queries.
 #[derive(Debug, Clone)]

@@ -6,6 +6,10 @@ use rainstorm_engine::{Error, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
+/// Expressions are trees that are walked recursively, and the planner takes deep ones. Of a stack
+/// only what is used takes memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// A runtime of its own, with one thread per slot. Dropping it stops its tasks without waiting.
 pub(super) struct Compute {
     runtime: Option<Runtime>,
@@ -17,6 +21,7 @@ impl Compute {
         let runtime = Builder::new_multi_thread()
             .worker_threads(slots.max(1))
             .thread_name("compute")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| Error::io("start the compute threads", error))?;

@@ -1,6 +1,7 @@
 //! From text to statements.
 
 mod create;
+mod depth;
 mod query;
 mod source;
 mod split;
@@ -64,6 +65,7 @@ fn span_of(tokens: &[TokenWithSpan]) -> Span {
 }
 
 fn parse_tokens(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<ParsedStatement, SqlError> {
+    depth::check(&tokens)?;
     let span = span_of(&tokens);
     let parser = Parser::new(&RainstormDialect).with_tokens_with_locations(tokens);
     let mut parser = StatementParser { parser, source, end: span.end };

@@ -517,3 +517,41 @@ fn what_is_wrong_in_a_view_names_the_view() {
     check("DROP TABLE t", "view 'v': there is no table or view 't'");
     planner().catalog(&session.catalog.to_script()).expect("a broken view is still read back");
 }
+
+/// Sums up so many columns.
+fn sum(count: usize) -> String {
+    format!("SELECT {} FROM numbers", vec!["n"; count].join(" + "))
+}
+
+fn union(count: usize) -> String {
+    vec!["SELECT n FROM numbers"; count].join(" UNION ALL ")
+}
+
+/// The stack that is used grows with the depth and the time with its square, so this looks at a
+/// fifth of what is taken with a fifth of the stack.
+#[test]
+fn the_deepest_expressions_and_queries_that_are_taken_can_be_planned() {
+    let plan_all = || {
+        let mut session = Session::default();
+        plan(&mut session, PIPELINE).expect("plans");
+        let any = format!("SELECT n FROM numbers WHERE n = {}", vec!["1"; 200].join(" OR n = "));
+        for sql in [sum(200), sum(200).replace("numbers", "a"), any, union(40)] {
+            plan(&mut session, &sql).unwrap_or_else(|errors| panic!("{errors}"));
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(crate::STACK_BYTES / 5).spawn(plan_all);
+    thread.expect("a thread").join().expect("no panic");
+}
+
+#[test]
+fn expressions_and_queries_that_are_too_deep_are_refused() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    for (sql, expected) in [
+        (sum(200_000), "an expression of more than 1000 operators is not supported"),
+        (union(202), "a query of more than 200 joins and set operations is not supported"),
+    ] {
+        let errors = plan(&mut session, &sql).expect_err("is too deep");
+        assert_eq!(errors.0[0].message, expected);
+    }
+}
