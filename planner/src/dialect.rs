@@ -8,7 +8,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use crate::types;
+use crate::resolve::call;
+use crate::{interval, types};
 
 /// The dialect of expressions and queries. Statements other than queries have parsers of their
 /// own in [`crate::parse`].
@@ -41,6 +42,8 @@ impl Dialect for RainstormDialect {
         match (word.keyword, second) {
             (Keyword::TABLE, Token::Word(_)) => Some(parse_table_argument(parser)),
             (Keyword::CAST, Token::LParen) => Some(parse_cast(parser, CastKind::Cast)),
+            (Keyword::INTERVAL, Token::SingleQuotedString(_)) => Some(interval::parse(parser)),
+            (Keyword::MAP, Token::LBracket) => parser.maybe_parse(parse_map).transpose(),
             (Keyword::TRY_CAST, Token::LParen) => Some(parse_cast(parser, CastKind::TryCast)),
             _ => None,
         }
@@ -97,13 +100,30 @@ fn parse_cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> 
     parser.expect_token(&Token::LParen)?;
     let expr = Box::new(parser.parse_expr()?);
     parser.expect_keyword_is(Keyword::AS)?;
-    let data_type = types::parse_type(parser)?;
+    let data_type = custom_type(types::parse_declared(parser)?.1);
     parser.expect_token(&Token::RParen)?;
-    Ok(Expr::Cast { kind, expr, data_type: named_type(&data_type), array: false, format: None })
+    Ok(Expr::Cast { kind, expr, data_type, array: false, format: None })
+}
+
+/// Parses `MAP[key, value, …]`. One thing in the brackets is an element of a column `map`.
+fn parse_map(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let name = parser.parse_identifier()?;
+    parser.expect_token(&Token::LBracket)?;
+    let entries = parser.parse_comma_separated(Parser::parse_expr)?;
+    let end = parser.expect_token(&Token::RBracket)?;
+    if entries.len() % 2 == 1 {
+        return parser.expected("a value for each key", end);
+    }
+    let side = |side: usize| entries.iter().skip(side).step_by(2).cloned().collect();
+    let array = |side| call("make_array", side, name.span);
+    Ok(call("map", vec![array(side(0)), array(side(1))], name.span))
 }
 
 /// Wraps a type's text as a type of sqlparser's.
 pub(crate) fn named_type(data_type: &arrow::datatypes::DataType) -> DataType {
-    let text = types::type_sql(data_type);
+    custom_type(types::type_sql(data_type))
+}
+
+fn custom_type(text: String) -> DataType {
     DataType::Custom(ObjectName::from(vec![Ident::new(text)]), Vec::new())
 }

@@ -10,7 +10,7 @@ use rainstorm_engine::function::Registry;
 use crate::catalog::{
     Catalog, Column, ColumnKind, FunctionDefinition, Relation, TableDefinition, ViewDefinition,
 };
-use crate::resolve::REWRITTEN_FUNCTIONS;
+use crate::resolve::{RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS};
 use crate::session::Session;
 use crate::statement::Show;
 use crate::types::{identifier_sql, type_sql};
@@ -59,6 +59,7 @@ pub(crate) fn show(session: &Session, functions: &Registry, show: Show) -> Recor
             let mut names: Vec<String> =
                 functions.names().into_iter().map(str::to_uppercase).collect();
             names.extend(REWRITTEN_FUNCTIONS.iter().map(|(name, _)| (*name).to_owned()));
+            names.extend(RENAMED_FUNCTIONS.iter().map(|(name, _)| (*name).to_owned()));
             names.extend(session.functions().map(|function| function.name.clone()));
             names.sort_unstable();
             names.dedup();

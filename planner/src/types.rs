@@ -61,6 +61,50 @@ fn type_from_text(text: &str) -> Option<DataType> {
     (parser.peek_token_ref().token == Token::EOF).then_some(data_type)
 }
 
+/// Takes the length out of the text of VARCHAR(n) or CHAR(n), with the function that gives a text
+/// this length.
+pub(crate) fn character_limit(text: &str) -> Option<(&'static str, u64)> {
+    let (name, length) = text.strip_suffix(')')?.split_once('(')?;
+    let function = match name {
+        "VARCHAR" => "left",
+        "CHAR" => "rpad",
+        _ => return None,
+    };
+    Some((function, length.parse().ok()?))
+}
+
+/// Parses a type, and returns with it a text that says more than [`type_sql`] does: the length of
+/// VARCHAR(n), which [`character_limit`] finds, the digits of a TIMESTAMP and its time zone.
+pub(crate) fn parse_declared(parser: &mut Parser) -> Result<(DataType, String), ParserError> {
+    let start = parser.get_current_index() + 1;
+    let first = parser.peek_token_ref().token.clone();
+    let data_type = parse_type(parser)?;
+    let last = parser.get_current_index();
+    let length = (start..=last).find_map(|index| match &parser.token_at(index).token {
+        Token::Number(length, _) => Some(length.clone()),
+        _ => None,
+    });
+    let has = |wanted: Keyword| {
+        (start..=last).any(|index| {
+            matches!(&parser.token_at(index).token, Token::Word(word) if word.keyword == wanted)
+        })
+    };
+    let plain = type_sql(&data_type);
+    let Token::Word(word) = first else { return Ok((data_type, plain)) };
+    let text = match (word.value.to_uppercase().as_str(), length) {
+        ("CHAR" | "CHARACTER", Some(length)) if !has(Keyword::VARYING) => format!("CHAR({length})"),
+        ("VARCHAR" | "CHAR" | "CHARACTER", Some(length)) => format!("VARCHAR({length})"),
+        (name @ ("BINARY" | "VARBINARY"), Some(length)) => format!("{name}({length})"),
+        ("TIMESTAMP_LTZ", digits) => format!("TIMESTAMP_LTZ({})", digits.as_deref().unwrap_or("6")),
+        ("TIMESTAMP", digits) if has(Keyword::LOCAL) => {
+            format!("TIMESTAMP_LTZ({})", digits.as_deref().unwrap_or("6"))
+        }
+        ("TIMESTAMP", Some(digits)) => format!("TIMESTAMP({digits})"),
+        _ => plain,
+    };
+    Ok((data_type, text))
+}
+
 /// Parses a type. Strings are views; times have the unit that their precision asks for.
 pub(crate) fn parse_type(parser: &mut Parser) -> Result<DataType, ParserError> {
     let token = parser.next_token();

@@ -555,3 +555,64 @@ fn expressions_and_queries_that_are_too_deep_are_refused() {
         assert_eq!(errors.0[0].message, expected);
     }
 }
+
+/// Returns the names and types of a SELECT's columns.
+#[track_caller]
+fn columns_of(session: &mut Session, sql: &str) -> Vec<String> {
+    let steps = plan(session, sql).unwrap_or_else(|errors| panic!("{sql}: {errors}"));
+    let fields = match steps.last() {
+        Some(Step::Batch(plan)) => plan.schema().fields().clone(),
+        Some(Step::Job(job)) => job.query.as_ref().expect("a SELECT").schema.fields().clone(),
+        other => panic!("{other:?}"),
+    };
+    let column = |field: &arrow::datatypes::FieldRef| {
+        format!("{} {}", field.name(), crate::types::type_sql(field.data_type()))
+    };
+    fields.iter().map(column).collect()
+}
+
+#[test]
+fn literals_have_flinks_types() {
+    let mut session = Session::default();
+    for (literal, expected) in [
+        ("1e0", "DOUBLE"),
+        ("-1.7976931348623157E308", "DOUBLE"),
+        ("1.50", "DECIMAL(3, 2)"),
+        ("TIMESTAMP '2024-02-29 00:00:00'", "TIMESTAMP(3)"),
+        ("TIMESTAMP '2024-02-29 00:00:00.1234'", "TIMESTAMP(6)"),
+        ("TIMESTAMP '2024-02-29 00:00:00.123456789'", "TIMESTAMP(9)"),
+    ] {
+        let columns = columns_of(&mut session, &format!("SELECT {literal} AS x"));
+        assert_eq!(columns, [format!("x {expected}")], "{literal}");
+    }
+    plan(&mut session, PIPELINE).expect("plans");
+    plan(&mut session, "INSERT INTO a VALUES (1e3), (-2e0)").expect("a constant decides itself");
+}
+
+#[test]
+fn what_means_something_else_to_datafusion_is_refused() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    check_errors(
+        &mut session,
+        "SELECT COUNT(DISTINCT *), count(DISTINCT numbers.*) FROM numbers",
+        &[
+            "unsupported 1:8: COUNT(DISTINCT *) is not supported (name one column)",
+            "unsupported 1:27: count(DISTINCT numbers.*) is not supported (name one column)",
+        ],
+    );
+    check_errors(
+        &mut session,
+        "SELECT DISTINCT ON (n) n FROM numbers",
+        &[
+            "unsupported 1:1: DISTINCT ON over a stream is not supported (use GROUP BY, with FIRST_VALUE or MIN for the others)",
+        ],
+    );
+    check_errors(
+        &mut session,
+        "SELECT INTERVAL '5' SECNOD",
+        &[
+            "parse 1:21: expected a unit of time after INTERVAL '5', found: SECNOD (did you mean 'SECOND'?)",
+        ],
+    );
+}

@@ -162,11 +162,6 @@ fn integer_bytes(data_type: &DataType) -> usize {
 
 /// Tells whether a column is written down in the query: then its value decides, not its type.
 fn is_constant(plan: &LogicalPlan, index: usize) -> bool {
-    let is_literal = |expr: &Expr| match unaliased(expr) {
-        Expr::Literal(..) => true,
-        Expr::Negative(inner) => matches!(inner.as_ref(), Expr::Literal(..)),
-        _ => false,
-    };
     match plan {
         LogicalPlan::Values(values) => values.values.iter().all(|row| is_literal(&row[index])),
         LogicalPlan::SubqueryAlias(alias) => is_constant(&alias.input, index),
@@ -178,6 +173,19 @@ fn is_constant(plan: &LogicalPlan, index: usize) -> bool {
             }
             expr => is_literal(expr),
         },
+        _ => false,
+    }
+}
+
+fn is_literal(expr: &Expr) -> bool {
+    match unaliased(expr) {
+        Expr::Literal(..) => true,
+        Expr::Negative(inner) => is_literal(inner),
+        // A number with an exponent.
+        Expr::Cast(Cast { expr, field }) => {
+            *field.data_type() == DataType::Float64
+                && matches!(expr.as_ref(), Expr::Literal(text, _) if text.data_type().is_string())
+        }
         _ => false,
     }
 }

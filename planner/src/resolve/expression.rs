@@ -5,17 +5,21 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, Fields};
 use sqlparser::ast::{
-    AccessExpr, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, Query, VisitMut, VisitorMut,
+    AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectNamePart, Query, Spanned, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
 use super::Resolver;
-use super::rewrite::{REWRITTEN_FUNCTIONS, quote_unit, rewrite_call, rewrite_floor};
+use super::literal::rewrite_literal;
+use super::rewrite::{
+    RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, quote_unit, rename, rewrite_call, rewrite_rounding,
+};
 use super::scope::{Match, OutputColumn, Scope};
 use crate::catalog::FunctionDefinition;
 use crate::dialect::named_type;
 use crate::error::{SqlError, SqlErrorCode, suggest};
+use crate::interval;
 use crate::statement::ObjectKind;
 use crate::types::type_sql;
 
@@ -94,7 +98,11 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
                 }
             }
             Expr::Function(function) => {
+                if self.resolver.context.session.function(&function.name.to_string()).is_none() {
+                    rename(function);
+                }
                 self.resolver.function_name(function);
+                self.resolver.distinct_rows(function);
                 quote_unit(function);
             }
             _ => {}
@@ -108,7 +116,9 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
         }
         let rewritten = match &*expr {
             Expr::Function(function) => self.resolver.rewrite(function),
-            other => rewrite_floor(other),
+            other => rewrite_rounding(other)
+                .or_else(|| rewrite_literal(other))
+                .or_else(|| interval::multiply(other)),
         };
         if let Some(rewritten) = rewritten {
             *expr = rewritten;
@@ -241,6 +251,7 @@ impl Resolver<'_> {
         let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
         let functions = self.context.functions;
         let rewritten = REWRITTEN_FUNCTIONS.iter().map(|(name, _)| *name);
+        let rewritten = rewritten.chain(RENAMED_FUNCTIONS.iter().map(|(name, _)| *name));
         let special = WINDOW_FUNCTIONS.iter().chain(SPECIAL_FUNCTIONS).copied().chain(rewritten);
         let known = self.context.session.function(&name.value).is_some()
             || functions.scalar(&name.value).is_some()
@@ -260,6 +271,21 @@ impl Resolver<'_> {
         let unreadable = self.context.session.unreadable(ObjectKind::Function, &name.value);
         let error = error.with_suggestion(suggest(&name.value, candidates));
         self.errors.push(error.with_better_help(unreadable));
+    }
+
+    /// Refuses `count(DISTINCT *)`, which DataFusion takes for a constant's number of values.
+    fn distinct_rows(&mut self, function: &Function) {
+        let FunctionArguments::List(list) = &function.args else { return };
+        let rows = list.args.iter().find_map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(_)) => None,
+            FunctionArg::Unnamed(rows) => Some(rows),
+            _ => None,
+        });
+        if let (Some(DuplicateTreatment::Distinct), Some(rows)) = (list.duplicate_treatment, rows) {
+            let message = format!("{}(DISTINCT {rows}) is not supported", function.name);
+            let error = SqlError::at(SqlErrorCode::Unsupported, function.name.span(), message);
+            self.errors.push(error.with_help("name one column"));
+        }
     }
 
     /// Returns what a call stands for, where it stands for another expression.

@@ -6,6 +6,7 @@
 //! binding reports what is left.
 
 mod expression;
+mod literal;
 mod relation;
 mod rewrite;
 mod scope;
@@ -22,7 +23,7 @@ use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::session::QueryContext;
 use crate::statement::{Insert, ObjectKind};
 use expression::ExpressionVisitor;
-pub(crate) use rewrite::REWRITTEN_FUNCTIONS;
+pub(crate) use rewrite::{RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, call};
 use scope::{Columns, OutputColumn, RelationScope, Scope};
 
 /// A query whose names are resolved.

@@ -30,6 +30,24 @@ pub(crate) const REWRITTEN_FUNCTIONS: &[(&str, usize)] = &[
     ("YEAR", 1),
 ];
 
+/// Functions that are another function under a name of Flink's.
+pub(crate) const RENAMED_FUNCTIONS: &[(&str, &str)] =
+    &[("LISTAGG", "string_agg"), ("SIGN", "signum")];
+
+/// Gives a function its other name. LISTAGG puts commas where it is not told what to put.
+pub(super) fn rename(function: &mut Function) {
+    let Some((name, span)) = upper_name(function) else { return };
+    let renamed = RENAMED_FUNCTIONS.iter().find(|(known, _)| *known == name);
+    let Some((_, renamed)) = renamed else { return };
+    function.name = ObjectName::from(vec![Ident::with_span(span, *renamed)]);
+    if let FunctionArguments::List(list) = &mut function.args
+        && name == "LISTAGG"
+        && list.args.len() == 1
+    {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(text(",", span))));
+    }
+}
+
 /// Returns the name of a function in upper case, where it has a plain one.
 fn upper_name(function: &Function) -> Option<(String, Span)> {
     match function.name.0.as_slice() {
@@ -87,16 +105,26 @@ pub(super) fn rewrite_call(function: &Function) -> Option<Result<Expr, SqlError>
     Some(Ok(expr))
 }
 
-/// Returns what `FLOOR(time TO unit)` stands for.
-pub(super) fn rewrite_floor(expr: &Expr) -> Option<Expr> {
-    let Expr::Floor { expr, field: CeilFloorKind::DateTimeField(field) } = expr else {
+/// Returns what `FLOOR(time TO unit)` or `CEIL(time TO unit)` stands for.
+pub(super) fn rewrite_rounding(expr: &Expr) -> Option<Expr> {
+    let (Expr::Floor { expr: time, field: CeilFloorKind::DateTimeField(field) }
+    | Expr::Ceil { expr: time, field: CeilFloorKind::DateTimeField(field) }) = expr
+    else {
         return None;
     };
     if *field == DateTimeField::NoDateTime {
         return None;
     }
-    let unit = text(&field.to_string().to_lowercase(), Span::empty());
-    Some(call("date_trunc", vec![unit, (**expr).clone()], Span::empty()))
+    let unit = field.to_string().to_lowercase();
+    let arguments = vec![text(&unit, Span::empty()), (**time).clone()];
+    let floor = call("date_trunc", arguments, Span::empty());
+    if matches!(expr, Expr::Floor { .. }) {
+        return Some(floor);
+    }
+    let unit = if unit == "quarter" { "3 months".to_owned() } else { format!("1 {unit}") };
+    let next = binary(floor.clone(), BinaryOperator::Plus, interval(&unit, Span::empty()));
+    let is_whole = binary(floor, BinaryOperator::Eq, (**time).clone());
+    Some(conditional(is_whole, (**time).clone(), next))
 }
 
 fn text(value: &str, span: Span) -> Expr {
@@ -124,7 +152,8 @@ fn extract(field: DateTimeField, expr: Expr) -> Expr {
     Expr::Extract { field, syntax: ExtractSyntax::From, expr: Box::new(expr) }
 }
 
-fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
+/// Makes a call of a function.
+pub(crate) fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
     let args = arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)));
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::with_span(span, name)]),
@@ -160,14 +189,17 @@ fn timestamp_add(unit: &Expr, number: Expr, time: Expr, span: Span) -> Result<Ex
         },
         _ => return Err(not_literal(span)),
     };
-    let interval = Expr::Interval(Interval {
-        value: Box::new(text(&format!("{digits} {unit}"), span)),
+    Ok(binary(time, op, interval(&format!("{digits} {unit}"), span)))
+}
+
+fn interval(value: &str, span: Span) -> Expr {
+    Expr::Interval(Interval {
+        value: Box::new(text(value, span)),
         leading_field: None,
         leading_precision: None,
         last_field: None,
         fractional_seconds_precision: None,
-    });
-    Ok(binary(time, op, interval))
+    })
 }
 
 fn not_literal(span: Span) -> SqlError {
