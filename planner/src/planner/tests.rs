@@ -616,3 +616,22 @@ fn what_means_something_else_to_datafusion_is_refused() {
         ],
     );
 }
+
+#[test]
+fn columns_of_one_name_are_told_apart() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    for (sql, expected) in [
+        ("SELECT n, n FROM numbers", "n BIGINT, n0 BIGINT"),
+        ("SELECT 1 AS a, 2 AS a0, 3 AS a", "a BIGINT, a0 BIGINT, a1 BIGINT"),
+        ("SELECT COUNT(*), COUNT(*) FROM a", "COUNT(*) BIGINT, COUNT(*)0 BIGINT"),
+        ("SELECT *, n FROM numbers ORDER BY n", "n BIGINT, n0 BIGINT"),
+        ("SELECT x.n, y.n FROM a x JOIN b y ON x.n = y.n ORDER BY y.n", "n BIGINT, n0 BIGINT"),
+        ("SELECT s.n0 FROM (SELECT n, n FROM a) s", "n0 BIGINT"),
+        ("SELECT n, n, COUNT(*) FROM a GROUP BY n", "n BIGINT, n0 BIGINT, COUNT(*) BIGINT"),
+    ] {
+        assert_eq!(columns_of(&mut session, sql).join(", "), expected, "{sql}");
+    }
+    plan(&mut session, "CREATE VIEW w AS SELECT n, n FROM numbers").expect("plans");
+    assert_eq!(columns_of(&mut session, "SELECT * FROM w"), ["n BIGINT", "n0 BIGINT"]);
+}

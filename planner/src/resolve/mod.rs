@@ -7,15 +7,16 @@
 
 mod expression;
 mod literal;
+mod output;
 mod relation;
 mod rewrite;
 mod scope;
 
 use std::collections::BTreeSet;
 
-use arrow::datatypes::{DataType, FieldRef, Schema};
+use arrow::datatypes::Schema;
 use sqlparser::ast::{
-    Cte, Expr, GroupByExpr, Ident, ObjectNamePart, OrderBy, Query, Select, SelectItem,
+    Cte, Expr, GroupByExpr, Ident, OrderBy, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, VisitMut,
 };
 
@@ -219,11 +220,15 @@ impl<'a> Resolver<'a> {
             self.table_with_joins(table, &mut scope);
         }
         let items = std::mem::take(&mut select.projection);
-        select.projection = items.into_iter().flat_map(|item| with_fields(item, &scope)).collect();
+        select.projection =
+            items.into_iter().flat_map(|item| output::with_fields(item, &scope)).collect();
         let mut columns = Columns::default();
+        let mut starts = Vec::with_capacity(select.projection.len());
         for item in &mut select.projection {
+            starts.push(columns.list.len());
             self.select_item(item, &scope, &mut columns);
         }
+        output::name_apart(&mut select.projection, &starts, &mut columns);
         self.expressions(&mut select.selection, &scope);
         self.expressions(&mut select.lateral_views, &scope);
         self.expressions(&mut select.distinct, &scope);
@@ -249,7 +254,7 @@ impl<'a> Resolver<'a> {
                 // A field is named after itself, other expressions after what was written.
                 let alias = match &*expr {
                     Expr::Identifier(_) => None,
-                    Expr::CompoundIdentifier(_) => field_name(expr, scope),
+                    Expr::CompoundIdentifier(_) => output::field_name(expr, scope),
                     _ => Some(text),
                 };
                 let name = match (&alias, &*expr) {
@@ -312,43 +317,6 @@ impl<'a> Resolver<'a> {
         let error = error.with_suggestion(suggest(&name.value, known));
         self.errors.push(error.with_better_help(unreadable));
     }
-}
-
-/// Returns the name of the field that an expression takes out of a column.
-fn field_name(expr: &Expr, scope: &Scope<'_>) -> Option<String> {
-    let Expr::CompoundIdentifier(names) = expr else { return None };
-    let [first, rest @ ..] = names.as_slice() else { return None };
-    let of_relation = scope.chain().any(|scope| scope.relation(&first.value).is_some());
-    let is_field = rest.len() > usize::from(of_relation);
-    rest.last().filter(|_| is_field).map(|name| name.value.clone())
-}
-
-/// Writes `column.*` as the fields of the column; other items stay.
-fn with_fields(item: SelectItem, scope: &Scope<'_>) -> Vec<SelectItem> {
-    let fields = match &item {
-        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-            match name.0.as_slice() {
-                [ObjectNamePart::Identifier(name)] => fields_of(name, scope),
-                _ => None,
-            }
-        }
-        _ => None,
-    };
-    fields.unwrap_or_else(|| vec![item])
-}
-
-fn fields_of(name: &Ident, scope: &Scope<'_>) -> Option<Vec<SelectItem>> {
-    if scope.relation(&name.value).is_some() {
-        return None;
-    }
-    let column = scope.find(&name.value).one()?;
-    let Some(DataType::Struct(fields)) = &column.data_type else { return None };
-    let field = |field: &FieldRef| {
-        let column = Ident { value: column.name.clone(), ..name.clone() };
-        let field = Ident { value: field.name().clone(), quote_style: Some('`'), span: name.span };
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(vec![column, field]))
-    };
-    Some(fields.iter().map(field).collect())
 }
 
 #[cfg(test)]
