@@ -39,6 +39,8 @@ pub struct Column {
     pub name: String,
     /// The type; of a computed column its expression's.
     pub data_type: DataType,
+    /// The type as SQL has it, which may say more: VARCHAR(10), TIMESTAMP_LTZ(3).
+    pub declared: String,
     /// Whether it may be null.
     pub nullable: bool,
     /// Where its values come from.

@@ -92,7 +92,7 @@ pub(crate) fn describe_table(table: &TableDefinition) -> RecordBatch {
     };
     let rows = table.columns.iter().map(|column| {
         let nullable = column.nullable.to_string().to_uppercase();
-        let data_type = type_sql(&column.data_type);
+        let data_type = column.declared.clone();
         [column.name.clone(), data_type, nullable, key(column), extras(column), watermark(column)]
     });
     text_rows(["name", "type", "null", "key", "extras", "watermark"], rows)
@@ -170,10 +170,8 @@ fn column_sql(column: &Column) -> String {
     let name = identifier_sql(&column.name);
     let mut sql = match &column.kind {
         ColumnKind::Computed(expr) => format!("{name} AS {expr}"),
-        ColumnKind::Physical if column.nullable => {
-            format!("{name} {}", type_sql(&column.data_type))
-        }
-        ColumnKind::Physical => format!("{name} {} NOT NULL", type_sql(&column.data_type)),
+        ColumnKind::Physical if column.nullable => format!("{name} {}", column.declared),
+        ColumnKind::Physical => format!("{name} {} NOT NULL", column.declared),
     };
     if let Some(comment) = &column.comment {
         let _ = write!(sql, " COMMENT {}", text_sql(comment));

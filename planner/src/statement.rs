@@ -117,6 +117,8 @@ pub enum ColumnClauseKind {
     Physical {
         /// The type.
         data_type: DataType,
+        /// The type as SQL has it, such as VARCHAR(10).
+        declared: String,
         /// Whether it may be null.
         nullable: bool,
     },

@@ -131,10 +131,11 @@ fn add_columns(
 fn physical_with(table: &TableDefinition, clauses: &[ColumnClause]) -> Schema {
     let mut with = TableDefinition { columns: table.columns.clone(), ..table.clone() };
     for clause in clauses {
-        if let ColumnClauseKind::Physical { data_type, nullable } = &clause.kind {
+        if let ColumnClauseKind::Physical { data_type, declared, nullable } = &clause.kind {
             with.columns.push(Column {
                 name: clause.name.value.clone(),
                 data_type: data_type.clone(),
+                declared: declared.clone(),
                 nullable: *nullable,
                 kind: ColumnKind::Physical,
                 comment: None,
@@ -149,18 +150,20 @@ fn column(
     clause: &ColumnClause,
     physical: &Schema,
 ) -> Result<Column, SqlErrors> {
-    let (data_type, nullable, kind) = match &clause.kind {
-        ColumnClauseKind::Physical { data_type, nullable } => {
-            (data_type.clone(), *nullable, ColumnKind::Physical)
+    let (data_type, declared, nullable, kind) = match &clause.kind {
+        ColumnClauseKind::Physical { data_type, declared, nullable } => {
+            (data_type.clone(), declared.clone(), *nullable, ColumnKind::Physical)
         }
         ColumnClauseKind::Computed(expr) => {
             let expr = resolve_expression(context, expr, physical)?;
             let field = expression_type(context, &expr, physical)?;
-            (field.data_type().clone(), field.is_nullable(), ColumnKind::Computed(expr))
+            let data_type = field.data_type().clone();
+            let declared = type_sql(&data_type);
+            (data_type, declared, field.is_nullable(), ColumnKind::Computed(expr))
         }
     };
     let (name, comment) = (clause.name.value.clone(), clause.comment.clone());
-    Ok(Column { name, data_type, nullable, kind, comment })
+    Ok(Column { name, data_type, declared, nullable, kind, comment })
 }
 
 /// Resolves names of columns that the connector reads and writes.

@@ -10,7 +10,7 @@ use crate::error::{SqlError, SqlErrorCode};
 use crate::statement::{
     ColumnClause, ColumnClauseKind, CreateMode, CreateTable, Statement, TableOption,
 };
-use crate::types::{parse_nullable, parse_type};
+use crate::types::{parse_declared, parse_nullable};
 
 /// What stands between the parentheses of CREATE TABLE.
 #[derive(Default)]
@@ -139,7 +139,7 @@ impl StatementParser<'_> {
             elements.columns.push(ColumnClause { name, kind, comment });
             return Ok(());
         }
-        let data_type = parse_type(&mut self.parser)?;
+        let (data_type, declared) = parse_declared(&mut self.parser)?;
         let mut nullable = parse_nullable(&mut self.parser);
         if self.next_is("METADATA") {
             return Err(SqlError::at(
@@ -154,7 +154,7 @@ impl StatementParser<'_> {
             nullable = false;
         }
         let comment = self.parse_comment()?;
-        let kind = ColumnClauseKind::Physical { data_type, nullable };
+        let kind = ColumnClauseKind::Physical { data_type, declared, nullable };
         elements.columns.push(ColumnClause { name, kind, comment });
         Ok(())
     }

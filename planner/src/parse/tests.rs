@@ -27,7 +27,7 @@ fn check_error(sql: &str, expected: &[&str]) {
 
 fn describe(table: &CreateTable) -> Vec<String> {
     let column = |column: &ColumnClause| match &column.kind {
-        ColumnClauseKind::Physical { data_type, nullable } => {
+        ColumnClauseKind::Physical { data_type, nullable, .. } => {
             let not_null = if *nullable { "" } else { " NOT NULL" };
             format!("{} {}{not_null}", column.name.value, type_sql(data_type))
         }

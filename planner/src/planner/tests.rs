@@ -635,3 +635,27 @@ fn columns_of_one_name_are_told_apart() {
     plan(&mut session, "CREATE VIEW w AS SELECT n, n FROM numbers").expect("plans");
     assert_eq!(columns_of(&mut session, "SELECT * FROM w"), ["n BIGINT", "n0 BIGINT"]);
 }
+
+#[test]
+fn types_are_described_as_they_are_declared() {
+    let mut session = Session::default();
+    plan(
+        &mut session,
+        "CREATE TABLE t (a VARCHAR(10), b CHAR(2) NOT NULL, c TIMESTAMP_LTZ(3), d TIMESTAMP(0),
+           e TIMESTAMP(3) WITH LOCAL TIME ZONE, f CHARACTER VARYING (7), g VARBINARY(4))
+         WITH ('connector' = 'print')",
+    )
+    .expect("plans");
+    let script = session.catalog.to_script();
+    let expected = "CREATE TABLE `t` (
+  `a` VARCHAR(10),
+  `b` CHAR(2) NOT NULL,
+  `c` TIMESTAMP_LTZ(3),
+  `d` TIMESTAMP(0),
+  `e` TIMESTAMP_LTZ(3),
+  `f` VARCHAR(7),
+  `g` VARBINARY(4)
+)";
+    assert!(script.starts_with(expected), "{script}");
+    assert_eq!(planner().catalog(&script).expect("restores").to_script(), script);
+}
