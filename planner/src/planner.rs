@@ -144,6 +144,8 @@ impl<'a> ScriptPlanner<'a> {
             }
             Statement::Set { .. } | Statement::Reset(_) => self.set(&parsed.statement),
             Statement::Show(Show::Jobs) => {
+                self.flush()?;
+                self.check_reached(parsed.span)?;
                 self.push(Step::ShowJobs);
                 Ok(())
             }

@@ -659,3 +659,11 @@ fn types_are_described_as_they_are_declared() {
     assert!(script.starts_with(expected), "{script}");
     assert_eq!(planner().catalog(&script).expect("restores").to_script(), script);
 }
+
+#[test]
+fn show_jobs_comes_after_the_inserts_before_it() {
+    check_steps(
+        "INSERT INTO a SELECT n FROM numbers; SHOW JOBS; INSERT INTO b SELECT n FROM numbers;",
+        &["job(a)", "jobs", "job(b)"],
+    );
+}
