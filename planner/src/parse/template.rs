@@ -37,7 +37,8 @@ impl Template {
         let mut errors = Vec::new();
         let mut state = State::Code;
         let mut place = Location::new(1, 1);
-        let mut rest = script;
+        // Editors of some systems begin every file with a byte order mark.
+        let mut rest = script.strip_prefix('\u{feff}').unwrap_or(script);
         while let Some(c) = rest.chars().next() {
             if let Some(name) = variable(rest).filter(|_| !state.is_comment()) {
                 let length = name.len() + 3;

@@ -667,3 +667,12 @@ fn show_jobs_comes_after_the_inserts_before_it() {
         &["job(a)", "jobs", "job(b)"],
     );
 }
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    check_errors(
+        &mut Session::default(),
+        "\u{feff}SELECT x",
+        &["unknown_column 1:8: there is no column 'x'"],
+    );
+}
