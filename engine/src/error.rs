@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::wording::ComputeFailure;
+
 /// The result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -20,7 +22,7 @@ pub enum Error {
         context: String,
         /// What DataFusion or Arrow said.
         #[source]
-        source: Arc<datafusion::error::DataFusionError>,
+        source: Arc<ComputeFailure>,
     },
     /// A row of an external input does not fit its schema or format, or one of a query does not
     /// fit the table that it goes into. With `'on-error' = 'skip'` rows of inputs are counted and
@@ -128,7 +130,7 @@ impl Error {
         {
             return own.clone();
         }
-        Self::Compute { context: context.into(), source: Arc::new(source) }
+        Self::Compute { context: context.into(), source: Arc::new(ComputeFailure(source)) }
     }
 
     /// Wraps an object store's error with what was being done.

@@ -22,6 +22,7 @@
 //! - [`BatchTable`]: bounded tables for DataFusion's batch engine
 //! - [`storage`]: where files are, by URL scheme
 //! - [`function`]: scalar functions of Flink's that DataFusion lacks
+//! - [`wording`]: how types, expressions and failures are told
 
 pub mod batch;
 mod batch_table;
@@ -39,6 +40,7 @@ pub mod storage;
 pub mod task;
 pub mod time;
 pub mod views;
+pub mod wording;
 
 pub use batch_table::BatchTable;
 pub use error::{Error, ErrorKind, Result};

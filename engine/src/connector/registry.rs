@@ -200,7 +200,10 @@ fn check_options(entry: &Entry, table: &TableOptions) -> Result<()> {
 }
 
 /// Returns the candidate that is most like `name`, where one is like it at all.
-fn suggest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn suggest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     const ALIKE: f64 = 0.75;
     candidates
         .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), candidate), candidate))
@@ -305,6 +308,10 @@ mod tests {
         assert_eq!(
             refusal("filesystem", &[("path", "file:///a"), ("format", "xml")]),
             "option 'format' = 'xml': expected csv, json or parquet"
+        );
+        assert_eq!(
+            refusal("filesystem", &[("path", "file:///a"), ("format", "csvv")]),
+            "option 'format' = 'csvv': expected csv, json or parquet; did you mean 'csv'?"
         );
         assert!(refusal("nexmark", &[("events", "many")]).contains("'events' = 'many'"));
     }

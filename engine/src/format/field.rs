@@ -13,6 +13,7 @@ use arrow::datatypes::{
 };
 use chrono::{DateTime, Utc};
 
+use crate::wording::type_sql;
 use crate::{Error, Result};
 
 /// Refuses types that are not written as one field.
@@ -23,7 +24,7 @@ pub(crate) fn check_type(format: &str, field: &Field) -> Result<()> {
     Err(Error::Invalid(format!(
         "column '{}' of type {} cannot be kept in {format}",
         field.name(),
-        field.data_type()
+        type_sql(field.data_type())
     )))
 }
 
@@ -246,6 +247,6 @@ mod tests {
     fn nested_types_are_no_fields() {
         let list = DataType::new_list(DataType::Int32, true);
         let error = check_type("csv", &Field::new("items", list, true)).unwrap_err();
-        assert!(error.to_string().starts_with("column 'items' of type List"), "{error}");
+        assert!(error.to_string().starts_with("column 'items' of type ARRAY<INT>"), "{error}");
     }
 }

@@ -10,13 +10,14 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ScalarFunctionArgs, ScalarUDF};
 use regex::{CaptureLocations, Regex};
 
-use super::scalar::{Integers, Scalar, Texts};
+use super::scalar::{Check, Integers, Scalar, Texts};
 
 const TEXT: DataType = DataType::Utf8View;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let takes: &[&[DataType]] = &[&[TEXT, TEXT], &[TEXT, TEXT, DataType::Int64]];
-    vec![Scalar::udf("regexp_extract", takes, TEXT, regexp_extract)]
+    let checked = (1, (|pattern| compiled(pattern).map(drop)) as Check);
+    vec![Scalar::checked("regexp_extract", takes, TEXT, regexp_extract, checked)]
 }
 
 thread_local! {
@@ -34,7 +35,7 @@ fn compiled(pattern: &str) -> Result<Regex> {
         }
         let new = Regex::new(pattern).map_err(|error| {
             let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
             exec_datafusion_err!("'{pattern}' is not a regular expression: {reason}")
         })?;
         if compiled.len() == MAX_COMPILED {

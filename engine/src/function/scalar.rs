@@ -4,16 +4,19 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 
 /// Computes a function's results, as many as there are rows.
 pub(super) type Body = fn(&ScalarFunctionArgs) -> Result<ArrayRef>;
+
+/// Refuses a text that an argument cannot be in any row, such as a pattern with a mistake in it.
+pub(super) type Check = fn(&str) -> Result<()>;
 
 /// A function that depends on nothing but its arguments.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(super) struct Scalar {
     signature: Signature,
     returns: DataType,
     body: Body,
+    /// The argument whose text is looked at when the query is planned, where it is a literal.
+    checked: Option<(usize, Check)>,
 }
 
 impl Scalar {
@@ -33,7 +38,19 @@ impl Scalar {
         body: Body,
     ) -> Arc<ScalarUDF> {
         let signature = Signature::one_of(exact(takes), Volatility::Immutable);
-        Arc::new(ScalarUDF::from(Self { name, signature, returns, body }))
+        Arc::new(ScalarUDF::from(Self { name, signature, returns, body, checked: None }))
+    }
+
+    /// Makes a function with an argument that is wrong for all rows where it is a wrong literal.
+    pub(super) fn checked(
+        name: &'static str,
+        takes: &[&[DataType]],
+        returns: DataType,
+        body: Body,
+        checked: (usize, Check),
+    ) -> Arc<ScalarUDF> {
+        let signature = Signature::one_of(exact(takes), Volatility::Immutable);
+        Arc::new(ScalarUDF::from(Self { name, signature, returns, body, checked: Some(checked) }))
     }
 }
 
@@ -67,6 +84,16 @@ impl ScalarUDFImpl for Scalar {
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
         Ok(self.returns.clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        if let Some((index, check)) = self.checked
+            && let Some(Some(literal)) = args.scalar_arguments.get(index)
+            && let Some(Some(text)) = literal.try_as_str()
+        {
+            check(text)?;
+        }
+        Ok(Arc::new(Field::new(self.name, self.returns.clone(), true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -140,7 +167,6 @@ impl<'a> Integers<'a> {
 
 #[cfg(test)]
 pub(super) mod testing {
-    use arrow::datatypes::Field;
     use datafusion::config::ConfigOptions;
 
     use super::*;

@@ -15,7 +15,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ScalarFunctionArgs, ScalarUDF};
 
 use super::date_pattern::{DatePattern, MICROS_PER_DAY, civil_from_days};
-use super::scalar::{Integers, Scalar, Texts};
+use super::scalar::{Check, Integers, Scalar, Texts};
 use crate::format::Times;
 
 /// The function that a cast of a timestamp to a text is.
@@ -29,28 +29,32 @@ const NANOS: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let text_and_pattern: &[&[DataType]] = &[&[TEXT], &[TEXT, TEXT]];
+    let checked = (1, (|pattern| DatePattern::cached(pattern).map(drop)) as Check);
     vec![
         // Milliseconds first: the units that need no conversion are tried in this order.
-        Scalar::udf(
+        Scalar::checked(
             "date_format",
             &[&[MILLIS, TEXT], &[MICROS, TEXT], &[NANOS, TEXT], &[DataType::Date32, TEXT]],
             TEXT,
             date_format,
+            checked,
         ),
         Scalar::udf(TIMESTAMP_TEXT, &[&[MILLIS], &[MICROS], &[NANOS]], TEXT, timestamp_text),
-        Scalar::udf("to_timestamp", text_and_pattern, MILLIS, to_timestamp),
-        Scalar::udf(
+        Scalar::checked("to_timestamp", text_and_pattern, MILLIS, to_timestamp, checked),
+        Scalar::checked(
             "to_timestamp_ltz",
             &[&[DataType::Int64], &[DataType::Int64, DataType::Int64], &[TEXT], &[TEXT, TEXT]],
             MILLIS,
             to_timestamp_ltz,
+            checked,
         ),
-        Scalar::udf("to_date", text_and_pattern, DataType::Date32, to_date),
-        Scalar::udf(
+        Scalar::checked("to_date", text_and_pattern, DataType::Date32, to_date, checked),
+        Scalar::checked(
             "from_unixtime",
             &[&[DataType::Int64], &[DataType::Int64, TEXT]],
             TEXT,
             from_unixtime,
+            checked,
         ),
         Scalar::udf(
             "timestampdiff",

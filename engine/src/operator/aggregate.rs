@@ -13,6 +13,7 @@ use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use super::window::Rows;
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::graph::AggregateCall;
+use crate::wording::expression_sql;
 use crate::{Error, Result};
 
 /// An aggregate function with its arguments, ready to be computed.
@@ -79,7 +80,7 @@ impl Aggregate {
         let evaluate = |expr: &Arc<dyn PhysicalExpr>| {
             expr.evaluate(rows)
                 .and_then(|value| value.into_array(rows.num_rows()))
-                .map_err(|error| Error::compute(format!("compute {expr}"), error))
+                .map_err(|error| Error::compute(format!("compute {}", expression_sql(expr)), error))
         };
         let value = |(arg, constant): (_, &Option<ArrayRef>)| match constant {
             Some(values) if rows.num_rows() <= values.len() => Ok(values.slice(0, rows.num_rows())),

@@ -8,6 +8,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::Transform;
 use crate::batch::Batch;
 use crate::time::TimestampMs;
+use crate::wording::expression_sql;
 use crate::{Error, Result};
 
 /// Keeps the rows for which an expression is true, with their weights. A batch of which all rows
@@ -33,7 +34,9 @@ impl Transform for Filter {
             .predicate
             .evaluate(batch.rows())
             .and_then(|value| value.into_array(batch.num_rows()))
-            .map_err(|error| Error::compute(format!("compute {}", self.predicate), error))?;
+            .map_err(|error| {
+                Error::compute(format!("compute {}", expression_sql(&self.predicate)), error)
+            })?;
         let Some(mask) = mask.as_boolean_opt() else {
             let kind = mask.data_type();
             return Err(Error::Internal(format!("the filter {} is a {kind}", self.predicate)));

@@ -9,6 +9,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::Transform;
 use crate::batch::Batch;
 use crate::time::TimestampMs;
+use crate::wording::expression_sql;
 use crate::{Error, Result};
 
 /// Computes the columns of its output from those of its input. A plain column costs nothing.
@@ -40,10 +41,10 @@ impl Transform for Project {
         let rows = batch.rows();
         let mut columns = Vec::with_capacity(self.exprs.len());
         for expr in &self.exprs {
-            let column = expr
-                .evaluate(rows)
-                .and_then(|value| value.into_array(rows.num_rows()))
-                .map_err(|error| Error::compute(format!("compute {expr}"), error))?;
+            let column =
+                expr.evaluate(rows).and_then(|value| value.into_array(rows.num_rows())).map_err(
+                    |error| Error::compute(format!("compute {}", expression_sql(expr)), error),
+                )?;
             columns.push(column);
         }
         // The count is stated, since there may be no column that would tell it.

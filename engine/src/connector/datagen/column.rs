@@ -12,6 +12,7 @@ use super::values;
 use crate::connector::counted::wrong_option;
 use crate::connector::random::{Draws, unit};
 use crate::time::TimestampMs;
+use crate::wording::type_sql;
 use crate::{Error, Result};
 
 /// The length of texts and binaries unless told otherwise, as in Flink.
@@ -251,8 +252,9 @@ impl Planner<'_, '_> {
                 Ok(Values::Row(plan(fields, &parent, self.seed, self.options)?))
             }
             other => Err(Error::Invalid(format!(
-                "connector 'datagen' does not generate column '{}' of type {other}",
-                self.path
+                "connector 'datagen' does not generate column '{}' of type {}",
+                self.path,
+                type_sql(other)
             ))),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use crate::connector::registry::suggest;
 use crate::format::{Compression, CsvStyle, Format};
 use crate::{Error, Result};
 
@@ -59,7 +60,7 @@ impl Options {
             "csv" => Format::Csv,
             "json" => Format::Json,
             "parquet" => Format::Parquet,
-            other => return Err(wrong("format", other, "csv, json or parquet")),
+            other => return Err(unknown_format(other)),
         };
         let prefix = format!("{}.", format.name());
         let belongs = |key: &str| {
@@ -109,6 +110,12 @@ fn required<'a>(options: &'a BTreeMap<String, String>, key: &str) -> Result<&'a 
         .get(key)
         .map(String::as_str)
         .ok_or_else(|| Error::Invalid(format!("connector 'filesystem' needs the option '{key}'")))
+}
+
+fn unknown_format(name: &str) -> Error {
+    let help = suggest(name, ["csv", "json", "parquet"].into_iter())
+        .map_or_else(String::new, |known| format!("; did you mean '{known}'?"));
+    wrong("format", name, &format!("csv, json or parquet{help}"))
 }
 
 fn wrong(key: &str, value: impl Display, expected: &str) -> Error {

@@ -15,6 +15,7 @@ use super::selection::Selection;
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::connector::counted::{Counter, Next};
 use crate::connector::{Read, SplitReader};
+use crate::wording::type_sql;
 use crate::{Error, Result};
 
 /// From how many blocks a batch is gathered at most when a filter leaves few rows of each: more
@@ -90,8 +91,9 @@ fn plan_column(field: &Field) -> Result<Planned> {
         ("bid", DataType::Struct(fields)) => (Kind::Bid, fields),
         (name, data_type) => {
             return Err(Error::Invalid(format!(
-                "connector 'nexmark' has no column '{name}' of type {data_type}, only event_type \
-                 INT and the rows person, auction and bid"
+                "connector 'nexmark' has no column '{name}' of type {}, only event_type INT and \
+                 the rows person, auction and bid",
+                type_sql(data_type)
             )));
         }
     };

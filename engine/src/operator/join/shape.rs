@@ -18,6 +18,7 @@ use super::table::Table;
 use crate::batch::Batch;
 use crate::graph::OperatorNode;
 use crate::operator::Output;
+use crate::wording::expression_sql;
 use crate::{Error, Result};
 
 /// What becomes of the rows of one side.
@@ -341,7 +342,8 @@ impl PairFilter {
             None => left.column(*index),
             Some(index) => right.column(index),
         });
-        let failed = |error| Error::compute(format!("evaluate {}", self.expr), error);
+        let failed =
+            |error| Error::compute(format!("compute {}", expression_sql(&self.expr)), error);
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)

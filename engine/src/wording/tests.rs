@@ -1,0 +1,49 @@
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, lit};
+
+use super::*;
+
+#[track_caller]
+fn check(error: impl Into<DataFusionError>, expected: &str) {
+    assert_eq!(ComputeFailure(error.into()).to_string(), expected);
+}
+
+#[test]
+fn causes_name_sqls_types_and_no_library() {
+    let cast = |message: &str| ArrowError::CastError(message.to_owned());
+    check(cast("Cannot cast string 'a' to value of Int64 type"), "cannot cast 'a' to BIGINT");
+    check(cast("Can't cast value 300 to type Int8"), "cannot cast 300 to TINYINT");
+    check(ArrowError::DivideByZero, "division by zero");
+    check(
+        ArrowError::ArithmeticOverflow("Overflow happened on: 9 + 1".to_owned()),
+        "overflow in 9 + 1",
+    );
+    let large = "1000 is too large to store in a Decimal128 of precision 2. Max is 99";
+    check(
+        ArrowError::InvalidArgumentError(large.to_owned()),
+        "1000 does not fit a DECIMAL of 2 digits",
+    );
+    let inner = DataFusionError::Execution("No such thing.".to_owned());
+    let outer = DataFusionError::Context("Optimizer rule 'x' failed".to_owned(), Box::new(inner));
+    check(outer, "no such thing");
+}
+
+#[test]
+fn types_in_parentheses_are_named_whole() {
+    let message = "from (List(Int32), Timestamp(ms), Decimal128(5, 2)) to Utf8View";
+    assert_eq!(with_sql_types(message), "from (ARRAY<INT>, TIMESTAMP(3), DECIMAL(5, 2)) to STRING");
+}
+
+#[test]
+fn literals_lose_their_types() {
+    let message = r#"count(Int64(1)) FILTER (WHERE k = Utf8("a b"))"#;
+    assert_eq!(with_sql_types(message), "count(1) FILTER (WHERE k = 'a b')");
+}
+
+#[test]
+fn expressions_have_names_without_numbers() {
+    let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new("k", 2));
+    let cast: Arc<dyn PhysicalExpr> = Arc::new(CastExpr::new(column, DataType::Int64, None));
+    let compare: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(cast, Operator::Eq, lit(1_i64)));
+    assert_eq!(expression_sql(&compare), "CAST(k AS BIGINT) = 1");
+}
