@@ -19,10 +19,29 @@ pub(crate) fn draw(error: &SqlError, name: &str, text: &str) -> String {
     drawn
 }
 
+/// Characters of a line that are shown at most.
+const WIDTH: usize = 200;
+/// Of these, how many before the place.
+const WIDTH_BEFORE: usize = 80;
+
+/// Cuts a long line to what stands around a place, and returns where the place is in that.
+fn cut(line: &str, column: usize) -> (String, usize) {
+    let length = line.chars().count();
+    if length <= WIDTH {
+        return (line.to_owned(), column);
+    }
+    let start = column.saturating_sub(1 + WIDTH_BEFORE).min(length - WIDTH);
+    let shown: String = line.chars().skip(start).take(WIDTH).collect();
+    let (before, marked) = if start > 0 { ("…", column - start + 1) } else { ("", column) };
+    let after = if start + WIDTH < length { "…" } else { "" };
+    (format!("{before}{shown}{after}"), marked)
+}
+
 fn draw_place(drawn: &mut String, error: &SqlError, name: &str, line: &str) {
+    let (line, column) = cut(line, error.column as usize);
     let number = error.line.to_string();
     let margin = " ".repeat(number.len());
-    let before = line.chars().take((error.column as usize).saturating_sub(1));
+    let before = line.chars().take(column.saturating_sub(1));
     // Tabs stay tabs, so that the caret stands under its character.
     let before = before.collect::<String>();
     let indent = before
@@ -62,6 +81,19 @@ mod tests {
              2 | SELECT orign FROM flights;\n  |        ^^^^^\n  \
              help: did you mean 'origin'?\n"
         );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let text = format!("SELECT {}nope, {}1", "a, ".repeat(200), "b, ".repeat(200));
+        let error = SqlError { line: 1, column: 608, length: 4, ..Default::default() };
+        let drawn = draw(&error, "x.sql", &text);
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert_eq!(lines[3].chars().count(), "1 | ".len() + WIDTH + 2, "{drawn}");
+        let caret = lines[4].find('^').unwrap();
+        let marked: String = lines[3].chars().skip(caret).take(4).collect();
+        assert_eq!(marked, "nope", "{drawn}");
+        assert!(drawn.contains("--> x.sql:1:608"), "{drawn}");
     }
 
     #[test]
