@@ -4,6 +4,8 @@ use std::fmt;
 
 use sqlparser::tokenizer::{Location, Span};
 
+use crate::settings::InvalidSetting;
+
 /// What kind of complaint a [`SqlError`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -133,6 +135,13 @@ impl SqlError {
     }
 }
 
+impl From<InvalidSetting> for SqlError {
+    fn from(error: InvalidSetting) -> Self {
+        let refused = Self::at(SqlErrorCode::InvalidSetting, Span::empty(), error.message);
+        Self { help: error.help, ..refused }
+    }
+}
+
 impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
@@ -160,6 +169,21 @@ impl SqlErrors {
     /// The complaints.
     pub fn check(errors: Vec<SqlError>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+
+    /// Says that the complaints are about the text of a view, which is not the one that is read
+    /// now: their place is where the view is named.
+    pub(crate) fn of_view(mut self, view: &str, span: Span) -> Self {
+        for error in &mut self.0 {
+            error.line = 0;
+            error.message = format!("view '{view}': {}", error.message);
+        }
+        self.or_at(span)
+    }
+
+    /// Gives the complaints without a place this one.
+    pub(crate) fn or_at(self, span: Span) -> Self {
+        Self(self.0.into_iter().map(|error| error.or_at(span)).collect())
     }
 }
 

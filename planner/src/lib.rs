@@ -30,6 +30,7 @@ pub mod settings;
 mod show;
 pub mod statement;
 pub mod types;
+mod typing;
 
 pub use planner::Planner;
 

@@ -199,11 +199,7 @@ impl<'a> ScriptPlanner<'a> {
 
     fn set(&mut self, statement: &Statement) -> Result<(), SqlErrors> {
         self.flush()?;
-        let refused = |key: &Ident, error: InvalidSetting| {
-            let mut refused = SqlError::at(SqlErrorCode::InvalidSetting, key.span, error.message);
-            refused.help = error.help;
-            refused
-        };
+        let refused = |key: &Ident, error: InvalidSetting| SqlError::from(error).or_at(key.span);
         let settings = &mut self.session.settings;
         let message = match statement {
             Statement::Set { key, value } => {
@@ -281,7 +277,8 @@ impl<'a> ScriptPlanner<'a> {
         let rows = match self.relation(name)? {
             Relation::Table(table) => show::describe_table(table),
             Relation::View(view) => {
-                show::describe_schema(&*query::view_schema(self.context(), view)?)
+                let schema = query::view_schema(self.context(), view, name.span)?;
+                show::describe_schema(&schema)
             }
         };
         self.push(Step::Rows(rows));

@@ -58,7 +58,7 @@ const KEYS: &[Key] = &[
         name: PARALLELISM,
         default: "",
         kind: Kind::Number { min: 1, max: 256 },
-        description: "subtasks per stage; empty: one per slot of the cluster",
+        description: "subtasks per stage; unset: one per slot of the cluster",
     },
     Key {
         name: MAX_PARALLELISM,
@@ -232,9 +232,11 @@ impl Kind {
 
 fn find(key: &str) -> Result<&'static Key, InvalidSetting> {
     KEYS.iter().find(|known| known.name.eq_ignore_ascii_case(key)).ok_or_else(|| {
-        let help = suggest(key, KEYS.iter().map(|key| key.name))
-            .map(|name| format!("did you mean '{name}'?"));
-        InvalidSetting { message: format!("there is no setting '{key}'"), help }
+        let help = suggest(key, KEYS.iter().map(|key| key.name)).map_or_else(
+            || "SET; lists the settings".to_owned(),
+            |name| format!("did you mean '{name}'?"),
+        );
+        InvalidSetting { message: format!("there is no setting '{key}'"), help: Some(help) }
     })
 }
 
@@ -330,6 +332,8 @@ mod tests {
         let error = Settings::default().set("execution.checkpoint.interval", "1 s").unwrap_err();
         assert_eq!(error.message, "there is no setting 'execution.checkpoint.interval'");
         assert_eq!(error.help.as_deref(), Some("did you mean 'execution.checkpointing.interval'?"));
+        let error = Settings::default().set("zzz", "1").unwrap_err();
+        assert_eq!(error.help.as_deref(), Some("SET; lists the settings"));
     }
 
     #[test]

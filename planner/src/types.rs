@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::logical_expr::planner::TypePlanner;
+pub use rainstorm_engine::wording::{identifier_sql, type_sql};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
@@ -251,65 +252,6 @@ pub(crate) fn parse_nullable(parser: &mut Parser) -> bool {
         let _ = parser.parse_keyword(Keyword::NULL);
     }
     !not_null
-}
-
-/// Returns a type as SQL writes it, such as `ROW<a BIGINT, b STRING NOT NULL>`. Types without a
-/// name in SQL get Arrow's.
-#[must_use]
-pub fn type_sql(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float32 => "FLOAT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTES".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
-        DataType::Timestamp(unit, None) => format!("TIMESTAMP({})", digits(*unit)),
-        DataType::Timestamp(unit, Some(_)) => format!("TIMESTAMP_LTZ({})", digits(*unit)),
-        DataType::Struct(fields) => {
-            let fields: Vec<String> = fields.iter().map(|field| field_sql(field)).collect();
-            format!("ROW<{}>", fields.join(", "))
-        }
-        DataType::List(item) => format!("ARRAY<{}>", nested_sql(item)),
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(entry) if entry.len() == 2 => {
-                format!("MAP<{}, {}>", type_sql(entry[0].data_type()), nested_sql(&entry[1]))
-            }
-            other => other.to_string(),
-        },
-        other => other.to_string(),
-    }
-}
-
-fn field_sql(field: &Field) -> String {
-    format!("{} {}", identifier_sql(field.name()), nested_sql(field))
-}
-
-fn nested_sql(field: &Field) -> String {
-    let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
-    format!("{}{not_null}", type_sql(field.data_type()))
-}
-
-/// Returns the number of digits of a second that a unit has.
-fn digits(unit: TimeUnit) -> u8 {
-    match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 3,
-        TimeUnit::Microsecond => 6,
-        TimeUnit::Nanosecond => 9,
-    }
-}
-
-/// Returns a name in backquotes.
-#[must_use]
-pub fn identifier_sql(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use rainstorm_engine::{Epoch, Error, ErrorKind, JobId};
+use rainstorm_planner::error::{SqlError, SqlErrors};
 use rainstorm_planner::script::{JobPlan, Script, Step};
 use rainstorm_planner::session::Session;
 use rainstorm_proto::client::execute_event::Event;
@@ -85,11 +86,10 @@ async fn plan_in(
     // In a fixed order, so that of several wrong ones always the same is complained about.
     let given: BTreeMap<_, _> = request.settings.iter().collect();
     for (key, value) in given {
-        session.settings.set(key, value).map_err(|invalid| {
-            let mut failure = Failure::new(ErrorKind::Invalid, invalid.message);
-            failure.causes.extend(invalid.help);
-            failure
-        })?;
+        session
+            .settings
+            .set(key, value)
+            .map_err(|invalid| SqlErrors::from(SqlError::from(invalid)))?;
     }
     let given = session.settings.parallelism().is_some();
     let slots = shared.workers.total_slots().max(1).to_string();

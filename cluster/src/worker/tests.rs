@@ -501,7 +501,7 @@ async fn check_failure(condition: Arc<dyn PhysicalExpr>, message: &str, kind: Fa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_task_is_reported_once_with_its_own_cause() {
-    check_failure(division_by_zero(), "Divide by zero", FailureKind::Data).await;
+    check_failure(division_by_zero(), "division by zero", FailureKind::Data).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,8 +29,7 @@ use sqlparser::tokenizer::Span;
 
 pub(crate) use failure::{fail, unsupported};
 pub(crate) use nodes::{
-    TemporalTable, WINDOW_COLUMNS, Watermark, WindowTable, describe_ms, describe_window, node_of,
-    plan_of,
+    TemporalTable, WINDOW_COLUMNS, Watermark, WindowTable, describe_window, node_of, plan_of,
 };
 pub use table::CatalogTable;
 pub(crate) use temporal::{find as temporal_table, without_temporal};
@@ -38,7 +37,7 @@ pub(crate) use window_table::interval_ms;
 
 use self::table::PlannedRelation;
 use crate::catalog::{ColumnKind, Relation, TableDefinition, ViewDefinition};
-use crate::diagnose::{from_datafusion, from_datafusion_in};
+use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::resolve::resolve_query;
 use crate::session::QueryContext;
@@ -53,7 +52,7 @@ pub(crate) fn bind_query(
     query: &Query,
 ) -> std::result::Result<LogicalPlan, SqlErrors> {
     let binder = Binder::new(context);
-    binder.query(query).map_err(|error| from_datafusion_in(&error, query))
+    binder.query(query).map_err(|error| from_datafusion_in_query(&error, context, query))
 }
 
 /// Binds a view.
@@ -66,16 +65,6 @@ pub(crate) fn bind_view(
 ) -> std::result::Result<LogicalPlan, SqlErrors> {
     let plan = Binder::new(context).view_plan(view);
     plan.map_err(|error| from_datafusion(&error, Span::empty()))
-}
-
-/// Makes complaints about a view's text say so: its places are not those of the text that is read
-/// now.
-pub(crate) fn in_view(view: &ViewDefinition, mut errors: SqlErrors) -> SqlErrors {
-    for error in &mut errors.0 {
-        error.line = 0;
-        error.message = format!("view '{}': {}", view.name, error.message);
-    }
-    errors
 }
 
 /// Binds an expression without columns.
@@ -126,7 +115,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn query(&self, query: &Query) -> Result<LogicalPlan> {
+    pub(crate) fn query(&self, query: &Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
         group_window::rewrite(&mut query)?;
         let statement = Statement::Query(Box::new(query));
@@ -186,7 +175,7 @@ impl<'a> Binder<'a> {
     }
 
     fn view_plan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
-        let fail = |errors| failure::fail_all(in_view(view, errors));
+        let fail = |errors: SqlErrors| failure::fail_all(errors.of_view(&view.name, Span::empty()));
         let resolved = resolve_query(self.context, &view.query).map_err(fail)?;
         let plan = self.query(&resolved.node);
         let plan = plan.map_err(|error| fail(from_datafusion(&error, Span::empty())))?;

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use rainstorm_engine::graph::Window;
+use rainstorm_engine::wording::describe_ms;
 
 /// The columns that a windowing table adds.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -215,13 +216,4 @@ pub(crate) fn describe_window(window: &Window) -> String {
         parts.push(format!("offset {}", describe_ms(offset)));
     }
     format!("{name}({})", parts.join(", "))
-}
-
-/// Returns a length of time in its largest whole unit.
-pub(crate) fn describe_ms(ms: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")];
-    match units.into_iter().find(|(unit, _)| ms != 0 && ms % unit == 0) {
-        Some((unit, name)) => format!("{} {name}", ms / unit),
-        None => format!("{ms} ms"),
-    }
 }

@@ -1,7 +1,7 @@
 //! CREATE FUNCTION … RETURN.
 
 use arrow::compute::can_cast_types;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use sqlparser::ast::Spanned;
 
 use crate::catalog::FunctionDefinition;
@@ -28,7 +28,7 @@ pub(super) fn define_function(
     let schema = Schema::new(fields);
     let body = resolve_expression(context, &create.body, &schema)?;
     let result = expression_type(context, &body, &schema)?;
-    if !can_cast_types(result.data_type(), &create.return_type) {
+    if !fits(result.data_type(), &create.return_type) {
         let message = format!(
             "function '{}' returns {}, its expression is {}",
             create.name.value,
@@ -45,4 +45,16 @@ pub(super) fn define_function(
         body,
         temporary: create.mode.temporary,
     })
+}
+
+/// Tells whether a body is of the kind that a function returns: numbers are turned into other
+/// numbers, but texts into nothing else without a CAST, since they may not be any.
+fn fits(from: &DataType, to: &DataType) -> bool {
+    let same_kind = (from.is_numeric() && to.is_numeric())
+        || (from.is_string() && to.is_string())
+        || (from.is_temporal() && to.is_temporal())
+        || from.is_nested()
+        || from.is_null()
+        || from == to;
+    same_kind && can_cast_types(from, to)
 }

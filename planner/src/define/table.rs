@@ -214,12 +214,9 @@ fn watermark(
 fn check_options(table: &TableDefinition, create: &CreateTable) -> Result<(), SqlErrors> {
     let described = describe(&table.connector, &table.connector_options());
     let Err(error) = described else { return Ok(()) };
-    let mut message = error.to_string();
-    let is_named = |name: &str| error.to_string().starts_with(&format!("column '{name}'"));
+    let message = error.to_string();
+    let is_named = |name: &str| message.contains(&format!("column '{name}'"));
     let column = create.columns.iter().find(|column| is_named(&column.name.value));
-    if let Some(column) = table.physical_columns().find(|column| is_named(&column.name)) {
-        message = message.replace(&column.data_type.to_string(), &type_sql(&column.data_type));
-    }
     let option = |key: &str| create.options.iter().find(|option| option.key == key);
     let named = create.options.iter().find(|o| message.contains(&format!("option '{}'", o.key)));
     let span = match named {

@@ -4,18 +4,23 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
-use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::physical_expr::expressions::{Column, Literal};
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
-use datafusion::physical_expr_common::physical_expr::fmt_sql;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::PhysicalExpr;
 use rainstorm_engine::graph::{
     AggregateCall, AggregatePhase, ChangelogMode, Edge, Emit, IntervalJoinSpec, JobGraph,
     OperatorSpec, Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec, WindowJoinSpec,
     WindowSpec,
 };
+use rainstorm_engine::wording::{describe_ms, expression_sql as sql, with_sql_types};
 
-use crate::bind::{describe_ms, describe_window};
+use crate::bind::describe_window;
+
+/// Writes a logical plan as DataFusion does, but with SQL's names of types and plain literals.
+pub(crate) fn plan_text(plan: &LogicalPlan) -> String {
+    // COUNT(*) is COUNT(1) to DataFusion, which remembers by two aliases how it was written.
+    with_sql_types(&plan.display_indent().to_string())
+        .replace("count(1) AS count(*) AS count(*)", "count(1) AS count(*)")
+}
 
 /// Writes a graph stage by stage: source, operators, sink, then where rows go.
 pub(crate) fn graph_text(graph: &JobGraph) -> String {
@@ -30,7 +35,7 @@ pub(crate) fn graph_text(graph: &JobGraph) -> String {
             let _ = writeln!(text, "  {}", edge_text(edge));
         }
     }
-    text.trim_end().to_owned()
+    with_sql_types(text.trim_end())
 }
 
 fn stage_lines(stage: &Stage) -> Vec<String> {
@@ -231,42 +236,6 @@ fn names(columns: &[usize], schema: &SchemaRef) -> String {
 
 fn list(items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().collect::<Vec<_>>().join(", ")
-}
-
-/// Writes an expression as people would: fields with dots, texts in quotes, lengths of time.
-fn sql(expr: &Arc<dyn PhysicalExpr>) -> String {
-    let written = Arc::clone(expr).transform_down(|expr| {
-        Ok(match readable(&expr) {
-            Some(text) => {
-                let text: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&text, 0));
-                Transformed::new(text, true, TreeNodeRecursion::Jump)
-            }
-            None => Transformed::no(expr),
-        })
-    });
-    let expr = written.map_or_else(|_| Arc::clone(expr), |written| written.data);
-    fmt_sql(expr.as_ref()).to_string()
-}
-
-fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
-    if let Some(literal) = expr.downcast_ref::<Literal>() {
-        return match literal.value() {
-            ScalarValue::DurationMillisecond(Some(ms)) => Some(describe_ms(*ms)),
-            value => value.try_as_str().flatten().map(|text| format!("'{text}'")),
-        };
-    }
-    let call =
-        expr.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == "get_field")?;
-    let (base, names) = call.args().split_first()?;
-    let mut path = match base.downcast_ref::<Column>() {
-        Some(column) => column.name().to_owned(),
-        None => sql(base),
-    };
-    for name in names {
-        path.push('.');
-        path.push_str(name.downcast_ref::<Literal>()?.value().try_as_str().flatten()?);
-    }
-    Some(path)
 }
 
 #[cfg(test)]

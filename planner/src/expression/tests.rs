@@ -137,12 +137,6 @@ fn functions_of_texts_and_numbers_give_what_flink_gives() {
 #[test]
 fn type_errors_have_a_place() {
     let error = |sql: &str| evaluate(sql).expect_err(sql).to_string();
-    assert_eq!(
-        error("SPLIT_INDEX(s, '/')"),
-        "1:8: function 'split_index' does not take (STRING, STRING)"
-    );
-    assert_eq!(
-        error("n + TRUE"),
-        "1:8: cannot coerce arithmetic expression BIGINT + BOOLEAN to valid types"
-    );
+    assert_eq!(error("SPLIT_INDEX(s, '/')"), "1:8: SPLIT_INDEX does not take (STRING, STRING)");
+    assert_eq!(error("n + TRUE"), "1:8: cannot compute BIGINT + BOOLEAN");
 }

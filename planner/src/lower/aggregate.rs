@@ -13,6 +13,7 @@ use rainstorm_engine::graph::{
     AggregateCall, AggregatePhase, ChangelogMode, Emit, GroupAggregateSpec, OperatorSpec,
     WindowAggregateSpec, WindowSpec,
 };
+use rainstorm_engine::wording::with_sql_types;
 
 use super::Lowering;
 use super::expr::{columns_of, renumber, unaliased};
@@ -48,7 +49,6 @@ impl Lowering<'_> {
             |index: usize| window.as_ref().is_none_or(|window| window.parts[index].is_none());
         let keys = (0..groups.len()).filter(|index| is_key(*index)).map(|index| groups[index]);
         for expr in keys.chain(&aggregate.aggr_expr) {
-            self.refuse_subqueries(expr)?;
             if input.reads_pending(expr, schema)? {
                 input = input.assign_windows(&mut self.flow)?;
             }
@@ -247,7 +247,7 @@ impl Lowering<'_> {
             self.warn(format!(
                 "GroupAggregate by {} keeps every key for ever; set 'table.exec.state.ttl' to drop \
                  those not seen for long",
-                names.join(", ")
+                with_sql_types(&names.join(", "))
             ));
         }
         let spec = OperatorSpec::GroupAggregate(GroupAggregateSpec {

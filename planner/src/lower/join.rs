@@ -16,6 +16,7 @@ use super::Lowering;
 use super::expr::{physical, renumber, unaliased};
 use super::flow::{Distribution, Flow, FlowKind, FlowNode, Port, schema_of};
 use super::interval::{self, Bounds};
+use super::join_words::join_sql;
 use super::relation::{Place, Relation, RelationColumn, field_of};
 use crate::analysis::{Meaning, WindowPart};
 use crate::bind::temporal_table;
@@ -31,15 +32,16 @@ struct Sides {
 impl Lowering<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Relation> {
         if join.null_equality == NullEquality::NullEqualsNull {
-            return self.unsupported("a join on IS NOT DISTINCT FROM", "");
+            let what = match join.join_type {
+                JoinType::LeftSemi => "INTERSECT over streams",
+                JoinType::LeftAnti => "EXCEPT over streams",
+                _ => "a join on IS NOT DISTINCT FROM",
+            };
+            return self.unsupported(what, "");
         }
         let is_lookup = temporal_table(&join.right).is_some();
         let left = self.lower(&join.left)?;
         let right = if is_lookup { self.lookup_table(join)? } else { self.lower(&join.right)? };
-        for expr in join.filter.iter().chain(join.on.iter().flat_map(|(left, right)| [left, right]))
-        {
-            self.refuse_subqueries(expr)?;
-        }
         if is_lookup {
             return self.lookup_join(join, left, right);
         }
@@ -139,7 +141,7 @@ impl Lowering<'_> {
     ) -> Result<Relation> {
         self.append_only(&left, &right, "a window join")?;
         if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
-            return self.unsupported("a mark join", "");
+            return self.unsupported("EXISTS or IN inside OR", "");
         }
         let sides = self.sides(join, left, right, pairs)?;
         let (Some(left_window), Some(right_window)) =
@@ -162,6 +164,14 @@ impl Lowering<'_> {
     }
 
     fn interval_join(&mut self, join: &Join, left: Relation, right: Relation) -> Result<Relation> {
+        let interval_types = [JoinType::Inner, JoinType::Left, JoinType::Right, JoinType::Full];
+        if !interval_types.contains(&join.join_type) {
+            return self.unsupported(
+                format!("{} without a window", join_sql(join)),
+                "semi and anti joins are supported on the window of both sides, but not within an \
+                 interval of time; a join within an interval is",
+            );
+        }
         let all = conditions(join);
         let both = join.left.schema().join(join.right.schema())?;
         let left_columns = join.left.schema().fields().len();
@@ -178,16 +188,12 @@ impl Lowering<'_> {
             interval::bounds(&all, &join.on, time_of)
         else {
             return self.unsupported(
-                "an updating join",
+                format!("{} without a window or a bound on time", join_sql(join)),
                 "join on the window of both sides, or bound the distance of their event times \
                  from both sides (a.ts BETWEEN b.ts - INTERVAL … AND b.ts), or look a bounded \
                  table up with FOR SYSTEM_TIME AS OF",
             );
         };
-        let interval_types = [JoinType::Inner, JoinType::Left, JoinType::Right, JoinType::Full];
-        if !interval_types.contains(&join.join_type) {
-            return self.unsupported(format!("a {} join within an interval", join.join_type), "");
-        }
         self.append_only(&left, &right, "an interval join")?;
         let sides = self.sides(join, left, right, &[])?;
         let filter = self.condition(join, &sides, rest)?;
@@ -207,7 +213,7 @@ impl Lowering<'_> {
     fn lookup_join(&mut self, join: &Join, left: Relation, right: Relation) -> Result<Relation> {
         if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
             return self.unsupported(
-                format!("a {} join FOR SYSTEM_TIME AS OF", join.join_type),
+                format!("{} FOR SYSTEM_TIME AS OF", join_sql(join)),
                 "use JOIN or LEFT JOIN",
             );
         }

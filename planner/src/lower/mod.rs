@@ -6,12 +6,14 @@ mod flow;
 mod identity;
 mod interval;
 mod join;
+mod join_words;
 mod relation;
 mod scan;
 mod sink;
 mod site;
 mod stages;
 mod subexpression;
+mod subquery;
 mod values;
 
 use std::collections::BTreeMap;
@@ -58,6 +60,7 @@ impl<'a> Lowering<'a> {
     ) -> Result<Self> {
         let mut sites = Sites::default();
         for plan in plans {
+            subquery::refuse(plan)?;
             sites.collect(plan)?;
         }
         Ok(Self {
@@ -88,8 +91,10 @@ impl<'a> Lowering<'a> {
         Ok((graph, bounded, self.warnings))
     }
 
+    /// Refuses something by its name in SQL, by which its place is found.
+    #[expect(clippy::unused_self, reason = "every refusal reads the same")]
     fn unsupported<T>(&self, what: impl Into<String>, help: &str) -> Result<T> {
-        let error = unsupported(self.span, format!("{} is not supported", what.into()));
+        let error = unsupported(Span::empty(), format!("{} is not supported", what.into()));
         Err(fail(if help.is_empty() { error } else { error.with_help(help) }))
     }
 
@@ -156,31 +161,10 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn refuse_subqueries(&self, expr: &Expr) -> Result<()> {
-        use datafusion::common::tree_node::TreeNode;
-        let found = expr.exists(|expr| {
-            Ok(matches!(
-                expr,
-                Expr::Exists(_)
-                    | Expr::InSubquery(_)
-                    | Expr::ScalarSubquery(_)
-                    | Expr::SetComparison(_)
-            ))
-        })?;
-        if found {
-            self.unsupported("a subquery inside an expression", "use a join")
-        } else {
-            Ok(())
-        }
-    }
-
     fn projection(&mut self, projection: &Projection) -> Result<Relation> {
+        let exprs: Vec<&Expr> = projection.expr.iter().map(unaliased).collect();
         let mut input = self.lower(&projection.input)?;
         let schema = projection.input.schema();
-        let exprs: Vec<&Expr> = projection.expr.iter().map(unaliased).collect();
-        for expr in &exprs {
-            self.refuse_subqueries(expr)?;
-        }
         let computes = |expr: &Expr| !matches!(expr, Expr::Column(_));
         if !exprs.iter().any(|expr| computes(expr)) {
             input.columns = plain_columns(&input, &exprs, schema)?;
@@ -221,7 +205,6 @@ impl<'a> Lowering<'a> {
 
     fn filter(&mut self, filter: &Filter) -> Result<Relation> {
         let mut input = self.lower(&filter.input)?;
-        self.refuse_subqueries(&filter.predicate)?;
         let schema = filter.input.schema();
         if input.reads_pending(&filter.predicate, schema)? {
             input = input.assign_windows(&mut self.flow)?;

@@ -85,7 +85,7 @@ impl Lowering<'_> {
             return Ok(());
         }
         let message = format!(
-            "an updating query into table '{}', whose connector '{}' takes {} is not supported",
+            "the query updates rows, but table '{}' with connector '{}' takes {}",
             table.name,
             table.connector,
             if mode == SinkMode::Upsert {

@@ -1,7 +1,5 @@
 //! A query's columns as a table takes them.
 
-use std::sync::Arc;
-
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -14,7 +12,7 @@ use sqlparser::tokenizer::Span;
 use super::unaliased;
 use crate::bind::bind_constant;
 use crate::catalog::{Column, TableDefinition};
-use crate::diagnose::from_datafusion;
+use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::session::QueryContext;
 use crate::statement::Insert;
@@ -51,8 +49,14 @@ pub(super) fn to_table(
         let expr = if let Some(index) = given {
             let field = plan.schema().field(index);
             let expr = Expr::Column(columns[index].clone());
-            let constant =
-                is_constant(&plan, index) || is_narrower(&plan, index, &column.data_type);
+            let constants = constants(&plan, index);
+            let castable =
+                |value: &&ScalarValue| can_cast_types(&value.data_type(), &column.data_type);
+            for value in constants.iter().flatten().filter(castable) {
+                let cast = value.cast_to(&column.data_type);
+                cast.map_err(|error| from_datafusion_in(&error, &*insert.source))?;
+            }
+            let constant = constants.is_some() || is_narrower(&plan, index, &column.data_type);
             cast_to(expr, field.data_type(), field.name(), constant, column, table, span)?
         } else if let Some((_, value)) =
             insert.partition.iter().find(|(name, _)| name.value == column.name)
@@ -160,33 +164,46 @@ fn integer_bytes(data_type: &DataType) -> usize {
     data_type.primitive_width().unwrap_or(usize::MAX)
 }
 
-/// Tells whether a column is written down in the query: then its value decides, not its type.
-fn is_constant(plan: &LogicalPlan, index: usize) -> bool {
+/// Returns a column's values where they are written down in the query: then they decide, not their
+/// type.
+fn constants(plan: &LogicalPlan, index: usize) -> Option<Vec<ScalarValue>> {
     match plan {
-        LogicalPlan::Values(values) => values.values.iter().all(|row| is_literal(&row[index])),
-        LogicalPlan::SubqueryAlias(alias) => is_constant(&alias.input, index),
+        LogicalPlan::Values(values) => {
+            let value = |row: &Vec<Expr>| {
+                constant(&row[index]).or_else(|| match &row[index] {
+                    // Where rows differ in their types, DataFusion casts them to a common one.
+                    Expr::Cast(cast) => constant(&cast.expr),
+                    _ => None,
+                })
+            };
+            values.values.iter().map(value).collect()
+        }
+        LogicalPlan::SubqueryAlias(alias) => constants(&alias.input, index),
         LogicalPlan::Projection(projection) => match unaliased(&projection.expr[index]) {
             Expr::Column(column) => {
-                let input = Arc::clone(&projection.input);
-                let index = input.schema().maybe_index_of_column(column);
-                index.is_some_and(|index| is_constant(&input, index))
+                let index = projection.input.schema().maybe_index_of_column(column)?;
+                constants(&projection.input, index)
             }
-            expr => is_literal(expr),
+            expr => constant(expr).map(|value| vec![value]),
         },
-        _ => false,
+        _ => None,
     }
 }
 
-fn is_literal(expr: &Expr) -> bool {
+fn constant(expr: &Expr) -> Option<ScalarValue> {
     match unaliased(expr) {
-        Expr::Literal(..) => true,
-        Expr::Negative(inner) => is_literal(inner),
-        // A number with an exponent.
-        Expr::Cast(Cast { expr, field }) => {
-            *field.data_type() == DataType::Float64
-                && matches!(expr.as_ref(), Expr::Literal(text, _) if text.data_type().is_string())
-        }
-        _ => false,
+        Expr::Literal(value, _) => Some(value.clone()),
+        Expr::Negative(inner) => constant(inner)?.arithmetic_negate().ok(),
+        Expr::Cast(Cast { expr, field }) => match expr.as_ref() {
+            // A number with an exponent.
+            Expr::Literal(text, _)
+                if text.data_type().is_string() && *field.data_type() == DataType::Float64 =>
+            {
+                text.cast_to(&DataType::Float64).ok()
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

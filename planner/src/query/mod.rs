@@ -1,5 +1,6 @@
 //! From queries to jobs.
 
+mod batch;
 mod coerce;
 mod output;
 
@@ -9,21 +10,22 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use sqlparser::ast::{Query, Spanned};
+use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
 use self::output::Output;
 use crate::analysis::describe;
-use crate::bind::{CatalogTable, bind_query, bind_view, in_view, unsupported};
+use crate::bind::{CatalogTable, bind_query, bind_view, unsupported};
 use crate::catalog::{TableDefinition, ViewDefinition};
-use crate::diagnose::{from_datafusion, from_datafusion_in};
+use crate::diagnose::{from_datafusion, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
-use crate::explain::graph_text;
+use crate::explain::{graph_text, plan_text};
 use crate::lower::Lowering;
 use crate::rewrite::{analyze, rewrite};
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::statement::{Insert, Statement};
+use crate::typing;
 
 /// Plans a SELECT whose names are resolved: for DataFusion where all its tables are plain files,
 /// else as a job.
@@ -32,8 +34,10 @@ use crate::statement::{Insert, Statement};
 /// What is wrong with it or not supported.
 pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<Step, SqlErrors> {
     let plan = bind_query(context, query)?;
-    let place = |error: DataFusionError| from_datafusion_in(&error, query);
+    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
+    typing::check(&plan).map_err(place)?;
     if is_batch(&plan).map_err(place)? {
+        batch::check(&plan).map_err(place)?;
         let plan = analyze(plan, context.functions).map_err(place)?;
         return Ok(Step::Batch(Box::new(plan)));
     }
@@ -63,11 +67,12 @@ pub(crate) fn explain(
     let (plans, job) = match statement {
         Statement::Query(query) => {
             let plan = bind_query(context, query)?;
-            let place = |error: DataFusionError| from_datafusion_in(&error, &**query);
+            let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
+            typing::check(&plan).map_err(place)?;
             if is_batch(&plan).map_err(place)? {
+                batch::check(&plan).map_err(place)?;
                 let plan = analyze(plan, context.functions).map_err(place)?;
-                let text = plan.display_indent().to_string();
-                return Ok(vec![("batch plan".to_owned(), text)]);
+                return Ok(vec![("batch plan".to_owned(), plan_text(&plan))]);
             }
             let (plan, job) = select_job(context, plan, query)?;
             (vec![plan], job)
@@ -78,7 +83,7 @@ pub(crate) fn explain(
             return Err(SqlError::at(SqlErrorCode::InvalidStatement, Span::empty(), message).into());
         }
     };
-    let logical: Vec<String> = plans.iter().map(|plan| plan.display_indent().to_string()).collect();
+    let logical: Vec<String> = plans.iter().map(plan_text).collect();
     let mut graph = graph_text(&job.graph);
     for warning in &job.warnings {
         graph.push_str("\nWarning: ");
@@ -96,22 +101,28 @@ pub(crate) fn query_schema(
     query: &Query,
 ) -> Result<SchemaRef, SqlErrors> {
     let plan = bind_query(context, query)?;
-    let plan = analyze(plan, context.functions);
-    let plan = plan.map_err(|error| from_datafusion_in(&error, query))?;
+    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
+    typing::check(&plan).map_err(place)?;
+    let plan = analyze(plan, context.functions).map_err(place)?;
     Ok(Arc::clone(plan.schema().inner()))
 }
 
 /// Binds a view and returns its columns.
 ///
 /// # Errors
-/// The first thing that is wrong with it; its name is in the message, since its text is elsewhere.
+/// The first thing that is wrong with it, at the place where the view is named: its own text is
+/// elsewhere.
 pub(crate) fn view_schema(
     context: QueryContext<'_>,
     view: &ViewDefinition,
+    named: Span,
 ) -> Result<SchemaRef, SqlErrors> {
-    let plan = bind_view(context, view)?;
-    let plan = analyze(plan, context.functions);
-    let plan = plan.map_err(|error| in_view(view, from_datafusion(&error, Span::empty())))?;
+    let plan = bind_view(context, view).map_err(|errors| errors.or_at(named))?;
+    let of_view = |error: DataFusionError| {
+        from_datafusion(&error, Span::empty()).of_view(&view.name, named)
+    };
+    typing::check(&plan).map_err(of_view)?;
+    let plan = analyze(plan, context.functions).map_err(of_view)?;
     Ok(Arc::clone(plan.schema().inner()))
 }
 
@@ -120,21 +131,20 @@ fn select_job(
     plan: LogicalPlan,
     query: &Query,
 ) -> Result<(LogicalPlan, JobPlan), SqlErrors> {
-    let span = query.span();
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
         let plan = rewrite(output.plan, context.functions)?;
         let settings = context.session.settings.job_settings();
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;
-        lowering.at(span);
         let (changelog, upsert_key) = lowering.select(&plan)?;
         let (graph, bounded, warnings) = lowering.finish()?;
         let sorted = !output.order_by.is_empty() || output.limit.is_some() || output.offset > 0;
         if sorted && !bounded {
             let what = if output.order_by.is_empty() { "LIMIT" } else { "ORDER BY" };
             let message = format!("{what} over rows that never end is not supported");
-            let error = unsupported(span, message).with_help("bound the source's number of rows");
+            let error =
+                unsupported(Span::empty(), message).with_help("bound the source's number of rows");
             return Err(crate::bind::fail(error));
         }
         let query = QueryOutput {
@@ -165,7 +175,9 @@ fn insert_job(
         })?;
         let plan = bind_query(context, &insert.source)?;
         let plan = coerce::to_table(context, plan, table, insert)?;
-        let place = |error: DataFusionError| from_datafusion_in(&error, &*insert.source);
+        let place =
+            |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
+        typing::check(&plan).map_err(place)?;
         plans.push(rewrite(plan, context.functions).map_err(place)?);
         tables.push(Arc::clone(table));
     }
@@ -178,7 +190,7 @@ fn insert_job(
         lowering.at(insert.table.span);
         lowering
             .insert(plan, table, insert.overwrite)
-            .map_err(|error| from_datafusion(&error, insert.table.span))?;
+            .map_err(|error| from_datafusion_in(&error, &*insert.source))?;
     }
     let (graph, bounded, warnings) =
         lowering.finish().map_err(|error| from_datafusion(&error, first))?;

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use arrow::datatypes::{DataType, Fields};
 use sqlparser::ast::{
     AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectNamePart, Query, Spanned, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -114,6 +115,9 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
         if self.depth > 0 {
             return ControlFlow::Continue(());
         }
+        if let Expr::CompoundFieldAccess { access_chain, .. } = expr {
+            access_chain.iter_mut().for_each(quote_field);
+        }
         let rewritten = match &*expr {
             Expr::Function(function) => self.resolver.rewrite(function),
             other => rewrite_rounding(other)
@@ -124,6 +128,16 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
             *expr = rewritten;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Writes a field of an expression as DataFusion takes it: as a text.
+fn quote_field(access: &mut AccessExpr) {
+    if let AccessExpr::Dot(field) = access
+        && let Expr::Identifier(name) = field
+    {
+        let value = Value::SingleQuotedString(name.value.clone());
+        *field = Expr::Value(ValueWithSpan { value, span: name.span });
     }
 }
 
@@ -259,6 +273,11 @@ impl Resolver<'_> {
             || functions.window(&name.value).is_some()
             || functions.higher_order(&name.value).is_some()
             || special.clone().any(|known| known.eq_ignore_ascii_case(&name.value));
+        if has_wildcard(&function.args) && !name.value.eq_ignore_ascii_case("count") {
+            let message = format!("{} does not take *", name.value.to_uppercase());
+            let error = SqlError::at(SqlErrorCode::Type, name.span, message);
+            self.errors.push(error.with_help("only COUNT takes *"));
+        }
         if known {
             return;
         }
@@ -321,6 +340,14 @@ fn find_field(fields: &Fields, name: &str) -> Option<(String, DataType)> {
     let exact = fields.iter().find(|field| field.name() == name);
     let field = exact.or_else(|| fields.iter().find(|f| f.name().eq_ignore_ascii_case(name)))?;
     Some((field.name().clone(), field.data_type().clone()))
+}
+
+fn has_wildcard(arguments: &FunctionArguments) -> bool {
+    let FunctionArguments::List(list) = arguments else { return false };
+    let is_wildcard = |argument: &FunctionArg| {
+        matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard))
+    };
+    list.args.iter().any(is_wildcard)
 }
 
 pub(super) fn plain_arguments(arguments: &FunctionArguments) -> Option<Vec<Expr>> {

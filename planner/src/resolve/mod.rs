@@ -24,6 +24,7 @@ use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::session::QueryContext;
 use crate::statement::{Insert, ObjectKind};
 use expression::ExpressionVisitor;
+pub(crate) use relation::constraint;
 pub(crate) use rewrite::{RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, call};
 use scope::{Columns, OutputColumn, RelationScope, Scope};
 

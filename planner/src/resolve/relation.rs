@@ -270,7 +270,8 @@ fn window_function(name: &ObjectName) -> Option<&'static str> {
     WINDOW_FUNCTIONS.iter().copied().find(|known| known.eq_ignore_ascii_case(&ident.value))
 }
 
-fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+/// Returns what a join says about which rows go together.
+pub(crate) fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)

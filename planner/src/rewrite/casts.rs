@@ -9,9 +9,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{
-    BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
-};
+use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan};
+
+use crate::typing::compares;
 
 /// Drops casts that become needless when they are done to literals, or once BIGINTs have 19
 /// digits.
@@ -57,16 +57,7 @@ fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 fn of_comparison(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
     let Expr::Literal(value, _) = right.as_ref() else { return None };
-    let compares = matches!(
-        op,
-        Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-    );
-    if !compares || !value.data_type().is_decimal() {
+    if !compares(*op) || !value.data_type().is_decimal() {
         return None;
     }
     let (narrowed, data_type) = arithmetic(left, schema)?;

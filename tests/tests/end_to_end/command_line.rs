@@ -21,6 +21,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "cli::an_unknown_setting_is_refused_with_a_suggestion",
             an_unknown_setting_is_refused,
         ),
+        trial(
+            "cli::a_failure_at_run_time_is_told_in_sqls_words",
+            a_failure_at_run_time_is_told_in_sqls_words,
+        ),
         trial("cli::a_missing_file_is_named", a_missing_file_is_named),
         trial("cli::a_malformed_row_is_named_by_file_and_line", a_malformed_row_is_named),
         trial("cli::a_malformed_row_is_skipped_where_asked_for", a_malformed_row_is_skipped),
@@ -66,13 +70,42 @@ async fn nothing_runs_where_a_later_is_wrong() -> Result<(), Failed> {
     let file = place.write("a.sql", "SELECT 1 AS one;\nSELEC 2;");
     let ended = place.run(["run", file.to_str().expect("plain")]).await;
     expect_equal(&ended.stdout, "")?;
-    expect_contains(&ended.failure()?, "a.sql:2:1")
+    expect_contains(&ended.failure()?, "a.sql:2:1")?;
+    let file = place.write("b.sql", "SELECT 1 AS one;\nSELECT CAST('x' AS INT);");
+    let ended = place.run(["run", file.to_str().expect("plain")]).await;
+    expect_equal(&ended.stdout, "")?;
+    let errors = ended.failure()?;
+    expect_contains(&errors, "error[type]: cannot cast 'x' to INT")?;
+    expect_contains(&errors, "b.sql:2:13")
+}
+
+async fn a_failure_at_run_time_is_told_in_sqls_words() -> Result<(), Failed> {
+    let place = Place::new();
+    place.write("flights.csv", "at,origin,delay\n2001-01-01 00:00:00,BOS,0\n");
+    // Plain tables are DataFusion's, those with a watermark a job's.
+    let streamed = FLIGHTS.replace("delay INT", "delay INT, WATERMARK FOR at AS at");
+    for (tables, context) in [(FLIGHTS, "run the query"), (streamed.as_str(), "compute ")] {
+        let file = place.write("a.sql", &format!("{tables}SELECT 1 / delay FROM flights;"));
+        let errors = place.run(["run", file.to_str().expect("plain")]).await.failure()?;
+        expect_contains(&errors, &format!("error: {context}"))?;
+        expect_contains(&errors, "caused by: division by zero\n")?;
+        let file =
+            place.write("a.sql", &format!("{tables}SELECT CAST(origin AS INT) FROM flights;"));
+        let errors = place.run(["run", file.to_str().expect("plain")]).await.failure()?;
+        expect_contains(&errors, &format!("error: {context}"))?;
+        expect_contains(&errors, "caused by: cannot cast 'BOS' to INT\n")?;
+    }
+    let errors = place.run(["run", "a.sql"]).await.failure()?;
+    expect_contains(&errors, "error: compute CAST(origin AS INT)\n")
 }
 
 async fn an_unknown_setting_is_refused() -> Result<(), Failed> {
     let setting = "SET 'parallelism.defalt' = '2'";
     let errors = Place::new().run(["sql", "-c", setting]).await.failure()?;
-    expect_contains(&errors, "parallelism.default")
+    expect_contains(&errors, "help: did you mean 'parallelism.default'?")?;
+    let given = ["sql", "-c", "SELECT 1", "--set", "parallelism.defalt=2"];
+    let errors = Place::new().run(given).await.failure()?;
+    expect_contains(&errors, "help: did you mean 'parallelism.default'?")
 }
 
 async fn a_missing_file_is_named() -> Result<(), Failed> {

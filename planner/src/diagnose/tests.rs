@@ -1,0 +1,156 @@
+//! What is said about wrong SQL, and where.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use rainstorm_engine::time::{ClockRef, SimulatedClock};
+
+use crate::Planner;
+use crate::error::SqlError;
+use crate::script::Script;
+use crate::session::Session;
+
+/// Streams `l` and `r`, a plain table `p` and a table to write into.
+const TABLES: &str = "
+    CREATE TABLE l (id BIGINT, ts TIMESTAMP(3), k STRING, v INT, ar ARRAY<ROW<p INT>>,
+      WATERMARK FOR ts AS ts - INTERVAL '10' SECOND)
+      WITH ('connector' = 'filesystem', 'path' = 'l.json', 'format' = 'json');
+    CREATE TABLE r WITH ('path' = 'r.json') LIKE l;
+    CREATE TABLE p (id BIGINT, ts TIMESTAMP(3), k STRING, v INT, a ARRAY<INT>)
+      WITH ('connector' = 'filesystem', 'path' = 'p.json', 'format' = 'json');
+    CREATE TABLE o (v INT) WITH ('connector' = 'blackhole');";
+
+fn complaints(sql: &str) -> String {
+    let clock: ClockRef = Arc::new(SimulatedClock::new(0));
+    let script = |text: &str| Script {
+        text: text.to_owned(),
+        base_directory: "/".into(),
+        ..Script::default()
+    };
+    let planner = Planner::new(&clock);
+    let mut session = Session::default();
+    planner.plan(&mut session, &script(TABLES)).expect("plans");
+    match planner.plan(&mut session, &script(sql)) {
+        Ok(_) => format!("{sql}\nplanned\n"),
+        Err(errors) => errors.0.iter().map(|error| drawn(sql, error)).collect(),
+    }
+}
+
+fn drawn(sql: &str, error: &SqlError) -> String {
+    let line = sql.lines().nth(error.line.saturating_sub(1)).unwrap_or_default();
+    let indent = " ".repeat(error.column.saturating_sub(1));
+    let carets = "^".repeat(error.length);
+    let mut text = format!("{line}\n{indent}{carets} {}: {}\n", error.code, error.message);
+    if let Some(help) = &error.help {
+        let _ = writeln!(text, "{indent}help: {help}");
+    }
+    text
+}
+
+fn all(queries: &[&str]) -> String {
+    queries.iter().map(|sql| complaints(sql)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn arguments_that_do_not_fit_are_named_by_their_types() {
+    insta::assert_snapshot!(all(&[
+        "SELECT id, sum(k) FROM l GROUP BY id",
+        "SELECT avg(ts) FROM p",
+        "SELECT sum(NULL) FROM l",
+        "SELECT sum(*) FROM l",
+        "SELECT abs(ts) FROM l",
+        "SELECT upper(k, v) FROM l",
+        "SELECT k[1] FROM l",
+        "SELECT id FROM l WHERE k LIKE 1",
+        "SELECT -k FROM l",
+        "SELECT ts + 'a' FROM l",
+        "WITH w AS (SELECT id, abs(k) FROM l) SELECT id FROM w",
+        "SELECT id FROM (SELECT id FROM l UNION ALL SELECT abs(k) FROM r)",
+    ]));
+}
+
+#[test]
+fn constants_that_cannot_be_computed_are_found_before_anything_runs() {
+    insta::assert_snapshot!(all(&[
+        "SELECT CAST(300 AS TINYINT)",
+        "SELECT DATE '2024-02-30'",
+        "SELECT id, CAST('x' AS INT) FROM l",
+        "SELECT 1 / 0",
+        "SELECT CASE WHEN 1 > 2 THEN 1 / 0 END",
+        "VALUES (1, 'a'), ('b', 2)",
+        "INSERT INTO o VALUES (1), ('x')",
+        "INSERT INTO o SELECT 'x' FROM l",
+        "SELECT v FROM l WHERE v IN (1, 'b')",
+        "SELECT v FROM p WHERE v BETWEEN 'a' AND '7'",
+        "SELECT id FROM l WHERE ts > 'yesterday'",
+        "SELECT DATE_FORMAT(ts, 'bogus') FROM l",
+        "SELECT REGEXP_EXTRACT(k, '(', 1) FROM p",
+        "CREATE FUNCTION f(x INT) RETURNS INT RETURN 'abc'",
+        "CREATE FUNCTION f(x INT) RETURNS INT RETURN x; SELECT f('a')",
+    ]));
+}
+
+#[test]
+fn conditions_and_comparisons_have_types() {
+    insta::assert_snapshot!(all(&[
+        "SELECT id FROM l WHERE v",
+        "SELECT id FROM l WHERE v + 1",
+        "SELECT CASE WHEN v THEN 1 ELSE 0 END FROM l",
+        "SELECT count(*) FILTER (WHERE v) FROM p",
+        "SELECT id FROM l WHERE k = 1",
+        "SELECT id FROM p WHERE upper(k) > v",
+        "SELECT id FROM p WHERE v = '1'",
+        "SELECT id FROM l WHERE k IN (1, 2)",
+        "SELECT id FROM p WHERE k BETWEEN 1 AND 3",
+        "SELECT CASE k WHEN 1 THEN 'a' END FROM p",
+        "SELECT id FROM p WHERE ts BETWEEN 1 AND 3",
+        "SELECT id FROM l WHERE v IS TRUE",
+        "SELECT k, count(*) AS c FROM l GROUP BY k HAVING c",
+        "SELECT id FROM (SELECT id FROM l WHERE v) WHERE id > 1",
+    ]));
+}
+
+#[test]
+fn what_is_wrong_with_a_view_is_said_where_it_is_named() {
+    insta::assert_snapshot!(all(&[
+        "CREATE VIEW w AS SELECT v FROM o2",
+        "CREATE VIEW w AS SELECT v FROM p; CREATE OR REPLACE TABLE p (id BIGINT)
+         WITH ('connector' = 'filesystem', 'path' = 'p.json', 'format' = 'json');
+         SHOW CREATE TABLE w;
+         DESCRIBE w",
+    ]));
+}
+
+#[test]
+fn columns_and_positions_have_a_place() {
+    insta::assert_snapshot!(all(&[
+        "SELECT k FROM l GROUP BY v",
+        "SELECT k, count(*) FROM p",
+        "SELECT k FROM l GROUP BY 5",
+        "SELECT k FROM l ORDER BY 7",
+        "SELECT k FROM p LIMIT -1",
+        "SELECT k FROM p LIMIT 1 OFFSET -2",
+        "SELECT k FROM p WHERE sum(v) > 1",
+        "SELECT k FROM l UNION ALL SELECT k, v FROM r",
+    ]));
+}
+
+#[test]
+fn what_is_not_supported_is_named_in_sqls_words() {
+    insta::assert_snapshot!(all(&[
+        "SELECT k FROM l INTERSECT SELECT k FROM r",
+        "SELECT k FROM l EXCEPT SELECT k FROM r",
+        "SELECT l.id FROM l LEFT SEMI JOIN r ON l.k = r.k",
+        "SELECT id FROM l WHERE EXISTS (SELECT 1 FROM r WHERE l.k = r.k
+         AND l.ts BETWEEN r.ts - INTERVAL '5' SECOND AND r.ts)",
+        "SELECT id FROM l WHERE k NOT IN (SELECT k FROM r)",
+        "SELECT EXISTS (SELECT 1 FROM r) FROM l",
+        "SELECT EXISTS (SELECT 1 FROM p) FROM p",
+        "SELECT (SELECT max(v) FROM r) FROM l",
+        "SELECT id, u FROM p CROSS JOIN UNNEST(a) AS t(u)",
+        "SELECT id, u FROM p, LATERAL (SELECT a AS u)",
+        "SELECT k, ROW_NUMBER() OVER (ORDER BY ts) FROM l",
+        "SELECT l.k FROM l JOIN r ON l.k = r.k",
+        "SELECT ar[2].p FROM l",
+    ]));
+}

@@ -1,0 +1,271 @@
+//! DataFusion's messages in SQL's words.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use rainstorm_engine::wording::{reason, tidy, with_sql_types};
+
+use crate::error::{SqlError, SqlErrorCode, suggest};
+
+/// What is said about an error, without its place.
+pub(super) struct Described {
+    pub(super) code: SqlErrorCode,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+impl Described {
+    fn new(code: SqlErrorCode, message: String) -> Self {
+        Self { code, message, help: None }
+    }
+}
+
+pub(super) fn describe(error: &DataFusionError) -> Described {
+    match error {
+        DataFusionError::SchemaError(error, _) => describe_schema_error(error),
+        DataFusionError::NotImplemented(message) => known(message)
+            .unwrap_or_else(|| Described::new(SqlErrorCode::Unsupported, tidy(message))),
+        DataFusionError::Plan(message)
+        | DataFusionError::Execution(message)
+        | DataFusionError::Configuration(message) => {
+            known(message).unwrap_or_else(|| Described::new(code_of(message), tidy(message)))
+        }
+        DataFusionError::SQL(error, _) => {
+            let SqlError { message, help, .. } = SqlError::from((**error).clone());
+            Described { code: SqlErrorCode::Parse, message, help }
+        }
+        DataFusionError::Internal(message) => {
+            known(message).unwrap_or_else(|| Described::new(SqlErrorCode::Internal, tidy(message)))
+        }
+        other => Described::new(SqlErrorCode::Type, reason(other)),
+    }
+}
+
+/// Some of DataFusion's plan errors are of other kinds than types.
+fn code_of(message: &str) -> SqlErrorCode {
+    if message.contains("not supported") || message.contains("Unsupported") {
+        SqlErrorCode::Unsupported
+    } else if message.contains("mbiguous") {
+        SqlErrorCode::Ambiguous
+    } else {
+        SqlErrorCode::Type
+    }
+}
+
+fn describe_schema_error(error: &SchemaError) -> Described {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names: Vec<String> = valid_fields.iter().map(|c| c.name().to_owned()).collect();
+            let help = suggest(field.name(), names.iter().map(String::as_str))
+                .map(|name| format!("did you mean '{name}'?"));
+            let message = format!("there is no column '{}'", field.flat_name());
+            Described { code: SqlErrorCode::UnknownColumn, message, help }
+        }
+        SchemaError::AmbiguousReference { field } => Described::new(
+            SqlErrorCode::Ambiguous,
+            format!("column '{}' is ambiguous", field.flat_name()),
+        ),
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => Described {
+            code: SqlErrorCode::Ambiguous,
+            message: format!("there are two columns '{name}'"),
+            help: Some("give one of them another name with AS".to_owned()),
+        },
+    }
+}
+
+/// Messages that DataFusion words for its developers, each with what is said instead.
+const KNOWN: &[fn(&str) -> Option<Described>] = &[
+    elements,
+    wrong_arguments,
+    wrong_coercion,
+    null_argument,
+    not_grouped,
+    no_condition,
+    group_position,
+    order_position,
+    negative_limit,
+    union_columns,
+    arithmetic,
+    comparison,
+    no_common_type,
+    aggregate_in_where,
+];
+
+/// Tells whether a message is about a clause, whose place DataFusion does not know: it gives that
+/// of the whole query.
+pub(super) fn is_about_clause(message: &str) -> bool {
+    message.starts_with(DIFFERENT_QUERIES)
+}
+
+const DIFFERENT_QUERIES: &str = "the queries of ";
+
+fn known(message: &str) -> Option<Described> {
+    KNOWN.iter().find_map(|known| known(message))
+}
+
+fn of_types(message: impl Into<String>) -> Described {
+    Described::new(SqlErrorCode::Type, message.into())
+}
+
+fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
+    message.split_once(before)?.1.split_once(after).map(|(found, _)| found)
+}
+
+/// "No function matches …", with the function's candidates after it.
+fn wrong_arguments(message: &str) -> Option<Described> {
+    let call = between(message, "No function matches the given name and argument types '", "'.")?;
+    let (name, types) = call.split_once('(')?;
+    let mut described = does_not_take(name, types.strip_suffix(')')?);
+    described.help = message.split_once("Candidate functions:").and_then(|(_, all)| takes(all));
+    Some(described)
+}
+
+fn wrong_coercion(message: &str) -> Option<Described> {
+    let name = between(message, "ailed to coerce arguments to satisfy a call to '", "' function")?;
+    let types = between(message, "function: coercion from ", " to the signature ")?;
+    let types = types.trim_start_matches('[').trim_end_matches(']');
+    Some(does_not_take(name, types))
+}
+
+fn does_not_take(name: &str, types: &str) -> Described {
+    let types = with_sql_types(types);
+    let types = match types.as_str() {
+        "" => "no arguments".to_owned(),
+        _ if has_several(&types) => format!("({types})"),
+        _ => types,
+    };
+    of_types(format!("{} does not take {types}", sql_name(name)))
+}
+
+/// Tells whether there is a comma outside of all parentheses.
+fn has_several(types: &str) -> bool {
+    let mut depth = 0;
+    types.chars().any(|character| {
+        match character {
+            '(' | '<' => depth += 1,
+            ')' | '>' => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && character == ','
+    })
+}
+
+/// What operators are called as functions.
+fn sql_name(function: &str) -> String {
+    match function {
+        "array_element" => "[…]".to_owned(),
+        name => name.to_uppercase(),
+    }
+}
+
+/// Says what a function of one argument takes, where that is short and has a name in SQL.
+fn takes(candidates: &str) -> Option<String> {
+    let mut types: Vec<&str> = Vec::new();
+    for candidate in candidates.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let family = match candidate.split_once('(')?.1.strip_suffix(')')? {
+            "Decimal" => "DECIMAL",
+            "Int64" | "Integer" => "BIGINT",
+            "Float64" | "Float" => "DOUBLE",
+            "String" => "STRING",
+            "Binary" => "BYTES",
+            "Boolean" => "BOOLEAN",
+            "Date" => "DATE",
+            "Timestamp" => "TIMESTAMP",
+            "Interval" => "INTERVAL",
+            "Numeric(1)" => "a number",
+            // Types that nobody writes down in SQL.
+            "UInt64" | "Duration" => continue,
+            _ => return None,
+        };
+        if !types.contains(&family) {
+            types.push(family);
+        }
+    }
+    let (last, others) = types.split_last()?;
+    Some(match others {
+        [] => format!("it takes {last}"),
+        others => format!("it takes {} or {last}", others.join(", ")),
+    })
+}
+
+fn null_argument(message: &str) -> Option<Described> {
+    let name = between(message, "[return_type] ", " not supported for Null")?;
+    Some(of_types(format!("{} does not take NULL", name.to_uppercase())))
+}
+
+fn not_grouped(message: &str) -> Option<Described> {
+    if !message.contains("must appear in the GROUP BY clause") {
+        return None;
+    }
+    let column = between(message, "olumn \"", "\" must")?;
+    let column = column.rsplit_once('.').map_or(column, |(_, name)| name);
+    let message = format!("column '{column}' must be in GROUP BY or inside an aggregate");
+    let help = format!("add {column} to GROUP BY, or take for example MAX({column})");
+    Some(Described { help: Some(help), ..of_types(message) })
+}
+
+fn no_condition(message: &str) -> Option<Described> {
+    let rest = message.split_once("annot create filter with non-boolean predicate '")?.1;
+    let (_, found) = rest.rsplit_once("' returning ")?;
+    Some(of_types(format!("a condition is a BOOLEAN, this is {}", with_sql_types(found))))
+}
+
+fn columns(count: &str) -> String {
+    if count == "1" { "1 column".to_owned() } else { format!("{count} columns") }
+}
+
+fn group_position(message: &str) -> Option<Described> {
+    let position = between(message, "annot find column with position ", " in SELECT clause")?;
+    let count = message.rsplit_once("to ")?.1.trim_end_matches('.');
+    Some(of_types(format!("GROUP BY {position}, but the query has {}", columns(count))))
+}
+
+fn order_position(message: &str) -> Option<Described> {
+    let position = between(message, "column out of bounds, specified: ", ",")?;
+    let count = message.rsplit_once("max: ")?.1;
+    Some(of_types(format!("ORDER BY {position}, but the query has {}", columns(count))))
+}
+
+fn negative_limit(message: &str) -> Option<Described> {
+    let clause = ["LIMIT", "OFFSET"].into_iter().find(|clause| message.starts_with(clause))?;
+    message.contains("must be >=").then(|| of_types(format!("{clause} must not be negative")))
+}
+
+fn union_columns(message: &str) -> Option<Described> {
+    let found = message.contains("queries have different number of columns");
+    let kind = message.split_whitespace().next()?;
+    found.then(|| of_types(format!("{DIFFERENT_QUERIES}{kind} have different numbers of columns")))
+}
+
+fn arithmetic(message: &str) -> Option<Described> {
+    let operation = between(message, "annot coerce arithmetic expression ", " to valid types")?;
+    let mut described = of_types(format!("cannot compute {}", with_sql_types(operation)));
+    if operation.contains("Utf8") {
+        described.help = Some("write CAST(… AS …) around the text".to_owned());
+    }
+    Some(described)
+}
+
+fn comparison(message: &str) -> Option<Described> {
+    let (_, operation) = message.split_once("argument type for comparison operation ")?;
+    Some(of_types(format!("cannot compare {}", with_sql_types(operation))))
+}
+
+fn no_common_type(message: &str) -> Option<Described> {
+    let types = between(message, "isn't a common type to coerce ", " in ")
+        .or_else(|| between(message, "ailed to coerce types ", " in "))?;
+    let what = between(message, " in ", " expression")?;
+    Some(of_types(format!("{what} does not take {}", with_sql_types(types))))
+}
+
+fn aggregate_in_where(message: &str) -> Option<Described> {
+    let found = message.contains("ggregate functions are not allowed in the WHERE clause");
+    let described = of_types("aggregate functions are not allowed in WHERE");
+    found.then(|| Described { help: Some("use HAVING".to_owned()), ..described })
+}
+
+fn elements(message: &str) -> Option<Described> {
+    let found = message.split_once("array_element does not support type ")?.1;
+    let found = found.split(['.', '\n']).next()?;
+    Some(of_types(format!("{} has no elements", with_sql_types(found))))
+}

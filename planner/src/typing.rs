@@ -1,0 +1,197 @@
+//! What must hold of the types and constants of a bound plan, and what binding does not look at.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
+};
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
+use datafusion::physical_expr::create_physical_expr;
+use rainstorm_engine::wording::type_sql;
+use sqlparser::tokenizer::Span;
+
+use crate::bind::{fail, options};
+use crate::diagnose::span_from;
+use crate::error::{SqlError, SqlErrorCode};
+
+/// Checks the types of a plan and computes its constants, so that what would fail on every row
+/// fails now.
+///
+/// # Errors
+/// The first type that does not fit, or constant that cannot be computed.
+pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
+    each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))?;
+    let analyzed = Analyzer::new().execute_and_check(plan.clone(), &options(), |_, _| {})?;
+    // Without a start time nothing folds the current time into a constant.
+    let context = OptimizerContext::new_with_config_options(Arc::new(options()))
+        .without_query_execution_start_time();
+    let simplify = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
+    let simplified = simplify.optimize(analyzed, &context, |_, _| {})?;
+    each_expression(&simplified, |expr, _| constants(expr))
+}
+
+fn each_expression(
+    plan: &LogicalPlan,
+    mut look: impl FnMut(&Expr, &DFSchema) -> Result<()>,
+) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            look(expr, &schema)?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })
+    .map(drop)
+}
+
+fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
+    match expr {
+        Expr::Case(case) => {
+            for (when, _) in &case.when_then_expr {
+                match &case.expr {
+                    Some(operand) => comparable(operand, Operator::Eq, when, schema)?,
+                    None => is_condition(when, schema, "WHEN")?,
+                }
+            }
+        }
+        Expr::AggregateFunction(call) => {
+            if let Some(filter) = &call.params.filter {
+                is_condition(filter, schema, "FILTER")?;
+            }
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
+            comparable(left, *op, right, schema)?;
+        }
+        Expr::InList(list) => {
+            for value in &list.list {
+                comparable(&list.expr, Operator::Eq, value, schema)?;
+            }
+        }
+        Expr::Between(Between { expr, low, high, .. }) => {
+            comparable(expr, Operator::GtEq, low, schema)?;
+            comparable(expr, Operator::LtEq, high, schema)?;
+        }
+        _ => {}
+    }
+    Ok(TreeNodeRecursion::Continue)
+}
+
+/// Tells whether an operator compares values in the order of their type.
+pub(crate) fn compares(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+    )
+}
+
+fn is_condition(expr: &Expr, schema: &DFSchema, clause: &str) -> Result<()> {
+    match expr.get_type(schema)? {
+        DataType::Boolean | DataType::Null => Ok(()),
+        other => {
+            let message = format!("{clause} takes a BOOLEAN, not {}", type_sql(&other));
+            Err(fail(SqlError::at(SqlErrorCode::Type, span_of(expr), message)))
+        }
+    }
+}
+
+/// DataFusion compares a text with a number by reading the text as one, row by row, and fails on
+/// the first that is none. A literal is read when the query is planned; for others that is asked
+/// for with CAST.
+fn comparable(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Result<()> {
+    if matches!(left, Expr::Literal(..)) && matches!(right, Expr::Literal(..)) {
+        return Ok(());
+    }
+    let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
+    for (text, of, other) in [(left, &left_type, &right_type), (right, &right_type, &left_type)] {
+        if of.is_string() && other.is_numeric() && !matches!(text, Expr::Literal(..)) {
+            let message =
+                format!("cannot compare {} {op} {}", type_sql(&left_type), type_sql(&right_type));
+            let span = span_of(text);
+            let error = SqlError::at(SqlErrorCode::Type, span, message);
+            return Err(fail(error.with_help(cast_help(text, other))));
+        }
+    }
+    Ok(())
+}
+
+fn cast_help(text: &Expr, to: &DataType) -> String {
+    match text {
+        Expr::Column(column) => format!("write CAST({} AS {})", column.name, type_sql(to)),
+        _ => format!("write CAST(… AS {})", type_sql(to)),
+    }
+}
+
+/// Returns where a column stands; other expressions do not say it.
+fn span_of(expr: &Expr) -> Span {
+    let span = match expr {
+        Expr::Column(column) => column.spans().first(),
+        _ => None,
+    };
+    span.as_ref().map_or_else(Span::empty, span_from)
+}
+
+/// Computes what is constant and could not be folded. What CASE, AND, OR and COALESCE may never
+/// get to is left alone.
+fn constants(expr: &Expr) -> Result<()> {
+    expr.apply(|part| {
+        if is_lazy(part) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        let folds = !matches!(part, Expr::Literal(..) | Expr::Alias(_)) && is_constant(part)?;
+        if !folds {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        let empty = DFSchema::empty();
+        let planning = PhysicalPlanningContext::default();
+        let Ok(physical) = create_physical_expr(part, &empty, &ExecutionProps::new(), &planning)
+        else {
+            return Ok(TreeNodeRecursion::Continue);
+        };
+        let row = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row)?;
+        physical.evaluate(&row)?;
+        Ok(TreeNodeRecursion::Jump)
+    })
+    .map(drop)
+}
+
+fn is_lazy(expr: &Expr) -> bool {
+    match expr {
+        Expr::Case(_) | Expr::TryCast(_) => true,
+        Expr::BinaryExpr(binary) => matches!(binary.op, Operator::And | Operator::Or),
+        Expr::ScalarFunction(call) => call.func.short_circuits(),
+        _ => false,
+    }
+}
+
+fn is_constant(expr: &Expr) -> Result<bool> {
+    let varies = expr.exists(|part| {
+        Ok(match part {
+            Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+            Expr::Literal(..)
+            | Expr::BinaryExpr(_)
+            | Expr::Negative(_)
+            | Expr::Not(_)
+            | Expr::Cast(_)
+            | Expr::Alias(_)
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_) => false,
+            _ => true,
+        })
+    })?;
+    Ok(!varies)
+}
