@@ -13,7 +13,7 @@ use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use super::window::Rows;
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::graph::AggregateCall;
-use crate::wording::expression_sql;
+use crate::wording::{expression_sql, with_sql_types};
 use crate::{Error, Result};
 
 /// An aggregate function with its arguments, ready to be computed.
@@ -127,7 +127,7 @@ impl Aggregate {
 
     /// Wraps an error of this aggregate.
     pub(super) fn failed(&self, error: datafusion::error::DataFusionError) -> Error {
-        Error::compute(format!("aggregate {}", self.name()), error)
+        Error::compute(format!("compute {}", with_sql_types(self.name())), error)
     }
 }
 

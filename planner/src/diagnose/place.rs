@@ -35,7 +35,8 @@ pub(super) fn operation_in<T: Visit>(message: &str, node: &T) -> Option<Span> {
         .split_once("function '")
         .and_then(|(_, rest)| rest.split_once('\''))
         .map(|(name, _)| name)
-        .or_else(|| message.split_once(" does not take ").map(|(name, _)| name));
+        .or_else(|| message.split_once(" does not take ").map(|(name, _)| name))
+        .or_else(|| message.split_once(' ').map(|(first, _)| first).filter(|word| is_name(word)));
     let operator = message.split_whitespace().find(|word| OPERATORS.contains(word));
     only(node, |expr| match (expr, function, operator) {
         (Expr::Function(call), Some(name), _)
@@ -48,6 +49,11 @@ pub(super) fn operation_in<T: Visit>(message: &str, node: &T) -> Option<Span> {
         }
         _ => None,
     })
+}
+
+/// Tells whether a word can be a function's name as messages have them.
+fn is_name(word: &str) -> bool {
+    word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
 }
 
 /// Operators that DataFusion names in its messages.
@@ -86,9 +92,29 @@ pub(super) fn construct_in<T: Visit>(message: &str, node: &T) -> Option<Span> {
 
 /// Names of constructs, those first that say more.
 const NAMES: &[&str] = &[
-    INTERSECT, EXCEPT, UNION, UNNEST, LATERAL, EXISTS, IN, OVER, AGGREGATE, LIMIT, OFFSET,
-    ORDER_BY, GROUP_BY, DISTINCT, SUBQUERY, SQL_JOIN, JOIN, WHERE,
+    TABLE_FUNCTION,
+    SYSTEM_TIME,
+    INTERSECT,
+    EXCEPT,
+    UNION,
+    UNNEST,
+    LATERAL,
+    EXISTS,
+    IN,
+    OVER,
+    AGGREGATE,
+    LIMIT,
+    OFFSET,
+    ORDER_BY,
+    GROUP_BY,
+    DISTINCT,
+    SUBQUERY,
+    SQL_JOIN,
+    JOIN,
+    WHERE,
 ];
+const TABLE_FUNCTION: &str = "table functions";
+const SYSTEM_TIME: &str = "FOR SYSTEM_TIME";
 const INTERSECT: &str = "INTERSECT";
 const EXCEPT: &str = "EXCEPT";
 const UNION: &str = "UNION";
@@ -203,6 +229,12 @@ impl Visitor for Constructs {
             TableFactor::Derived { lateral: true, subquery, .. } => {
                 self.add(LATERAL, subquery.span());
             }
+            TableFactor::Table { name, args: Some(_), .. } => {
+                self.add(TABLE_FUNCTION, name.span());
+            }
+            TableFactor::Table { name, version: Some(_), .. } => {
+                self.add(SYSTEM_TIME, name.span());
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -213,6 +245,9 @@ impl Visitor for Constructs {
             Expr::Exists { subquery, .. } => self.add(EXISTS, subquery.span()),
             Expr::InSubquery { expr, .. } => self.add(IN, expr.span()),
             Expr::Subquery(query) => self.add(SUBQUERY, query.span()),
+            Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case(UNNEST) => {
+                self.add(UNNEST, call.name.span());
+            }
             Expr::Function(call) if call.over.is_some() => self.add(OVER, call.name.span()),
             _ => {}
         }

@@ -152,5 +152,12 @@ fn what_is_not_supported_is_named_in_sqls_words() {
         "SELECT k, ROW_NUMBER() OVER (ORDER BY ts) FROM l",
         "SELECT l.k FROM l JOIN r ON l.k = r.k",
         "SELECT ar[2].p FROM l",
+        "SELECT * FROM generate_series(1, 3)",
+        "SELECT UNNEST(ar) FROM l",
+        "SELECT k, STRING_AGG(c, ',') FROM (SELECT k, CAST(count(*) AS STRING) AS c FROM l
+         GROUP BY k) GROUP BY k",
+        "SELECT l.id FROM l LEFT SEMI JOIN p FOR SYSTEM_TIME AS OF l.ts AS p ON l.k = p.k",
+        "INSERT INTO o SELECT v FROM l ORDER BY v",
+        "INSERT INTO o SELECT v FROM l LIMIT 1",
     ]));
 }

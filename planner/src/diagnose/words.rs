@@ -89,6 +89,7 @@ const KNOWN: &[fn(&str) -> Option<Described>] = &[
     comparison,
     no_common_type,
     aggregate_in_where,
+    table_function,
 ];
 
 /// Tells whether a message is about a clause, whose place DataFusion does not know: it gives that
@@ -262,6 +263,12 @@ fn aggregate_in_where(message: &str) -> Option<Described> {
     let found = message.contains("ggregate functions are not allowed in the WHERE clause");
     let described = of_types("aggregate functions are not allowed in WHERE");
     found.then(|| Described { help: Some("use HAVING".to_owned()), ..described })
+}
+
+fn table_function(message: &str) -> Option<Described> {
+    let found = message.starts_with("Table Functions are not supported");
+    let what = "table functions other than TUMBLE, HOP and CUMULATE are not supported";
+    found.then(|| Described::new(SqlErrorCode::Unsupported, what.to_owned()))
 }
 
 fn elements(message: &str) -> Option<Described> {

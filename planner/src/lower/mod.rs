@@ -157,7 +157,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Unnest(_) => self.unsupported("UNNEST", ""),
             LogicalPlan::Subquery(_) => self.unsupported("a subquery as a value", ""),
             LogicalPlan::RecursiveQuery(_) => self.unsupported("WITH RECURSIVE", ""),
-            other => self.unsupported(other.display().to_string(), ""),
+            _ => self.unsupported("a query of this kind", ""),
         }
     }
 
