@@ -17,7 +17,7 @@ use self::output::Output;
 use crate::analysis::describe;
 use crate::bind::{CatalogTable, bind_query, bind_view, unsupported};
 use crate::catalog::{TableDefinition, ViewDefinition};
-use crate::diagnose::{from_datafusion, from_datafusion_in_query};
+use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::{graph_text, plan_text};
 use crate::lower::Lowering;
@@ -118,9 +118,8 @@ pub(crate) fn view_schema(
     named: Span,
 ) -> Result<SchemaRef, SqlErrors> {
     let plan = bind_view(context, view).map_err(|errors| errors.or_at(named))?;
-    let of_view = |error: DataFusionError| {
-        from_datafusion(&error, Span::empty()).of_view(&view.name, named)
-    };
+    let of_view =
+        |error: DataFusionError| from_datafusion(&error, Span::empty()).of_view(&view.name, named);
     typing::check(&plan).map_err(of_view)?;
     let plan = analyze(plan, context.functions).map_err(of_view)?;
     Ok(Arc::clone(plan.schema().inner()))

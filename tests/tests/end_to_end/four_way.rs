@@ -117,7 +117,7 @@ async fn run_with_restarts(place: &Place, text: &str, variables: &[String]) -> R
         if tokio::time::timeout(Duration::from_millis(900), child.wait()).await.is_ok() {
             return Err("the job finished before it was stopped".into());
         }
-        has_checkpoint(&place).await?;
+        has_checkpoint(place).await?;
         child.kill().await?;
         child = run(tasks, &["--restore"]);
     }

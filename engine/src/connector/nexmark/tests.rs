@@ -134,11 +134,15 @@ async fn a_shuffled_group_holds_the_same_events() {
         let options = [("events", "2000"), ("out-of-order-group-size", group)];
         let (ordered, shuffled) = (spec(&[("events", "2000")]), spec(&options));
         let times = |rows: &RecordBatch| {
-            let kinds = ["person", "auction", "bid"].map(|kind| leaf(rows, kind, "dateTime"));
-            let times =
-                kinds.iter().map(|column| column.as_primitive::<TimestampMillisecondType>());
-            let all = times.map(|column| column.iter().flatten().collect::<Vec<_>>());
-            all.collect::<Vec<_>>().concat()
+            let all = ["person", "auction", "bid"].map(|kind| {
+                let times = leaf(rows, kind, "dateTime");
+                times
+                    .as_primitive::<TimestampMillisecondType>()
+                    .iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+            });
+            all.concat()
         };
         let (mut expected, found) =
             (times(&read_one(&ordered).await), times(&read_one(&shuffled).await));
