@@ -333,4 +333,8 @@ fn check_set(inserts: &[Resolved<Insert>]) -> Result<(), SqlErrors> {
 }
 
 #[cfg(test)]
+mod catalog_tests;
+#[cfg(test)]
+mod dialect_tests;
+#[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use arrow::error::ArrowError;
@@ -32,20 +32,9 @@ pub(crate) fn column_as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> 
     let DataType::Timestamp(unit, zone) = column.data_type() else {
         return Ok(Arc::clone(column));
     };
+    let mut texts = StringBuilder::with_capacity(column.len(), 24 * column.len());
     let times = Times::new(*unit, zone.is_some());
-    let numbers = cast(column, &DataType::Int64)?;
-    let numbers = arrow::array::AsArray::as_primitive::<Int64Type>(&numbers);
-    let mut texts = StringBuilder::with_capacity(numbers.len(), 24 * numbers.len());
-    let mut text = Vec::with_capacity(32);
-    for number in numbers {
-        let Some(number) = number else {
-            texts.append_null();
-            continue;
-        };
-        text.clear();
-        times.write(number, &mut text)?;
-        texts.append_value(str::from_utf8(&text).expect("digits and separators are UTF-8"));
-    }
+    times.each_text(column, |text| texts.append_option(text))?;
     Ok(Arc::new(texts.finish()))
 }
 
@@ -75,6 +64,26 @@ impl Times {
     /// Writes at least so many digits of a second: 3, 6 or 9.
     pub(crate) fn with_digits_min(self, digits_min: u32) -> Self {
         Self { digits_min, ..self }
+    }
+
+    /// Calls `visit` with the text of each row of a column of the type.
+    pub(crate) fn each_text(
+        self,
+        column: &ArrayRef,
+        mut visit: impl FnMut(Option<&str>),
+    ) -> Result<(), ArrowError> {
+        let numbers = cast(column, &DataType::Int64)?;
+        let mut text = Vec::with_capacity(32);
+        for number in numbers.as_primitive::<Int64Type>() {
+            let Some(number) = number else {
+                visit(None);
+                continue;
+            };
+            text.clear();
+            self.write(number, &mut text)?;
+            visit(Some(str::from_utf8(&text).expect("digits and separators are UTF-8")));
+        }
+        Ok(())
     }
 
     /// Appends the time that is `number` units after 1970.

@@ -7,9 +7,7 @@ use arrow::array::{
     TimestampMillisecondArray, TimestampMillisecondBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType};
 use datafusion::common::exec_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ScalarFunctionArgs, ScalarUDF};
@@ -139,19 +137,9 @@ fn timestamp_text(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
         DataType::Timestamp(unit @ TimeUnit::Nanosecond, _) => (*unit, 9),
         _ => (TimeUnit::Millisecond, 3),
     };
-    let numbers = cast(&array, &DataType::Int64)?;
-    let times = Times::new(unit, false).with_digits_min(digits);
     let mut out = StringViewBuilder::with_capacity(args.number_rows);
-    let mut text = Vec::with_capacity(32);
-    for number in numbers.as_primitive::<Int64Type>() {
-        let Some(number) = number else {
-            out.append_null();
-            continue;
-        };
-        text.clear();
-        times.write(number, &mut text)?;
-        out.append_value(str::from_utf8(&text).expect("digits and separators are UTF-8"));
-    }
+    let times = Times::new(unit, false).with_digits_min(digits);
+    times.each_text(&array, |text| out.append_option(text))?;
     Ok(Arc::new(out.finish()))
 }
 
@@ -285,7 +273,7 @@ fn months_between(from: i64, to: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Date32Type;
+    use arrow::datatypes::{Date32Type, Int64Type};
     use datafusion::common::ScalarValue;
     use datafusion::logical_expr::ColumnarValue;
 

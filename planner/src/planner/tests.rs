@@ -5,7 +5,7 @@ use rainstorm_engine::time::SimulatedClock;
 
 use super::*;
 
-fn planner() -> Planner {
+pub(super) fn planner() -> Planner {
     let clock: ClockRef = Arc::new(SimulatedClock::new(0));
     Planner::new(&clock)
 }
@@ -18,12 +18,12 @@ fn script(text: &str) -> Script {
     }
 }
 
-fn plan(session: &mut Session, text: &str) -> Result<Vec<Step>, SqlErrors> {
+pub(super) fn plan(session: &mut Session, text: &str) -> Result<Vec<Step>, SqlErrors> {
     planner().plan(session, &script(text))
 }
 
 #[track_caller]
-fn check_errors(session: &mut Session, text: &str, expected: &[&str]) {
+pub(super) fn check_errors(session: &mut Session, text: &str, expected: &[&str]) {
     let before = session.clone();
     let errors = plan(session, text).expect_err("has errors");
     let errors: Vec<String> =
@@ -33,7 +33,7 @@ fn check_errors(session: &mut Session, text: &str, expected: &[&str]) {
 }
 
 #[track_caller]
-fn check_rows(session: &mut Session, text: &str, expected: &str) {
+pub(super) fn check_rows(session: &mut Session, text: &str, expected: &str) {
     let steps = plan(session, text).unwrap_or_else(|errors| panic!("{errors}"));
     let Some(Step::Rows(rows)) = steps.last() else { panic!("no rows") };
     let table = pretty_format_batches(std::slice::from_ref(rows)).unwrap().to_string();
@@ -281,7 +281,7 @@ fn unknown_settings_have_their_place() {
     );
 }
 
-const PIPELINE: &str = "
+pub(super) const PIPELINE: &str = "
     CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '10');
     CREATE TABLE endless (n BIGINT) WITH ('connector' = 'datagen');
     CREATE TABLE a (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '/a', 'format' = 'csv');
@@ -446,215 +446,6 @@ fn long_texts_are_shown_line_by_line() {
     let text = pretty_format_batches(std::slice::from_ref(rows)).unwrap().to_string();
     assert!(text.contains("| == logical plan =="), "{text}");
     assert!(text.contains("| == job graph =="), "{text}");
-}
-
-#[test]
-fn a_function_outlives_those_it_was_written_with() {
-    let mut session = Session::default();
-    plan(
-        &mut session,
-        "CREATE FUNCTION f(x INT) RETURNS INT RETURN x + 1;
-         CREATE FUNCTION g(x INT) RETURNS INT RETURN f(x) * 2;
-         DROP FUNCTION f;",
-    )
-    .expect("plans");
-    let script = session.catalog.to_script();
-    let restored = planner().catalog(&script).expect("restores");
-    assert_eq!(restored.unreadable().count(), 0, "{script}");
-    assert_eq!(restored.to_script(), script);
-    plan(&mut session, "SELECT g(2)").expect("plans");
-    check_errors(
-        &mut session,
-        "CREATE OR REPLACE FUNCTION g(x INT) RETURNS INT RETURN g(x) + 1",
-        &["unknown_function 1:56: there is no function 'g'"],
-    );
-}
-
-#[test]
-fn a_definition_that_means_nothing_any_more_is_kept_as_text() {
-    let script = "CREATE FUNCTION `g`(`x` INT) RETURNS INT\nRETURN f(x) * 2;\n\n\
-                  CREATE TABLE `t` (\n  `a` INT\n)\nWITH (\n  'connector' = 'print'\n);\n\n\
-                  CREATE TABLE `u` (\n  `a` INTT\n)\nWITH (\n  'connector' = 'print'\n);\n\n";
-    let catalog = planner().catalog(script).expect("restores");
-    assert!(catalog.relation("t").is_some());
-    assert_eq!(catalog.to_script(), script);
-    let mut session = Session { catalog, ..Session::default() };
-    check_errors(
-        &mut session,
-        "SELECT g(1) FROM u",
-        &[
-            "unknown_function 1:8: there is no function 'g' (its definition could not be read back: there is no function 'f')",
-            "unknown_table 1:18: there is no table or view 'u' (its definition could not be read back: there is no type 'INTT')",
-        ],
-    );
-    plan(&mut session, "DROP FUNCTION g; CREATE TABLE u WITH ('connector' = 'print') LIKE t")
-        .expect("plans");
-    assert_eq!(session.catalog.unreadable().count(), 0);
-    assert!(planner().catalog("SELECT 1").is_err());
-}
-
-#[test]
-fn what_is_wrong_in_a_view_names_the_view() {
-    let mut session = Session::default();
-    let table = |columns: &str| {
-        format!("CREATE OR REPLACE TABLE t ({columns}) WITH ('connector' = 'datagen')")
-    };
-    plan(&mut session, &table("a INT")).expect("plans");
-    plan(&mut session, "CREATE VIEW v AS\nSELECT a + 1 AS b FROM t").expect("plans");
-    let mut check = |change: &str, expected: &str| {
-        plan(&mut session, change).expect("plans");
-        for sql in ["SELECT * FROM v", "DESCRIBE v", "CREATE VIEW w AS SELECT b FROM v"] {
-            let errors = plan(&mut session, sql).expect_err("the view is broken");
-            assert_eq!(errors.0[0].message, expected, "{sql}");
-            assert!(errors.0[0].line == 1, "{errors:?}");
-        }
-    };
-    check(&table("c INT"), "view 'v': there is no column 'a'");
-    check(&table("a BOOLEAN"), "view 'v': cannot compute BOOLEAN + BIGINT");
-    check("DROP TABLE t", "view 'v': there is no table or view 't'");
-    planner().catalog(&session.catalog.to_script()).expect("a broken view is still read back");
-}
-
-/// Sums up so many columns.
-fn sum(count: usize) -> String {
-    format!("SELECT {} FROM numbers", vec!["n"; count].join(" + "))
-}
-
-fn union(count: usize) -> String {
-    vec!["SELECT n FROM numbers"; count].join(" UNION ALL ")
-}
-
-/// The stack that is used grows with the depth and the time with its square, so this looks at a
-/// fifth of what is taken with a fifth of the stack.
-#[test]
-fn the_deepest_expressions_and_queries_that_are_taken_can_be_planned() {
-    let plan_all = || {
-        let mut session = Session::default();
-        plan(&mut session, PIPELINE).expect("plans");
-        let any = format!("SELECT n FROM numbers WHERE n = {}", vec!["1"; 200].join(" OR n = "));
-        for sql in [sum(200), sum(200).replace("numbers", "a"), any, union(40)] {
-            plan(&mut session, &sql).unwrap_or_else(|errors| panic!("{errors}"));
-        }
-    };
-    let thread = std::thread::Builder::new().stack_size(crate::STACK_BYTES / 5).spawn(plan_all);
-    thread.expect("a thread").join().expect("no panic");
-}
-
-#[test]
-fn expressions_and_queries_that_are_too_deep_are_refused() {
-    let mut session = Session::default();
-    plan(&mut session, PIPELINE).expect("plans");
-    for (sql, expected) in [
-        (sum(200_000), "an expression of more than 1000 operators is not supported"),
-        (union(202), "a query of more than 200 joins and set operations is not supported"),
-    ] {
-        let errors = plan(&mut session, &sql).expect_err("is too deep");
-        assert_eq!(errors.0[0].message, expected);
-    }
-}
-
-/// Returns the names and types of a SELECT's columns.
-#[track_caller]
-fn columns_of(session: &mut Session, sql: &str) -> Vec<String> {
-    let steps = plan(session, sql).unwrap_or_else(|errors| panic!("{sql}: {errors}"));
-    let fields = match steps.last() {
-        Some(Step::Batch(plan)) => plan.schema().fields().clone(),
-        Some(Step::Job(job)) => job.query.as_ref().expect("a SELECT").schema.fields().clone(),
-        other => panic!("{other:?}"),
-    };
-    let column = |field: &arrow::datatypes::FieldRef| {
-        format!("{} {}", field.name(), crate::types::type_sql(field.data_type()))
-    };
-    fields.iter().map(column).collect()
-}
-
-#[test]
-fn literals_have_flinks_types() {
-    let mut session = Session::default();
-    for (literal, expected) in [
-        ("1e0", "DOUBLE"),
-        ("-1.7976931348623157E308", "DOUBLE"),
-        ("1.50", "DECIMAL(3, 2)"),
-        ("TIMESTAMP '2024-02-29 00:00:00'", "TIMESTAMP(3)"),
-        ("TIMESTAMP '2024-02-29 00:00:00.1234'", "TIMESTAMP(6)"),
-        ("TIMESTAMP '2024-02-29 00:00:00.123456789'", "TIMESTAMP(9)"),
-    ] {
-        let columns = columns_of(&mut session, &format!("SELECT {literal} AS x"));
-        assert_eq!(columns, [format!("x {expected}")], "{literal}");
-    }
-    plan(&mut session, PIPELINE).expect("plans");
-    plan(&mut session, "INSERT INTO a VALUES (1e3), (-2e0)").expect("a constant decides itself");
-}
-
-#[test]
-fn what_means_something_else_to_datafusion_is_refused() {
-    let mut session = Session::default();
-    plan(&mut session, PIPELINE).expect("plans");
-    check_errors(
-        &mut session,
-        "SELECT COUNT(DISTINCT *), count(DISTINCT numbers.*) FROM numbers",
-        &[
-            "unsupported 1:8: COUNT(DISTINCT *) is not supported (name one column)",
-            "unsupported 1:27: count(DISTINCT numbers.*) is not supported (name one column)",
-        ],
-    );
-    check_errors(
-        &mut session,
-        "SELECT DISTINCT ON (n) n FROM numbers",
-        &[
-            "unsupported 1:21: DISTINCT ON over a stream is not supported (use GROUP BY, with FIRST_VALUE or MIN for the others)",
-        ],
-    );
-    check_errors(
-        &mut session,
-        "SELECT INTERVAL '5' SECNOD",
-        &[
-            "parse 1:21: expected a unit of time after INTERVAL '5', found: SECNOD (did you mean 'SECOND'?)",
-        ],
-    );
-}
-
-#[test]
-fn columns_of_one_name_are_told_apart() {
-    let mut session = Session::default();
-    plan(&mut session, PIPELINE).expect("plans");
-    for (sql, expected) in [
-        ("SELECT n, n FROM numbers", "n BIGINT, n0 BIGINT"),
-        ("SELECT 1 AS a, 2 AS a0, 3 AS a", "a BIGINT, a0 BIGINT, a1 BIGINT"),
-        ("SELECT COUNT(*), COUNT(*) FROM a", "COUNT(*) BIGINT, COUNT(*)0 BIGINT"),
-        ("SELECT *, n FROM numbers ORDER BY n", "n BIGINT, n0 BIGINT"),
-        ("SELECT x.n, y.n FROM a x JOIN b y ON x.n = y.n ORDER BY y.n", "n BIGINT, n0 BIGINT"),
-        ("SELECT s.n0 FROM (SELECT n, n FROM a) s", "n0 BIGINT"),
-        ("SELECT n, n, COUNT(*) FROM a GROUP BY n", "n BIGINT, n0 BIGINT, COUNT(*) BIGINT"),
-    ] {
-        assert_eq!(columns_of(&mut session, sql).join(", "), expected, "{sql}");
-    }
-    plan(&mut session, "CREATE VIEW w AS SELECT n, n FROM numbers").expect("plans");
-    assert_eq!(columns_of(&mut session, "SELECT * FROM w"), ["n BIGINT", "n0 BIGINT"]);
-}
-
-#[test]
-fn types_are_described_as_they_are_declared() {
-    let mut session = Session::default();
-    plan(
-        &mut session,
-        "CREATE TABLE t (a VARCHAR(10), b CHAR(2) NOT NULL, c TIMESTAMP_LTZ(3), d TIMESTAMP(0),
-           e TIMESTAMP(3) WITH LOCAL TIME ZONE, f CHARACTER VARYING (7), g VARBINARY(4))
-         WITH ('connector' = 'print')",
-    )
-    .expect("plans");
-    let script = session.catalog.to_script();
-    let expected = "CREATE TABLE `t` (
-  `a` VARCHAR(10),
-  `b` CHAR(2) NOT NULL,
-  `c` TIMESTAMP_LTZ(3),
-  `d` TIMESTAMP(0),
-  `e` TIMESTAMP_LTZ(3),
-  `f` VARCHAR(7),
-  `g` VARBINARY(4)
-)";
-    assert!(script.starts_with(expected), "{script}");
-    assert_eq!(planner().catalog(&script).expect("restores").to_script(), script);
 }
 
 #[test]
