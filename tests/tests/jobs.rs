@@ -239,6 +239,11 @@ async fn a_job_that_goes_back_to_an_older_checkpoint_counts_nothing_twice() {
     | 2000 | 2000 | 1   | 2000 |
     +------+------+-----+------+
     ");
+
+    let unknown = Some(Restore { epoch: 999 });
+    let answer = testbed.run(ExecuteRequest { restore: unknown, ..named }).await;
+    let message = answer.failed.expect("refused").message;
+    assert!(message.starts_with("restore checkpoint 999: it is not kept"), "{message}");
     testbed.cluster.stop().await;
 }
 

@@ -122,6 +122,13 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Returns message and causes in one line.
+    #[must_use]
+    pub fn text(self) -> String {
+        let all = std::iter::once(self.message).chain(self.causes);
+        all.collect::<Vec<_>>().join(": ")
+    }
+
     /// Makes a failure without further causes.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {

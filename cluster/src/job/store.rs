@@ -16,7 +16,7 @@ use object_store::path::Path;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion,
 };
-use rainstorm_engine::{Error, Result};
+use rainstorm_engine::{Epoch, Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -76,6 +76,14 @@ impl CheckpointStore {
         let Some((head, version)) = self.read::<Head>(&path).await? else { return Ok(None) };
         check_format(&path, head.format)?;
         Ok(Some(HeldHead { head, version }))
+    }
+
+    /// Finds a checkpoint that is kept.
+    ///
+    /// # Errors
+    /// `Restore`, naming those that are; `Storage`.
+    pub async fn find(&self, epoch: Epoch) -> Result<CheckpointRef> {
+        find(epoch.0, self.head().await?.as_ref().map(|held| &held.head))
     }
 
     /// Claims the next generation of the job, from which on older ones can commit nothing, and
@@ -321,7 +329,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use object_store::memory::InMemory;
-    use rainstorm_engine::Epoch;
 
     use super::super::lossy_store::{Fate, LossyStore};
     use super::super::manifest::StatePlace;

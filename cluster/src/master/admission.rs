@@ -46,7 +46,7 @@ impl ScriptRun {
         if self.restore.is_some() {
             self.check_restorable(&numbers).await?;
         }
-        let mut interrupted = false;
+        let chosen = self.chosen_step(&numbers).await?;
         for (position, number) in numbers.into_iter().enumerate() {
             match self.restore {
                 None if self.named && position > 0 => {
@@ -61,17 +61,34 @@ impl ScriptRun {
                 Some(RestorePoint::Latest) => {
                     self.restore_points.insert(number, RestorePoint::Latest);
                 }
-                Some(epoch) if !interrupted => {
-                    let head = self.checkpoints(number).head().await?;
-                    let last = head.as_ref().and_then(|held| held.head.checkpoints.last());
-                    interrupted = !last.is_some_and(|checkpoint| checkpoint.last);
-                    let point = if interrupted { epoch } else { RestorePoint::Latest };
-                    self.restore_points.insert(number, point);
+                Some(epoch) if chosen == Some(number) => {
+                    self.restore_points.insert(number, epoch);
+                }
+                Some(_) if chosen.is_some_and(|chosen| number < chosen) => {
+                    self.restore_points.insert(number, RestorePoint::Latest);
                 }
                 Some(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// Returns the step that a given epoch is of: the one that was interrupted, else the last.
+    async fn chosen_step(&self, numbers: &[usize]) -> Result<Option<usize>, Stop> {
+        let Some(RestorePoint::Epoch(epoch)) = self.restore else { return Ok(None) };
+        let mut chosen = None;
+        for number in numbers {
+            chosen = Some(*number);
+            let head = self.checkpoints(*number).head().await?;
+            let last = head.as_ref().and_then(|held| held.head.checkpoints.last());
+            if !last.is_some_and(|checkpoint| checkpoint.last) {
+                break;
+            }
+        }
+        if let Some(number) = chosen {
+            self.checkpoints(number).find(epoch).await?;
+        }
+        Ok(chosen)
     }
 
     /// Refuses to restore where no step has a checkpoint: a fresh directory, or a mistyped name.

@@ -266,7 +266,7 @@ impl Job {
             rows_in: progress.rows_in,
             rows_out: progress.rows_out,
             epoch: progress.epoch,
-            error: failure.map(|failure| failure.message).unwrap_or_default(),
+            error: failure.map(Failure::text).unwrap_or_default(),
         }
     }
 

@@ -90,7 +90,7 @@ fn what_means_something_else_to_datafusion_is_refused() {
         &mut session,
         "SELECT DISTINCT ON (n) n FROM numbers",
         &[
-            "unsupported 1:21: DISTINCT ON over a stream is not supported (use GROUP BY, with FIRST_VALUE or MIN for the others)",
+            "unsupported 1:21: DISTINCT ON is not supported (use GROUP BY, with FIRST_VALUE or MIN for the others)",
         ],
     );
     check_errors(
@@ -143,4 +143,30 @@ fn types_are_described_as_they_are_declared() {
 )";
     assert!(script.starts_with(expected), "{script}");
     assert_eq!(planner().catalog(&script).expect("restores").to_script(), script);
+}
+
+#[test]
+fn a_query_has_its_type_once_all_its_parts_have_a_common_one() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    for query in [
+        "SELECT 1 UNION ALL SELECT 2.5",
+        "SELECT 1 UNION ALL SELECT CAST(n AS STRING) FROM b",
+        "SELECT n FROM b UNION ALL SELECT CAST(n AS DOUBLE) FROM b",
+        "SELECT CASE WHEN n > 1 THEN 1 ELSE 2.5 END FROM b",
+        "SELECT 2.5",
+        "VALUES (1), (2.5)",
+    ] {
+        let errors = plan(&mut session, &format!("INSERT INTO a {query};")).expect_err(query);
+        assert_eq!(errors.0[0].code, SqlErrorCode::Type, "{query}: {errors}");
+    }
+    for query in [
+        "SELECT 1 UNION ALL SELECT n FROM b",
+        "SELECT CASE WHEN n > 1 THEN 1 ELSE 2 END FROM b",
+        "SELECT 2.0",
+        "VALUES (1), (2)",
+    ] {
+        plan(&mut session, &format!("INSERT INTO a {query};"))
+            .unwrap_or_else(|errors| panic!("{query}: {errors}"));
+    }
 }

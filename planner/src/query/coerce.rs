@@ -12,8 +12,9 @@ use sqlparser::tokenizer::Span;
 use super::unaliased;
 use crate::bind::bind_constant;
 use crate::catalog::{Column, TableDefinition};
-use crate::diagnose::{from_datafusion, from_datafusion_in};
+use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::rewrite::analyze;
 use crate::session::QueryContext;
 use crate::statement::Insert;
 use crate::types::type_sql;
@@ -25,11 +26,14 @@ use crate::types::type_sql;
 /// `InvalidStatement` where the number of columns is wrong, `Type` where types do not fit.
 pub(super) fn to_table(
     context: QueryContext<'_>,
-    plan: LogicalPlan,
+    bound: &LogicalPlan,
     table: &TableDefinition,
     insert: &Insert,
 ) -> Result<LogicalPlan, SqlErrors> {
     let span = insert.source.span();
+    // What UNION and CASE are of is known only once their parts have a common type.
+    let plan = analyze(bound.clone(), context.functions)
+        .map_err(|error| from_datafusion_in_query(&error, context, &insert.source))?;
     let names = written_columns(table, insert);
     let columns = plan.schema().columns();
     if columns.len() != names.len() {
@@ -49,14 +53,16 @@ pub(super) fn to_table(
         let expr = if let Some(index) = given {
             let field = plan.schema().field(index);
             let expr = Expr::Column(columns[index].clone());
-            let constants = constants(&plan, index);
+            let constants = constants(bound, index);
             let castable =
                 |value: &&ScalarValue| can_cast_types(&value.data_type(), &column.data_type);
             for value in constants.iter().flatten().filter(castable) {
                 let cast = value.cast_to(&column.data_type);
                 cast.map_err(|error| from_datafusion_in(&error, &*insert.source))?;
             }
-            let constant = constants.is_some() || is_narrower(&plan, index, &column.data_type);
+            let keeps = |value: &ScalarValue| keeps_its_value(value, &column.data_type);
+            let constant = constants.is_some_and(|values| values.iter().all(keeps))
+                || (field.data_type().is_integer() && is_narrower(bound, index, &column.data_type));
             cast_to(expr, field.data_type(), field.name(), constant, column, table, span)?
         } else if let Some((_, value)) =
             insert.partition.iter().find(|(name, _)| name.value == column.name)
@@ -188,6 +194,16 @@ fn constants(plan: &LogicalPlan, index: usize) -> Option<Vec<ScalarValue>> {
         },
         _ => None,
     }
+}
+
+/// Tells whether a number that becomes an integer is one.
+fn keeps_its_value(value: &ScalarValue, to: &DataType) -> bool {
+    let from = value.data_type();
+    if !to.is_integer() || !from.is_numeric() || from.is_integer() {
+        return true;
+    }
+    let back = value.cast_to(to).and_then(|integer| integer.cast_to(&from));
+    back.is_ok_and(|back| back == *value)
 }
 
 fn constant(expr: &Expr) -> Option<ScalarValue> {

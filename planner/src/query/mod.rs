@@ -21,7 +21,7 @@ use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_qu
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::{graph_text, plan_text};
 use crate::lower::Lowering;
-use crate::rewrite::{analyze, rewrite};
+use crate::rewrite::{analyze, refuse_distinct_on, rewrite};
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::statement::{Insert, Statement};
@@ -37,6 +37,7 @@ pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<St
     let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
     typing::check(&plan).map_err(place)?;
     if is_batch(&plan).map_err(place)? {
+        refuse_distinct_on(&plan).map_err(place)?;
         batch::check(&plan).map_err(place)?;
         let plan = analyze(plan, context.functions).map_err(place)?;
         return Ok(Step::Batch(Box::new(plan)));
@@ -70,6 +71,7 @@ pub(crate) fn explain(
             let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
             typing::check(&plan).map_err(place)?;
             if is_batch(&plan).map_err(place)? {
+                refuse_distinct_on(&plan).map_err(place)?;
                 batch::check(&plan).map_err(place)?;
                 let plan = analyze(plan, context.functions).map_err(place)?;
                 return Ok(vec![("batch plan".to_owned(), plan_text(&plan))]);
@@ -172,10 +174,10 @@ fn insert_job(
             let message = format!("there is no table '{}'", insert.table.value);
             SqlError::at(SqlErrorCode::UnknownTable, insert.table.span, message)
         })?;
-        let plan = bind_query(context, &insert.source)?;
-        let plan = coerce::to_table(context, plan, table, insert)?;
         let place =
             |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
+        let bound = bind_query(context, &insert.source)?;
+        let plan = coerce::to_table(context, &bound, table, insert)?;
         typing::check(&plan).map_err(place)?;
         plans.push(rewrite(plan, context.functions).map_err(place)?);
         tables.push(Arc::clone(table));

@@ -90,11 +90,15 @@ pub(crate) fn analyze(plan: LogicalPlan, functions: &Registry) -> Result<Logical
     texts::rewrite(plan, functions)
 }
 
-/// Which of several rows is the first depends on an order that streams do not have.
-fn refuse_distinct_on(plan: &LogicalPlan) -> Result<()> {
+/// Refuses DISTINCT ON: which of several rows is the first depends on an order that streams do not
+/// have, and DataFusion's rule for it panics on plans of ours.
+///
+/// # Errors
+/// `Unsupported`.
+pub(crate) fn refuse_distinct_on(plan: &LogicalPlan) -> Result<()> {
     let is_on = |plan: &LogicalPlan| Ok(matches!(plan, LogicalPlan::Distinct(Distinct::On(_))));
     if plan.exists(is_on)? {
-        let error = unsupported(Span::empty(), "DISTINCT ON over a stream is not supported");
+        let error = unsupported(Span::empty(), "DISTINCT ON is not supported");
         return Err(fail(error.with_help("use GROUP BY, with FIRST_VALUE or MIN for the others")));
     }
     Ok(())
