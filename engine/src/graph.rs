@@ -233,8 +233,8 @@ pub enum AggregatePhase {
     Complete,
     /// The half before the exchange: rows become partial aggregates per key and slice of time,
     /// which are sent on before the watermark that passes the slice. It keeps nothing over a
-    /// barrier. Output columns: the keys, the states of the aggregates, then the slice's start
-    /// and end.
+    /// barrier. Output columns: the keys, the states of the aggregates, the number of rows unless
+    /// one of these is COUNT(*), then the slice's start and end.
     Local,
     /// The half after the exchange, which takes what the local half sends.
     Final {

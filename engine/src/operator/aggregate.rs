@@ -94,6 +94,17 @@ impl Aggregate {
         Ok(Arguments { values, filter })
     }
 
+    /// Tells whether its state is the number of rows: COUNT(*).
+    pub(super) fn counts_rows(&self) -> bool {
+        let is_present = |value: &Option<ArrayRef>| {
+            value.as_ref().is_some_and(|values| values.logical_null_count() == 0)
+        };
+        self.function.fun().name() == "count"
+            && !self.function.is_distinct()
+            && self.filter.is_none()
+            && self.constants.iter().all(is_present)
+    }
+
     /// Returns the number of columns of its state.
     pub(super) fn state_columns(&self) -> usize {
         self.state.len()

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMillisecondArray};
+use arrow::compute::sum;
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, TimeUnit};
+
+use datafusion::functions_aggregate::count::count_udaf;
 
 use super::aggregate::conform;
 use super::partial_groups::Grouping;
-use super::window::{Span, divide_batch};
+use super::window::{Rows, Span, divide_batch};
 use super::window_aggregate::insertions;
 use super::window_slices::Slices;
 use super::{Operator, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
-use crate::graph::{OperatorNode, WindowAggregateSpec, WindowSpec};
+use crate::graph::{AggregateCall, OperatorNode, WindowAggregateSpec, WindowSpec};
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 use crate::{Error, Result};
@@ -24,7 +27,8 @@ const HELD_BYTES_MAX: usize = 16 << 20;
 /// Turns rows into partial aggregates per key and slice, so that fewer cross the exchange. They
 /// are sent on before the watermark that passes the slice, and with a flush: so there is no state
 /// to write, and a checkpoint fits the query whether or not its aggregates are split. Which rows
-/// are late is left to the half after the exchange, whose watermark is that of all senders.
+/// are late is left to the half after the exchange, whose watermark is that of all senders; for
+/// that half to tell how many they are, each group comes with its number of rows.
 pub(super) struct LocalWindowAggregate {
     window: WindowSpec,
     slices: Slices,
@@ -37,12 +41,66 @@ pub(super) struct LocalWindowAggregate {
 /// # Errors
 /// `Compute` where a function does not take its arguments.
 pub(super) fn local_schema(spec: &WindowAggregateSpec, input: &SchemaRef) -> Result<SchemaRef> {
-    let grouping = Grouping::new(&spec.keys, &spec.aggregates, input)?;
+    let grouping = counting(spec, input)?;
     let time = DataType::Timestamp(TimeUnit::Millisecond, None);
     let mut fields = grouping.part_fields();
     let slice = ["slice_start", "slice_end"];
     fields.extend(slice.map(|name| FieldRef::new(Field::new(name, time.clone(), false))));
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Prepares what is aggregated before the exchange: the query's aggregates, with COUNT(*).
+fn counting(spec: &WindowAggregateSpec, input: &SchemaRef) -> Result<Grouping> {
+    let grouping = Grouping::new(&spec.keys, &spec.aggregates, input)?;
+    if grouping.count_column().is_some() {
+        return Ok(grouping);
+    }
+    let count = AggregateCall {
+        function: count_udaf(),
+        args: Vec::new(),
+        filter: None,
+        distinct: false,
+        order_by: Vec::new(),
+        ignore_nulls: false,
+        output: FieldRef::new(Field::new("rows", DataType::Int64, false)),
+    };
+    let mut calls = spec.aggregates.clone();
+    calls.push(count);
+    Grouping::new(&spec.keys, &calls, input)
+}
+
+/// What the half before the exchange has sent, for the half after it.
+pub(super) struct LocalRows<'a> {
+    /// Sealed groups of the query's aggregates.
+    pub(super) part: &'a [ArrayRef],
+    /// The number of rows of each group.
+    pub(super) counts: &'a ArrayRef,
+    /// The start and the end of each group's slice.
+    pub(super) slice: &'a [ArrayRef; 2],
+}
+
+impl<'a> LocalRows<'a> {
+    /// Takes the columns apart.
+    ///
+    /// # Errors
+    /// `Internal` where columns are missing.
+    pub(super) fn of(columns: &'a [ArrayRef], grouping: &Grouping) -> Result<Self> {
+        let found = columns.split_last_chunk().and_then(|(columns, slice)| {
+            let (part, counts) = match grouping.count_column() {
+                Some(column) => (columns, columns.get(column)?),
+                None => columns.split_last().map(|(counts, part)| (part, counts))?,
+            };
+            Some(Self { part, counts, slice })
+        });
+        found.ok_or_else(|| Error::Internal("partial aggregates lack columns".to_owned()))
+    }
+
+    /// Adds up the numbers of rows of some groups.
+    pub(super) fn count(&self, groups: &Rows) -> Result<u64> {
+        let counts = groups.pick(self.counts)?;
+        let rows = counts.as_primitive_opt::<Int64Type>().and_then(sum);
+        Ok(rows.unwrap_or(0).unsigned_abs())
+    }
 }
 
 impl LocalWindowAggregate {
@@ -60,10 +118,9 @@ impl LocalWindowAggregate {
                 return Err(Error::Invalid(message.to_owned()));
             }
         }
-        let grouping = Grouping::new(&spec.keys, &spec.aggregates, &node.inputs[0])?;
         Ok(Self {
             window: spec.window,
-            slices: Slices::new(grouping),
+            slices: Slices::new(counting(spec, &node.inputs[0])?),
             late_rows: 0,
             schema: Arc::clone(&node.output),
         })
@@ -232,7 +289,7 @@ mod tests {
     #[test]
     fn the_last_half_drops_what_is_late_for_all() {
         let mut first = local();
-        first.rows("+ a 1 3\n+ a 2 12");
+        first.rows("+ a 1 3\n+ a 7 4\n+ b 1 4\n+ a 2 12");
         first.end(0);
         let batches = first.batches();
         let mut last = last(&batches[0].schema());
@@ -242,7 +299,32 @@ mod tests {
         }
         last.end(0);
         last.expect("+ a 1 2.0 a 5 15 14\n+ a 1 2.0 a 10 20 19");
-        assert_eq!(last.operator().late_rows(), 1);
+        assert_eq!(last.operator().late_rows(), 3);
+    }
+
+    #[test]
+    fn late_rows_are_counted_where_the_query_does_not_count() {
+        let without_count = |phase, input: &SchemaRef| {
+            let mut node = node(phase, input);
+            let OperatorSpec::WindowAggregate(spec) = &mut node.spec else { unreachable!() };
+            spec.aggregates.remove(0);
+            node.output = match &spec.phase {
+                AggregatePhase::Local => local_schema(spec, input).unwrap(),
+                _ => schema("k:text a:float hi:text window_start:ts window_end:ts window_time:ts"),
+            };
+            node
+        };
+        let local = without_count(AggregatePhase::Local, &schema(INPUT));
+        let phase = AggregatePhase::Final { input: schema(INPUT) };
+        let mut last = Harness::of_node(without_count(phase, &local.output), 0, 1);
+        last.watermark(9);
+        let mut first = Harness::of_node(local, 0, 1);
+        first.rows("+ a 1 3\n+ a 7 4\n+ b 1 4\n+ a 2 12");
+        first.end(0);
+        for batch in first.batches() {
+            last.batch_at(0, batch);
+        }
+        assert_eq!(last.operator().late_rows(), 3);
     }
 
     proptest! {

@@ -38,6 +38,13 @@ impl Grouping {
         self.keys.len()
     }
 
+    /// Returns which column of sealed groups holds their number of rows, if one does.
+    pub(super) fn count_column(&self) -> Option<usize> {
+        let counts = self.aggregates.iter().position(Aggregate::counts_rows)?;
+        let before = self.aggregates[..counts].iter().map(Aggregate::state_columns);
+        Some(self.keys.len() + before.sum::<usize>())
+    }
+
     /// Returns the columns of sealed groups: the keys and the aggregates' states.
     pub(super) fn part_fields(&self) -> Vec<FieldRef> {
         let states = self.aggregates.iter().flat_map(Aggregate::state_fields);

@@ -8,8 +8,9 @@ use arrow::compute::max;
 use arrow::datatypes::SchemaRef;
 
 use super::aggregate::conform;
+use super::local_window_aggregate::LocalRows;
 use super::partial_groups::{Grouping, part};
-use super::window::{Rows, Span, divide_batch, divide_by_window, milliseconds, window_columns};
+use super::window::{Span, divide_batch, divide_by_window, milliseconds, window_columns};
 use super::window_slices::{Slices, numbers};
 use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
@@ -73,32 +74,34 @@ impl WindowAggregate {
         let keys = self.slices.grouping().keys(&rows);
         let arguments = self.slices.grouping().arguments(&rows)?;
         for (span, rows) in spans {
-            if self.takes(span, &rows) {
+            if self.takes(span) {
                 self.slices.update(span, &rows, &keys, &arguments)?;
+            } else {
+                self.late_rows += rows.len() as u64;
             }
         }
         Ok(())
     }
 
-    /// Adds partial aggregates, whose last columns are their slice's start and end.
+    /// Adds partial aggregates.
     fn merge(&mut self, batch: Batch) -> Result<()> {
         let rows = insertions(batch)?;
-        let Some((part, [start, end])) = rows.columns().split_last_chunk() else {
-            return Err(Error::Internal("partial aggregates lack their slice".to_owned()));
-        };
+        let local = LocalRows::of(rows.columns(), self.slices.grouping())?;
+        let LocalRows { slice: [start, end], part, .. } = local;
         let (spans, _) = divide_by_window(&milliseconds(start)?, &milliseconds(end)?);
-        for (span, rows) in spans {
-            if self.takes(span, &rows) {
-                self.slices.merge(span, &rows, part)?;
+        for (span, groups) in spans {
+            if self.takes(span) {
+                self.slices.merge(span, &groups, part)?;
+            } else {
+                self.late_rows += local.count(&groups)?;
             }
         }
         Ok(())
     }
 
-    /// Prepares a slice for rows, or counts them where it is too late for it.
-    fn takes(&mut self, slice: Span, rows: &Rows) -> bool {
+    /// Prepares a slice for rows, unless it is too late for it.
+    fn takes(&mut self, slice: Span) -> bool {
         if self.last_window(slice).time() <= self.passed {
-            self.late_rows += rows.len() as u64;
             return false;
         }
         if !self.slices.contains(slice) {
