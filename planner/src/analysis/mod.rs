@@ -1,7 +1,5 @@
 //! What is known of tables, columns and streams beyond their types.
 
-use std::sync::Arc;
-
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use rainstorm_engine::connector::ConnectorInfo;
@@ -73,16 +71,9 @@ pub(crate) fn describe(table: &TableDefinition) -> Result<ConnectorInfo> {
     })
 }
 
-/// Splits conditions over a table into those that its source applies itself, and the rest.
-pub(crate) fn split_enforced(
-    table: &Arc<TableDefinition>,
-    conditions: &[Expr],
-) -> (Vec<Expr>, Vec<Expr>) {
-    let options = table_options(table);
-    conditions
-        .iter()
-        .cloned()
-        .partition(|condition| connector::enforces(&table.connector, &options, condition))
+/// Tells whether a table's source applies a condition over its columns itself.
+pub(crate) fn enforces(table: &TableDefinition, condition: &Expr) -> bool {
+    connector::enforces(&table.connector, &table_options(table), condition)
 }
 
 /// Tells whether an aggregate can take rows back.

@@ -86,8 +86,9 @@ impl UserDefinedLogicalNodeCore for Watermark {
         vec![self.time.clone(), self.expr.clone()]
     }
 
+    /// Nothing goes below: rows that a filter leaves out show how far time is, too.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        HashSet::new()
+        self.input.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

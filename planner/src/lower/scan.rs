@@ -15,11 +15,11 @@ use rainstorm_engine::graph::{
 
 use super::Lowering;
 use super::expr::physical;
-use super::flow::{FlowId, FlowKind, FlowNode, schema_of};
-use super::relation::{Layout, Relation, field_of};
+use super::flow::{Flow, FlowId, FlowKind, FlowNode, schema_of};
+use super::relation::{Layout, Place, Relation, RelationColumn, field_of};
 use super::site::{Site, narrowed};
 use super::subexpression;
-use crate::analysis::{describe, split_enforced};
+use crate::analysis::{Meaning, describe, enforces};
 use crate::bind::{fail, unsupported};
 
 impl Lowering<'_> {
@@ -38,18 +38,22 @@ impl Lowering<'_> {
             node
         };
         let merged = &self.sites.merged[index];
-        let mut relation = Relation::of_node(node, merged.columns.len());
-        if let Some((time, _)) = &merged.watermark {
-            for (column, expr) in relation.columns.iter_mut().zip(&merged.columns) {
-                column.meaning.is_time = expr == time;
-            }
-        }
-        let place = |expr| merged.columns.iter().position(|known| known == expr);
-        let places: Option<Vec<usize>> = site.columns.iter().map(place).collect();
-        let places =
-            places.ok_or_else(|| internal_datafusion_err!("a column was not collected"))?;
-        relation.columns = places.into_iter().map(|place| relation.columns[place]).collect();
-        Ok(relation)
+        let place = |expr| {
+            let place = merged.columns.iter().position(|known| known == expr);
+            place.ok_or_else(|| internal_datafusion_err!("a column was not collected"))
+        };
+        let (node, places) = if site.later_filters.is_empty() {
+            (node, site.columns.iter().map(place).collect::<Result<Vec<_>>>()?)
+        } else {
+            let steps = later_steps(site, merged, self.flow.schema(node))?;
+            (chain(&mut self.flow, node, steps), (0..site.columns.len()).collect())
+        };
+        let time = merged.watermark.as_ref().map(|(time, _)| time);
+        let columns = places.into_iter().zip(&site.columns).map(|(place, expr)| {
+            let meaning = Meaning { is_time: Some(expr) == time, window: None };
+            RelationColumn { place: Place::Node(place), meaning }
+        });
+        Ok(Relation { nodes: vec![node], columns: columns.collect(), pending: None })
     }
 
     fn source(&mut self, site: &Site) -> Result<FlowId> {
@@ -63,13 +67,14 @@ impl Lowering<'_> {
                 ),
             )));
         }
-        let (pushed, rest) = split_enforced(&site.table, &site.filters);
+        let (pushed, rest): (Vec<Expr>, Vec<Expr>) =
+            site.filters.iter().cloned().partition(|filter| enforces(&site.table, filter));
         let table_schema = site.table.physical_schema();
         let schema = match narrowed(&table_schema, site.columns.iter().chain(&rest))? {
             none if none.fields().is_empty() => cheapest(&table_schema),
             schema => schema,
         };
-        let steps = steps(site, &rest, &schema)?;
+        let steps = steps(&rest, outputs(&site.columns), &schema)?;
         let declared = DFSchema::try_from(Arc::clone(&table_schema))?;
         let mut spec = SourceSpec {
             id: OperatorId(0),
@@ -98,7 +103,7 @@ impl Lowering<'_> {
             spec.watermark = watermark;
         }
         let node_schema = if prepared_at_source { output } else { schema };
-        let mut node = self.flow.add(FlowNode {
+        let node = self.flow.add(FlowNode {
             kind: FlowKind::Source(Box::new(spec)),
             ports: Vec::new(),
             schema: node_schema,
@@ -108,13 +113,13 @@ impl Lowering<'_> {
             upsert_key: None,
             bounded: info.bounded,
         });
-        if !prepared_at_source {
-            for (step, output) in steps {
-                node = self.flow.chain(node, step, output, |_| None);
-            }
-        }
-        Ok(node)
+        Ok(if prepared_at_source { node } else { chain(&mut self.flow, node, steps) })
     }
+}
+
+fn chain(flow: &mut Flow, node: FlowId, steps: Vec<(OperatorSpec, SchemaRef)>) -> FlowId {
+    let chained = |node, (step, output)| flow.chain(node, step, output, |_| None);
+    steps.into_iter().fold(node, chained)
 }
 
 /// Returns a column to read where only the number of rows matters.
@@ -123,13 +128,33 @@ fn cheapest(schema: &SchemaRef) -> SchemaRef {
     schema_of(schema.fields().iter().min_by_key(width).into_iter().cloned().collect())
 }
 
-/// Returns what is left to do to the source's rows: a filter, a projection. What several
-/// expressions compute alike gets a projection of its own before that.
-fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(OperatorSpec, SchemaRef)>> {
+/// Returns what is done to a source's rows after their watermark has been taken.
+fn later_steps(
+    site: &Site,
+    source: &Site,
+    schema: &SchemaRef,
+) -> Result<Vec<(OperatorSpec, SchemaRef)>> {
+    let over_source = |expr: Expr| over_columns(expr, &source.columns, schema);
+    let filters: Vec<Expr> =
+        site.later_filters.iter().cloned().map(over_source).collect::<Result<_>>()?;
+    let outputs = outputs(&site.columns)
+        .into_iter()
+        .map(|(expr, name)| Ok((over_source(expr)?, name)))
+        .collect::<Result<_>>()?;
+    steps(&filters, outputs, schema)
+}
+
+/// Returns what is left to do to rows: a filter, a projection. What several expressions compute
+/// alike gets a projection of its own before that.
+fn steps(
+    filters: &[Expr],
+    outputs: Vec<(Expr, String)>,
+    schema: &SchemaRef,
+) -> Result<Vec<(OperatorSpec, SchemaRef)>> {
     let mut steps = Steps { steps: Vec::new(), schema: Arc::clone(schema) };
     // One expression, so that what stands behind an AND counts as guarded by what is before it.
-    let mut conditions: Vec<Expr> = conjunction(rest.to_vec()).into_iter().collect();
-    let mut columns = site.columns.clone();
+    let mut conditions: Vec<Expr> = conjunction(filters.to_vec()).into_iter().collect();
+    let (mut columns, names): (Vec<Expr>, Vec<String>) = outputs.into_iter().unzip();
     let parts =
         subexpression::extract(&mut conditions, &mut columns, |part| format!("common_{part}"))?;
     steps.widen(parts, "common_")?;
@@ -139,7 +164,6 @@ fn steps(site: &Site, rest: &[Expr], schema: &SchemaRef) -> Result<Vec<(Operator
     }
     let parts = subexpression::extract(&mut columns, &mut [], |part| format!("selected_{part}"))?;
     steps.widen(parts, "selected_")?;
-    let names = site.columns.iter().map(name_of);
     let outputs: Vec<(Expr, String)> = columns.into_iter().zip(names).collect();
     if !outputs.is_empty() {
         steps.project(&outputs)?;
@@ -194,7 +218,19 @@ impl Steps {
     }
 }
 
-/// Names a column for people: a field by its own name.
+/// Names columns for people: a field by its own name, with a number where that is taken.
+fn outputs(columns: &[Expr]) -> Vec<(Expr, String)> {
+    let mut outputs: Vec<(Expr, String)> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let name = name_of(column);
+        let is_free = |tried: &String| outputs.iter().all(|(_, known)| known != tried);
+        let numbered = (1..).map(|number| format!("{name}_{number}"));
+        let name = std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name);
+        outputs.push((column.clone(), name));
+    }
+    outputs
+}
+
 fn name_of(expr: &Expr) -> String {
     match expr {
         Expr::Column(column) => column.name.clone(),
@@ -213,23 +249,22 @@ fn watermark(site: &Site, prepared: &SchemaRef) -> Result<Option<WatermarkSpec>>
     let Some((time, expr)) = &site.watermark else { return Ok(None) };
     let place = |expr: &Expr| site.columns.iter().position(|column| column == expr);
     let time = place(time).ok_or_else(|| internal_datafusion_err!("the event time is not read"))?;
-    // Prepared columns may share a name; here each gets its place as its name.
-    let named = prepared.fields().iter().enumerate().map(|(index, field)| {
-        (None, Arc::new(field.as_ref().clone().with_name(format!("#{index}"))))
-    });
-    let schema = DFSchema::new_with_metadata(named.collect(), std::collections::HashMap::new())?;
-    let over_prepared = expr.clone().transform_down(|expr| {
-        Ok(match place(&expr) {
+    let expr = over_columns(expr.clone(), &site.columns, prepared)?;
+    let expr = physical(&expr, &DFSchema::try_from(Arc::clone(prepared))?)?;
+    Ok(Some(WatermarkSpec { time, expr }))
+}
+
+/// Writes an expression over a table's columns over those of `schema`, which hold `columns`.
+fn over_columns(expr: Expr, columns: &[Expr], schema: &SchemaRef) -> Result<Expr> {
+    let over = expr.transform_down(|expr| {
+        Ok(match columns.iter().position(|column| *column == expr) {
             Some(index) => Transformed::new(
-                Expr::Column(Column::new_unqualified(format!("#{index}"))),
+                Expr::Column(Column::new_unqualified(schema.field(index).name())),
                 true,
                 TreeNodeRecursion::Jump,
             ),
             None => Transformed::no(expr),
         })
     })?;
-    let expr = super::expr::renumber(physical(&over_prepared.data, &schema)?, |index| {
-        Some((prepared.field(index).name().clone(), index))
-    })?;
-    Ok(Some(WatermarkSpec { time, expr }))
+    Ok(over.data)
 }

@@ -1,8 +1,8 @@
 //! Reading tables: what is read, pushed into the source and prepared there.
 //!
 //! A site is a table with the filters, projections and the watermark right above it. Sites of
-//! one table with the same filters are one source, which produces what any of them needs: two
-//! sources of one stream would have two watermarks and do the work twice.
+//! one table with the same filters below the watermark are one source, which produces what any of
+//! them needs: two sources of one stream would have two watermarks and do the work twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +22,15 @@ use crate::catalog::TableDefinition;
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     pub(super) table: Arc<TableDefinition>,
-    /// Conditions on rows, over the table's columns.
+    /// Conditions below the watermark, over the table's columns: those that the source applies
+    /// itself, and where there is no watermark all.
     pub(super) filters: Vec<Expr>,
-    /// The columns of the plan, over the table's columns.
-    pub(super) columns: Vec<Expr>,
     /// The event time and the watermark, over the table's columns.
     pub(super) watermark: Option<(Expr, Expr)>,
+    /// Conditions above the watermark, over the table's columns.
+    pub(super) later_filters: Vec<Expr>,
+    /// The columns of the plan, over the table's columns.
+    pub(super) columns: Vec<Expr>,
 }
 
 impl Site {
@@ -42,8 +45,9 @@ impl Site {
                 plain.then(|| Self {
                     table,
                     filters: Vec::new(),
-                    columns: columns.into_iter().map(bare).collect(),
                     watermark: None,
+                    later_filters: Vec::new(),
+                    columns: columns.into_iter().map(bare).collect(),
                 })
             }
             LogicalPlan::SubqueryAlias(alias) => Self::of(&alias.input),
@@ -54,7 +58,10 @@ impl Site {
                         return None;
                     }
                     let condition = site.substitute(condition, filter.input.schema())?;
-                    site.filters.push(condition);
+                    match site.watermark {
+                        None => site.filters.push(condition),
+                        Some(_) => site.later_filters.push(condition),
+                    }
                 }
                 Some(site)
             }
@@ -73,6 +80,9 @@ impl Site {
             plan => {
                 let watermark = node_of::<Watermark>(plan)?;
                 let mut site = Self::of(&watermark.input)?;
+                if !site.later_filters.is_empty() {
+                    return None;
+                }
                 let schema = watermark.input.schema();
                 let time = site.substitute(&watermark.time, schema)?;
                 let expr = site.substitute(&watermark.expr, schema)?;
@@ -112,6 +122,25 @@ impl Site {
             }
         }
         self.columns.iter().zip(uses).any(|(column, uses)| uses > 1 && !is_cheap(column))
+    }
+
+    /// Returns what the source has to produce. What is computed of rows that a later filter leaves
+    /// out is computed after it.
+    fn source_columns(&self) -> Vec<Expr> {
+        let time = self.watermark.as_ref().map(|(time, _)| time);
+        let read = |exprs: &[Expr]| -> Vec<Expr> {
+            exprs.iter().flat_map(|expr| leaves(expr, time)).collect()
+        };
+        let mut columns = if self.later_filters.is_empty() {
+            self.columns.clone()
+        } else {
+            [read(&self.columns), read(&self.later_filters)].concat()
+        };
+        if let Some((time, expr)) = &self.watermark {
+            columns.push(time.clone());
+            columns.extend(leaves(expr, Some(time)));
+        }
+        columns
     }
 
     /// Tells whether two sites can be one source.
@@ -161,15 +190,12 @@ fn text(value: &ScalarValue) -> Option<String> {
     value.try_as_str().flatten().map(str::to_owned)
 }
 
-/// Returns the event time, and what else of a table's columns the watermark reads.
-fn watermark_columns((time, expr): &(Expr, Expr)) -> Vec<Expr> {
-    let mut columns = vec![time.clone()];
+/// Returns what an expression reads of a table: its columns, fields of them, and the event time.
+fn leaves(expr: &Expr, time: Option<&Expr>) -> Vec<Expr> {
+    let mut columns = Vec::new();
     // Walking an expression fails only where the visitor does.
     let _ = expr.apply(|expr| {
-        if expr == time {
-            return Ok(TreeNodeRecursion::Jump);
-        }
-        if leaf(expr).is_some() {
+        if Some(expr) == time || leaf(expr).is_some() {
             columns.push(expr.clone());
             return Ok(TreeNodeRecursion::Jump);
         }
@@ -199,12 +225,16 @@ impl Sites {
 
     fn add(&mut self, site: Site) {
         let index = self.find(&site).unwrap_or_else(|| {
-            self.merged.push(Site { columns: Vec::new(), watermark: None, ..site.clone() });
+            self.merged.push(Site {
+                columns: Vec::new(),
+                watermark: None,
+                later_filters: Vec::new(),
+                ..site.clone()
+            });
             self.merged.len() - 1
         });
         let known = &mut self.merged[index];
-        let read_by_watermark = site.watermark.iter().flat_map(watermark_columns);
-        for column in site.columns.iter().cloned().chain(read_by_watermark) {
+        for column in site.source_columns() {
             if !known.columns.contains(&column) {
                 known.columns.push(column);
             }

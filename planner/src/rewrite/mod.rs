@@ -75,6 +75,8 @@ pub(crate) fn rewrite(plan: LogicalPlan, functions: &Registry) -> Result<Logical
     let plan = analyze(plan, functions)?;
     let plan = watermarks::drop_unused(plan, false)?;
     let plan = run(rules(), plan, &options)?;
+    let plan = watermarks::filter_at_source(plan)?;
+    let plan = run(vec![Arc::new(PushDownFilter::new())], plan, &options)?;
     let plan = constants::propagate(plan)?;
     let plan = durations::rewrite(plan)?;
     let plan = casts::narrow(plan)?;
