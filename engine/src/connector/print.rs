@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -31,7 +31,11 @@ pub struct PrintSink {
     prefix: String,
     upsert_key: Option<Vec<usize>>,
     lines: Lines,
+    /// What comes before rows: on a terminal it takes away a line that shows progress.
+    start: &'static str,
 }
+
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 impl PrintSink {
     /// Makes the sink. `print-identifier` begins each line; `standard-error` says where to.
@@ -40,16 +44,18 @@ impl PrintSink {
     /// # Errors
     /// `Invalid` where an option is unknown or wrong.
     pub fn new(options: &BTreeMap<String, String>, upsert_key: Option<Vec<usize>>) -> Result<Self> {
-        let lines: Lines = match options.get("standard-error").map(String::as_str) {
-            None | Some("false") => Arc::new(Mutex::new(std::io::stdout())),
-            Some("true") => Arc::new(Mutex::new(std::io::stderr())),
-            Some(other) => {
-                return Err(Error::Invalid(format!(
-                    "option 'standard-error' = '{other}': expected true or false"
-                )));
-            }
-        };
-        Self::with_lines(options, upsert_key, lines)
+        let (lines, is_terminal): (Lines, bool) =
+            match options.get("standard-error").map(String::as_str) {
+                None | Some("false") => (Arc::new(Mutex::new(stdout())), stdout().is_terminal()),
+                Some("true") => (Arc::new(Mutex::new(stderr())), true),
+                Some(other) => {
+                    return Err(Error::Invalid(format!(
+                        "option 'standard-error' = '{other}': expected true or false"
+                    )));
+                }
+            };
+        let start = if is_terminal && stderr().is_terminal() { CLEAR_LINE } else { "" };
+        Ok(Self { start, ..Self::with_lines(options, upsert_key, lines)? })
     }
 
     /// Makes a sink whose lines go elsewhere.
@@ -69,7 +75,7 @@ impl PrintSink {
         }
         let identifier = options.get("print-identifier").filter(|text| !text.is_empty());
         let prefix = identifier.map_or_else(String::new, |text| format!("{text}> "));
-        Ok(Self { prefix, upsert_key, lines })
+        Ok(Self { prefix, upsert_key, lines, start: "" })
     }
 }
 
@@ -86,6 +92,7 @@ impl Sink for PrintSink {
             prefix: self.prefix.clone(),
             upsert_key: self.upsert_key.clone(),
             lines: Arc::clone(&self.lines),
+            start: self.start,
         }))
     }
 
@@ -102,6 +109,7 @@ struct PrintWriter {
     prefix: String,
     upsert_key: Option<Vec<usize>>,
     lines: Lines,
+    start: &'static str,
 }
 
 #[async_trait]
@@ -130,7 +138,7 @@ impl SinkWriter for PrintWriter {
 impl PrintWriter {
     fn format(&self, rows: &RecordBatch, kinds: &[RowKind]) -> Result<String, ArrowError> {
         let row_values = Values::of_batch(rows)?;
-        let mut text = String::new();
+        let mut text = self.start.to_owned();
         for (row, kind) in kinds.iter().enumerate() {
             text.push_str(&self.prefix);
             text.push_str(kind.symbol());
