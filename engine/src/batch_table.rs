@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -28,18 +30,23 @@ use crate::{Error, Result};
 pub struct BatchTable {
     spec: SourceSpec,
     context: ConnectorContext,
+    skipped_rows: Arc<AtomicU64>,
 }
 
 impl BatchTable {
-    /// Makes the table of a source.
+    /// Makes the table of a source. Malformed rows that it leaves out are added to `skipped_rows`.
     ///
     /// # Errors
     /// `Invalid` where the source does not end or cannot be made.
-    pub fn new(spec: SourceSpec, context: ConnectorContext) -> Result<Self> {
+    pub fn new(
+        spec: SourceSpec,
+        context: ConnectorContext,
+        skipped_rows: Arc<AtomicU64>,
+    ) -> Result<Self> {
         if !connector::source(&spec, &context)?.bounded() {
             return Err(Error::Invalid(format!("table '{}' does not end", spec.table)));
         }
-        Ok(Self { spec, context })
+        Ok(Self { spec, context, skipped_rows })
     }
 
     /// Makes a source of the wanted columns, and says which of its columns to keep then.
@@ -90,7 +97,8 @@ impl TableProvider for BatchTable {
         let partition = |splits| {
             let (source, schema) = (Arc::clone(&source), Arc::clone(&schema));
             let (prepare, kept) = (self.spec.prepare.clone(), kept.clone());
-            Arc::new(Partition { source, splits, schema, prepare, kept })
+            let skipped_rows = Arc::clone(&self.skipped_rows);
+            Arc::new(Partition { source, splits, schema, prepare, kept, skipped_rows })
                 as Arc<dyn PartitionStream>
         };
         let partitions = shares.into_iter().map(partition).collect();
@@ -110,6 +118,7 @@ struct Partition {
     schema: SchemaRef,
     prepare: Vec<OperatorNode>,
     kept: Option<Vec<usize>>,
+    skipped_rows: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Partition {
@@ -131,6 +140,7 @@ impl PartitionStream for Partition {
             chain: None,
             prepare: self.prepare.clone(),
             kept: self.kept.clone(),
+            skipped_rows: Arc::clone(&self.skipped_rows),
         };
         let rows = futures::stream::try_unfold(reading, |mut reading| async move {
             Ok(reading.next().await?.map(|rows| (rows, reading)))
@@ -147,6 +157,7 @@ struct Reading {
     chain: Option<Vec<Box<dyn Operator>>>,
     prepare: Vec<OperatorNode>,
     kept: Option<Vec<usize>>,
+    skipped_rows: Arc<AtomicU64>,
 }
 
 impl Reading {
@@ -167,7 +178,10 @@ impl Reading {
                 Read::NotBefore(_) => {
                     return Err(Error::Invalid("a paced table is not read as a batch".to_owned()));
                 }
-                Read::End => self.reader = None,
+                Read::End => {
+                    self.skipped_rows.fetch_add(reader.skipped_rows(), Relaxed);
+                    self.reader = None;
+                }
             }
         }
     }
@@ -234,8 +248,8 @@ mod tests {
             watermark: None,
         };
         let storage = Storage::local(directory.path()).unwrap();
-        BatchTable::new(spec, ConnectorContext { storage, clock: Arc::new(SimulatedClock::new(0)) })
-            .unwrap()
+        let context = ConnectorContext { storage, clock: Arc::new(SimulatedClock::new(0)) };
+        BatchTable::new(spec, context, Arc::default()).unwrap()
     }
 
     async fn query(table: BatchTable, sql: &str) -> String {

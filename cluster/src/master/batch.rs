@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::provider_as_source;
@@ -16,28 +17,35 @@ use rainstorm_engine::{BatchTable, OperatorId};
 use rainstorm_planner::bind::CatalogTable;
 use rainstorm_planner::catalog::TableDefinition;
 
-/// Runs a plan whose scans stand for tables of the catalog.
+/// Runs a plan whose scans stand for tables of the catalog. Malformed rows that are left out are
+/// added to `skipped_rows`.
 ///
 /// # Errors
 /// What DataFusion or a connector fails with.
 pub(super) async fn run(
     plan: LogicalPlan,
     connectors: &ConnectorContext,
+    skipped_rows: &Arc<AtomicU64>,
 ) -> DataFusionResult<SendableRecordBatchStream> {
-    let plan = with_tables(plan, connectors)?;
+    let plan = with_tables(plan, connectors, skipped_rows)?;
     let state =
         SessionStateBuilder::new_with_default_features().with_config(SessionConfig::new()).build();
     SessionContext::new_with_state(state).execute_logical_plan(plan).await?.execute_stream().await
 }
 
 /// Puts tables that can be read in place of the catalog's.
-fn with_tables(plan: LogicalPlan, connectors: &ConnectorContext) -> DataFusionResult<LogicalPlan> {
+fn with_tables(
+    plan: LogicalPlan,
+    connectors: &ConnectorContext,
+    skipped_rows: &Arc<AtomicU64>,
+) -> DataFusionResult<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
         let Some(definition) = CatalogTable::definition_of(&scan.source) else {
             return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
         };
-        let table = BatchTable::new(source_of(definition), connectors.clone())
+        let source = source_of(definition);
+        let table = BatchTable::new(source, connectors.clone(), Arc::clone(skipped_rows))
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         scan.source = provider_as_source(Arc::new(table));
         Ok(Transformed::yes(LogicalPlan::TableScan(scan)))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,9 @@ use rainstorm_planner::error::{SqlError, SqlErrors};
 use rainstorm_planner::script::{JobPlan, Script, Step};
 use rainstorm_planner::session::Session;
 use rainstorm_proto::client::execute_event::Event;
-use rainstorm_proto::client::{ExecuteRequest, Failed, Finished, JobStarted, Rows, RowsFinished};
+use rainstorm_proto::client::{
+    ExecuteRequest, Failed, Finished, JobStarted, Progress, Rows, RowsFinished,
+};
 use tokio::sync::mpsc;
 
 use super::driver::{JobRun, drive};
@@ -219,13 +222,22 @@ impl ScriptRun {
     ) -> Result<(), Stop> {
         let connectors = self.shared.connectors.clone();
         let failed = |error| Stop::from(Error::compute("run the query", error));
-        let answer = self.shared.planning.spawn(async move { batch::run(plan, &connectors).await });
-        let mut rows = answer.await?.map_err(failed)?;
+        let skipped_rows = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&skipped_rows);
+        let answer = async move { batch::run(plan, &connectors, &counter).await };
+        let mut rows = self.shared.planning.spawn(answer).await?.map_err(failed)?;
         let schema = rows.schema();
         send(events, rows_started(&schema, None, true)?).await?;
         while let Some(batch) = rows.try_next().await.map_err(failed)? {
             let batches = encode(&schema, &[batch])?;
             send(events, Event::Rows(Rows { batches })).await?;
+        }
+        let skipped_rows = skipped_rows.load(Ordering::Relaxed);
+        if skipped_rows > 0 {
+            // No job: an id that no other news has.
+            let job_id = unique_id().to_string();
+            let progress = Progress { job_id, skipped_rows, ..Progress::default() };
+            send(events, Event::Progress(progress)).await?;
         }
         send(events, Event::RowsFinished(RowsFinished {})).await
     }

@@ -50,7 +50,7 @@ pub(crate) async fn context(events: u64, partitions: usize) -> Result<SessionCon
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
     let context = SessionContext::new_with_config(config);
     let connectors = ConnectorContext { storage: Storage::default(), clock: Arc::new(SystemClock) };
-    let table = BatchTable::new(nexmark(events), connectors)?;
+    let table = BatchTable::new(nexmark(events), connectors, Arc::default())?;
     context.register_table("nexmark", Arc::new(table))?;
     for (kind, name) in ["person", "auction", "bid"].into_iter().enumerate() {
         let columns = leaves(name)
