@@ -130,6 +130,11 @@ pub(crate) fn multiply(expr: &Expr) -> Option<Expr> {
     }
 }
 
+/// Returns the length of an interval that is a fixed number of whole milliseconds.
+pub(crate) fn length_ms(interval: &Interval) -> Option<i64> {
+    interval_ms(&ScalarValue::IntervalMonthDayNano(Some(length_of(interval)?)))
+}
+
 /// Reads an interval that has been parsed.
 fn length_of(interval: &Interval) -> Option<IntervalMonthDayNano> {
     let Expr::Value(value) = &*interval.value else { return None };

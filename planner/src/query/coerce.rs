@@ -156,6 +156,13 @@ fn loses_nothing(from: &DataType, to: &DataType) -> bool {
                     from.name() == to.name() && fits(from.data_type(), to.data_type())
                 })
         }
+        (DataType::Map(from, _), DataType::Map(to, _)) => {
+            let (DataType::Struct(from), DataType::Struct(to)) = (from.data_type(), to.data_type())
+            else {
+                return false;
+            };
+            from.iter().zip(to).all(|(from, to)| fits(from.data_type(), to.data_type()))
+        }
         (DataType::List(from), DataType::List(to)) => fits(from.data_type(), to.data_type()),
         (DataType::Dictionary(_, from), to) => fits(from, to),
         _ => false,

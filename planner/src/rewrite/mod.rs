@@ -7,6 +7,7 @@
 mod casts;
 mod constants;
 mod durations;
+mod maps;
 mod texts;
 mod watermarks;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Distinct, LogicalPlan};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
@@ -30,7 +33,7 @@ use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
-use rainstorm_engine::function::Registry;
+use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
 use sqlparser::tokenizer::Span;
 
 use crate::bind::{fail, unsupported};
@@ -83,13 +86,30 @@ pub(crate) fn rewrite(plan: LogicalPlan, functions: &Registry) -> Result<Logical
     run(last_rules(), plan, &options)
 }
 
-/// Coerces the types of a bound plan; casts become Flink's.
+/// Coerces the types of a bound plan; casts become Flink's, keys of maps the maps'.
 ///
 /// # Errors
 /// Types that do not fit.
 pub(crate) fn analyze(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
     let plan = Analyzer::new().execute_and_check(plan, &crate::bind::options(), |_, _| {})?;
-    texts::rewrite(plan, functions)
+    let timestamp_text = functions.scalar(TIMESTAMP_TEXT);
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
+        let mut schema = merge_schema(&plan.inputs());
+        if let LogicalPlan::TableScan(scan) = &plan {
+            schema = scan.projected_schema.as_ref().clone();
+        }
+        let preserver = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = preserver.save(&expr);
+            let rewritten = expr.transform_up(|expr| match &timestamp_text {
+                Some(text) => maps::of_expr(expr, &schema)
+                    .transform_data(|expr| Ok(texts::of_expr(expr, &schema, text))),
+                None => Ok(maps::of_expr(expr, &schema)),
+            })?;
+            Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })
+    })?;
+    Ok(rewritten.data)
 }
 
 /// Refuses DISTINCT ON: which of several rows is the first depends on an order that streams do not

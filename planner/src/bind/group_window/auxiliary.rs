@@ -13,6 +13,7 @@ use super::kind;
 use crate::bind::fail;
 use crate::bind::window_table::{PROCTIME, ROWTIME};
 use crate::error::{SqlError, SqlErrorCode};
+use crate::interval::length_ms;
 
 /// Puts the window's columns in place of the functions that name them.
 pub(super) struct WindowColumns<'a> {
@@ -107,23 +108,48 @@ fn parts(call: &Function) -> Option<(&'static str, Part)> {
     Some((function, part))
 }
 
-/// Tells whether two calls have the same arguments; a time may be qualified in one of them.
+/// Tells whether two calls are of the same window: of the same time, where both name one, and of
+/// lengths that are equal however they are written.
 fn same(call: &Function, other: &Function) -> bool {
-    let shown = |call: &Function| -> Option<Vec<String>> {
-        let FunctionArguments::List(list) = &call.args else { return None };
-        Some(list.args.iter().map(argument).collect())
+    let (Some((time, lengths)), Some((other_time, other_lengths))) =
+        (arguments(call), arguments(other))
+    else {
+        return false;
     };
-    shown(call) == shown(other)
+    let same_time = time.is_none() || other_time.is_none() || time == other_time;
+    same_time && lengths == other_lengths
 }
 
-fn argument(argument: &FunctionArg) -> String {
-    match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name))) => name.value.clone(),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(names))) => {
-            names.last().map_or_else(String::new, |name| name.value.clone())
+/// An argument after the time.
+#[derive(PartialEq, Eq)]
+enum Length {
+    Milliseconds(i64),
+    Written(String),
+}
+
+/// Returns the time that a window is of, without the table's name, and the rest.
+fn arguments(call: &Function) -> Option<(Option<String>, Vec<Length>)> {
+    let FunctionArguments::List(list) = &call.args else { return None };
+    let mut time = None;
+    let mut lengths = Vec::new();
+    for (place, argument) in list.args.iter().enumerate() {
+        match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name))) if place == 0 => {
+                time = Some(name.value.clone());
+            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(names)))
+                if place == 0 =>
+            {
+                time = names.last().map(|name| name.value.clone());
+            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Interval(interval))) => {
+                let length = length_ms(interval).map(Length::Milliseconds);
+                lengths.push(length.unwrap_or_else(|| Length::Written(interval.to_string())));
+            }
+            other => lengths.push(Length::Written(other.to_string())),
         }
-        other => other.to_string(),
     }
+    Some((time, lengths))
 }
 
 /// Returns the window itself, `tumble(…)` in a SELECT list, as a row of its start and end.
