@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
 };
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
@@ -36,7 +37,10 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
         .without_query_execution_start_time();
     let simplify = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
     let simplified = simplify.optimize(analyzed, &context, |_, _| {})?;
-    each_expression(&simplified, |expr, _| constants(expr))
+    each_expression(&simplified, |expr, schema| {
+        constants(expr)?;
+        options_of_functions(expr, schema)
+    })
 }
 
 fn each_expression(
@@ -74,6 +78,14 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
         Expr::InList(list) => {
             for value in &list.list {
                 comparable(&list.expr, Operator::Eq, value, schema)?;
+            }
+        }
+        Expr::Cast(Cast { expr, field }) => {
+            let from = expr.get_type(schema)?;
+            if !can_cast_types(&from, field.data_type()) {
+                let types = format!("{} to {}", type_sql(&from), type_sql(field.data_type()));
+                let message = format!("cannot cast {types}");
+                return Err(fail(SqlError::at(SqlErrorCode::Type, span_of(expr), message)));
             }
         }
         Expr::Between(Between { expr, low, high, .. }) => {
@@ -155,16 +167,59 @@ fn constants(expr: &Expr) -> Result<()> {
         if !folds {
             return Ok(TreeNodeRecursion::Continue);
         }
-        let empty = DFSchema::empty();
-        let planning = PhysicalPlanningContext::default();
-        let Ok(physical) = create_physical_expr(part, &empty, &ExecutionProps::new(), &planning)
-        else {
-            return Ok(TreeNodeRecursion::Continue);
-        };
-        let row = RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row)?;
-        physical.evaluate(&row)?;
+        compute(part)?;
         Ok(TreeNodeRecursion::Jump)
+    })
+    .map(drop)
+}
+
+/// Computes an expression without columns.
+fn compute(expr: &Expr) -> Result<()> {
+    let empty = DFSchema::empty();
+    let planning = PhysicalPlanningContext::default();
+    let Ok(physical) = create_physical_expr(expr, &empty, &ExecutionProps::new(), &planning) else {
+        return Ok(());
+    };
+    let row = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row)?;
+    physical.evaluate(&row).map(drop)
+}
+
+/// Functions with an argument that is the name of a unit or the like, and its place.
+const WITH_OPTIONS: &[(&str, usize)] = &[
+    ("date_trunc", 0),
+    ("date_part", 0),
+    ("date_bin", 0),
+    ("encode", 1),
+    ("decode", 1),
+    ("regexp_count", 1),
+    ("regexp_instr", 1),
+    ("regexp_like", 1),
+    ("regexp_match", 1),
+    ("regexp_replace", 1),
+];
+
+/// Calls functions whose options are constants with some value in place of the columns.
+fn options_of_functions(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    expr.apply(|part| {
+        if is_lazy(part) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        let Expr::ScalarFunction(call) = part else { return Ok(TreeNodeRecursion::Continue) };
+        let is_known = |(name, place): &(&str, usize)| {
+            *name == call.func.name() && matches!(call.args.get(*place), Some(Expr::Literal(..)))
+        };
+        if WITH_OPTIONS.iter().any(is_known) {
+            let mut call = call.clone();
+            for argument in &mut call.args {
+                if !matches!(argument, Expr::Literal(..)) {
+                    let value = ScalarValue::new_default(&argument.get_type(schema)?)?;
+                    *argument = Expr::Literal(value, None);
+                }
+            }
+            compute(&Expr::ScalarFunction(call))?;
+        }
+        Ok(TreeNodeRecursion::Continue)
     })
     .map(drop)
 }

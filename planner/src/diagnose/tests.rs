@@ -161,3 +161,27 @@ fn what_is_not_supported_is_named_in_sqls_words() {
         "INSERT INTO o SELECT v FROM l LIMIT 1",
     ]));
 }
+
+#[test]
+fn what_datafusion_words_for_developers_is_said_in_sql() {
+    insta::assert_snapshot!(all(&[
+        "SELECT id FROM l ORDER BY 0",
+        "SELECT id FROM p UNION ALL SELECT ts FROM p",
+        "SELECT CAST(ts AS BOOLEAN) FROM l",
+        "SELECT * FROM (VALUES (1, 2), (3))",
+        "SELECT * FROM (VALUES ('2024-01-01'), (DATE '2024-01-02')) AS v(d)",
+        "SELECT CASE WHEN id > 1 THEN ts ELSE 5 END FROM l",
+    ]));
+}
+
+#[test]
+fn options_of_functions_are_checked_before_anything_runs() {
+    insta::assert_snapshot!(all(&[
+        "SELECT date_trunc('foo', ts) FROM l",
+        "SELECT date_part('bogus', ts) FROM l",
+        "SELECT encode(k, 'bogus') FROM p",
+        "SELECT regexp_match(k, '[') FROM l",
+        "SELECT date_bin(INTERVAL '0' SECOND, ts) FROM l",
+        "SELECT date_trunc(k, ts), date_trunc('hour', ts), decode(k, 'hex') FROM l",
+    ]));
+}

@@ -36,7 +36,10 @@ pub(super) fn describe(error: &DataFusionError) -> Described {
         DataFusionError::Internal(message) => {
             known(message).unwrap_or_else(|| Described::new(SqlErrorCode::Internal, tidy(message)))
         }
-        other => Described::new(SqlErrorCode::Type, reason(other)),
+        other => {
+            let message = reason(other);
+            known(&message).unwrap_or_else(|| of_types(message))
+        }
     }
 }
 
@@ -76,6 +79,7 @@ fn describe_schema_error(error: &SchemaError) -> Described {
 /// Messages that DataFusion words for its developers, each with what is said instead.
 const KNOWN: &[fn(&str) -> Option<Described>] = &[
     elements,
+    regular_expression,
     wrong_arguments,
     wrong_coercion,
     null_argument,
@@ -83,8 +87,13 @@ const KNOWN: &[fn(&str) -> Option<Described>] = &[
     no_condition,
     group_position,
     order_position,
+    order_zero,
     negative_limit,
     union_columns,
+    union_types,
+    values_length,
+    values_types,
+    case_types,
     arithmetic,
     comparison,
     no_common_type,
@@ -227,6 +236,11 @@ fn order_position(message: &str) -> Option<Described> {
     Some(of_types(format!("ORDER BY {position}, but the query has {}", columns(count))))
 }
 
+fn order_zero(message: &str) -> Option<Described> {
+    let found = message.starts_with("Order by index starts at 1");
+    found.then(|| of_types("ORDER BY 0, but columns are numbered from 1"))
+}
+
 fn negative_limit(message: &str) -> Option<Described> {
     let clause = ["LIMIT", "OFFSET"].into_iter().find(|clause| message.starts_with(clause))?;
     message.contains("must be >=").then(|| of_types(format!("{clause} must not be negative")))
@@ -236,6 +250,47 @@ fn union_columns(message: &str) -> Option<Described> {
     let found = message.contains("queries have different number of columns");
     let kind = message.split_whitespace().next()?;
     found.then(|| of_types(format!("{DIFFERENT_QUERIES}{kind} have different numbers of columns")))
+}
+
+fn union_types(message: &str) -> Option<Described> {
+    let before = between(message, "Previous inputs were of type ", ", but got incompatible type ")?;
+    let (_, rest) = message.split_once("incompatible type ")?;
+    let (found, column) = rest.split_once(" on column ")?;
+    let types = with_sql_types(&format!("{found}, before it is {before}"));
+    Some(of_types(format!("{DIFFERENT_QUERIES}UNION differ: column {column} is {types}")))
+}
+
+fn values_length(message: &str) -> Option<Described> {
+    let (_, rest) = message.split_once("data length across values list: got ")?;
+    let (found, rest) = rest.split_once(" values in row ")?;
+    let (row, expected) = rest.split_once(" but expected ")?;
+    let row = row.parse::<usize>().ok()? + 1;
+    let found = if found == "1" { "1 value".to_owned() } else { format!("{found} values") };
+    Some(of_types(format!("row {row} of VALUES has {found}, the first has {expected}")))
+}
+
+fn values_types(message: &str) -> Option<Described> {
+    let (_, rest) = message.split_once("data type across values list at row ")?;
+    let (row, rest) = rest.split_once(" column ")?;
+    let (column, rest) = rest.split_once(". Was ")?;
+    let (before, found) = rest.split_once(" but found ")?;
+    let (row, column) = (row.parse::<usize>().ok()? + 1, column.parse::<usize>().ok()? + 1);
+    let types = with_sql_types(&format!("{before}, in row {row} it is {found}"));
+    let described = of_types(format!("column {column} of VALUES is {types}"));
+    Some(Described {
+        help: Some("write CAST(… AS …) around one of them".to_owned()), ..described
+    })
+}
+
+fn case_types(message: &str) -> Option<Described> {
+    let (_, rest) = message.split_once("ailed to coerce then (")?;
+    let (branches, rest) = rest.split_once(") and else (")?;
+    let (otherwise, _) = rest.rsplit_once(") to common types")?;
+    let types = match otherwise {
+        "None" => branches.to_owned(),
+        otherwise => format!("{branches} and {otherwise}"),
+    };
+    Some(of_types(format!("the branches of CASE are {}", with_sql_types(&types))))
 }
 
 fn arithmetic(message: &str) -> Option<Described> {
@@ -269,6 +324,13 @@ fn table_function(message: &str) -> Option<Described> {
     let found = message.starts_with("Table Functions are not supported");
     let what = "table functions other than TUMBLE, HOP and CUMULATE are not supported";
     found.then(|| Described::new(SqlErrorCode::Unsupported, what.to_owned()))
+}
+
+/// The expression itself, drawn over several lines, is in the query.
+fn regular_expression(message: &str) -> Option<Described> {
+    let (_, drawn) = message.split_once("regex parse error:")?;
+    let cause = drawn.lines().find_map(|line| line.strip_prefix("error: "))?;
+    Some(of_types(format!("this is no regular expression: {cause}")))
 }
 
 fn elements(message: &str) -> Option<Described> {
