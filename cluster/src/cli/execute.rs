@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use arrow::array::{AsArray, Int8Array, RecordBatch};
 use arrow::datatypes::{Int8Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
+use rainstorm_engine::connector::print;
 use rainstorm_proto::client::client_client::ClientClient;
 use rainstorm_proto::client::execute_event::Event;
 use rainstorm_proto::client::{
@@ -211,6 +212,7 @@ impl Screen {
                 self.news.push(progress);
             }
             Event::Finished(_) => return Ok(Some(Outcome::Finished)),
+            Event::Failed(_) if print::is_unread() => return Ok(Some(Outcome::OutputClosed)),
             Event::Failed(failed) => {
                 self.progress.clear();
                 complain(&explain(&failed, &self.name, text));

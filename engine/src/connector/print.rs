@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -22,6 +23,14 @@ const FORMAT: FormatOptions<'static> = FormatOptions::new()
     .with_null("null")
     .with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.f"))
     .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
+
+static IS_UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether rows could not be printed in this process because nobody reads its output any
+/// more, as behind `| head`.
+pub fn is_unread() -> bool {
+    IS_UNREAD.load(Ordering::Relaxed)
+}
 
 /// Where lines go, shared by the writers of all subtasks.
 type Lines = Arc<Mutex<dyn Write + Send>>;
@@ -123,6 +132,11 @@ impl SinkWriter for PrintWriter {
         lines
             .write_all(text.as_bytes())
             .and_then(|()| lines.flush())
+            .inspect_err(|error| {
+                if error.kind() == ErrorKind::BrokenPipe {
+                    IS_UNREAD.store(true, Ordering::Relaxed);
+                }
+            })
             .map_err(|error| Error::io("print rows", error))
     }
 

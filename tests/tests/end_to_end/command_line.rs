@@ -31,6 +31,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("cli::tables_live_on_in_the_catalog", tables_live_on_in_the_catalog),
         trial("cli::a_second_engine_on_a_data_directory_is_refused", a_second_engine_is_refused),
         trial("cli::a_closed_output_ends_the_program_silently", a_closed_output_ends_silently),
+        trial(
+            "cli::a_print_table_whose_output_is_closed_ends_silently",
+            a_print_table_whose_output_is_closed_ends_silently,
+        ),
         trial("cli::files_go_into_sdfs_and_come_back", files_go_into_sdfs_and_come_back),
         trial("cli::local_starts_workers_and_ends_with_its_terminal", local_starts_workers),
     ]
@@ -172,6 +176,20 @@ async fn a_second_engine_is_refused() -> Result<(), Failed> {
 async fn a_closed_output_ends_silently() -> Result<(), Failed> {
     let place = Place::new();
     let mut child = place.start(["sql", "-c", ENDLESS, "--format", "csv"]);
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0; 2]).await?;
+    drop(stdout);
+    let ended = ended(child).await;
+    expect_equal(&ended.stderr, "")
+}
+
+async fn a_print_table_whose_output_is_closed_ends_silently() -> Result<(), Failed> {
+    let place = Place::new();
+    let sql =
+        "CREATE TABLE ticks (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100');
+      CREATE TABLE shown (n BIGINT) WITH ('connector' = 'print');
+      INSERT INTO shown SELECT n FROM ticks;";
+    let mut child = place.start(["sql", "-c", sql]);
     let mut stdout = child.stdout.take().expect("a pipe");
     stdout.read_exact(&mut [0; 2]).await?;
     drop(stdout);
