@@ -146,6 +146,19 @@ fn inserts_share_their_source() {
 }
 
 #[test]
+fn inserts_with_other_filters_share_their_source() {
+    let plan = graph(
+        "INSERT INTO printed SELECT k, k FROM endless WHERE k = 1;
+         INSERT INTO printed SELECT k, v FROM endless WHERE v = 2;
+         INSERT INTO printed SELECT k, v FROM endless;
+         INSERT INTO printed SELECT k, SUM(v)
+         FROM TABLE(TUMBLE(TABLE endless, DESCRIPTOR(ts), INTERVAL '10' SECOND)) WHERE v % 7 = 1
+         GROUP BY k, window_start, window_end;",
+    );
+    assert_eq!(plan.matches("Source:").count(), 1, "{plan}");
+}
+
+#[test]
 fn aggregates_stand_on_aggregates() {
     insta::assert_snapshot!(graph(
         "SELECT n, COUNT(*) FROM (SELECT k, COUNT(DISTINCT v) AS n FROM endless GROUP BY k) AS t

@@ -19,7 +19,7 @@ use super::flow::{Flow, FlowId, FlowKind, FlowNode, schema_of};
 use super::relation::{Layout, Place, Relation, RelationColumn, field_of};
 use super::site::{Site, narrowed};
 use super::subexpression;
-use crate::analysis::{Meaning, describe, enforces};
+use crate::analysis::{Meaning, describe};
 use crate::bind::{fail, unsupported};
 
 impl Lowering<'_> {
@@ -67,14 +67,12 @@ impl Lowering<'_> {
                 ),
             )));
         }
-        let (pushed, rest): (Vec<Expr>, Vec<Expr>) =
-            site.filters.iter().cloned().partition(|filter| enforces(&site.table, filter));
         let table_schema = site.table.physical_schema();
-        let schema = match narrowed(&table_schema, site.columns.iter().chain(&rest))? {
+        let schema = match narrowed(&table_schema, &site.columns)? {
             none if none.fields().is_empty() => cheapest(&table_schema),
             schema => schema,
         };
-        let steps = steps(&rest, outputs(&site.columns), &schema)?;
+        let steps = steps(&[], outputs(&site.columns), &schema)?;
         let declared = DFSchema::try_from(Arc::clone(&table_schema))?;
         let mut spec = SourceSpec {
             id: OperatorId(0),
@@ -83,7 +81,8 @@ impl Lowering<'_> {
             options: site.table.options.clone(),
             table_schema,
             schema: Arc::clone(&schema),
-            filters: pushed
+            filters: site
+                .filters
                 .iter()
                 .map(|filter| physical(filter, &declared))
                 .collect::<Result<_>>()?,
@@ -128,7 +127,7 @@ fn cheapest(schema: &SchemaRef) -> SchemaRef {
     schema_of(schema.fields().iter().min_by_key(width).into_iter().cloned().collect())
 }
 
-/// Returns what is done to a source's rows after their watermark has been taken.
+/// Returns what is done to a source's rows for one of its sites.
 fn later_steps(
     site: &Site,
     source: &Site,

@@ -1,8 +1,8 @@
 //! Reading tables: what is read, pushed into the source and prepared there.
 //!
 //! A site is a table with the filters, projections and the watermark right above it. Sites of
-//! one table with the same filters below the watermark are one source, which produces what any of
-//! them needs: two sources of one stream would have two watermarks and do the work twice.
+//! one table that filter alike at the source are one source, which produces what any of them
+//! needs: two sources of one stream would have two watermarks and do the work twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::expr::unaliased;
+use crate::analysis::enforces;
 use crate::bind::{CatalogTable, Watermark, node_of};
 use crate::catalog::TableDefinition;
 
@@ -22,12 +23,11 @@ use crate::catalog::TableDefinition;
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     pub(super) table: Arc<TableDefinition>,
-    /// Conditions below the watermark, over the table's columns: those that the source applies
-    /// itself, and where there is no watermark all.
+    /// Conditions that the source applies itself, over the table's columns.
     pub(super) filters: Vec<Expr>,
     /// The event time and the watermark, over the table's columns.
     pub(super) watermark: Option<(Expr, Expr)>,
-    /// Conditions above the watermark, over the table's columns.
+    /// Conditions above the watermark, if there is one, over the table's columns.
     pub(super) later_filters: Vec<Expr>,
     /// The columns of the plan, over the table's columns.
     pub(super) columns: Vec<Expr>,
@@ -58,10 +58,10 @@ impl Site {
                         return None;
                     }
                     let condition = site.substitute(condition, filter.input.schema())?;
-                    match site.watermark {
-                        None => site.filters.push(condition),
-                        Some(_) => site.later_filters.push(condition),
-                    }
+                    let at_source = site.watermark.is_none() && enforces(&site.table, &condition);
+                    let filters =
+                        if at_source { &mut site.filters } else { &mut site.later_filters };
+                    filters.push(condition);
                 }
                 Some(site)
             }
