@@ -76,8 +76,8 @@ Examples:
   rainstorm sql                                the prompt; \\? lists what it knows
   rainstorm sql -c 'SELECT 1 + 1 AS two'
   echo 'SHOW TABLES;' | rainstorm sql --format csv
-The statements of a -c are planned together before any of them runs. Those on standard input run
-one by one, each as soon as its semicolon has come, until one fails.
+The statements of a -c are planned together before any of them runs, and so are those that end on
+one line of standard input. They run as soon as that line has come, until one fails.
 Tables and views that are created here stay; see them with SHOW TABLES.";
 
 #[derive(Debug, Clone, Args)]

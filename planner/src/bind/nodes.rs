@@ -92,7 +92,8 @@ impl UserDefinedLogicalNodeCore for Watermark {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watermark: {} AS {}", self.time, self.expr)
+        let bare = |expr: &Expr| expr.clone().unalias_nested().data;
+        write!(f, "Watermark: {} AS {}", bare(&self.time), bare(&self.expr))
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {

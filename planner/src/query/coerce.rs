@@ -1,7 +1,7 @@
 //! A query's columns as a table takes them.
 
 use arrow::compute::can_cast_types;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast,
@@ -125,8 +125,16 @@ fn cast_to(
         type_sql(from),
     );
     let error = SqlError::at(SqlErrorCode::Type, span, message);
-    let cast = format!("write CAST({name} AS {})", type_sql(to));
-    Err(if can_cast_types(from, to) { error.with_help(cast) } else { error }.into())
+    let help = match to {
+        DataType::Struct(fields) => {
+            let field = |field: &FieldRef| format!("'{}', …", field.name());
+            let fields: Vec<String> = fields.iter().map(field).collect();
+            format!("write named_struct({})", fields.join(", "))
+        }
+        to if can_cast_types(from, to) => format!("write CAST({name} AS {})", type_sql(to)),
+        _ => return Err(error.into()),
+    };
+    Err(error.with_help(help).into())
 }
 
 /// Tells whether every value of a type is one of another, or fails aloud: decimals and times may
