@@ -159,6 +159,17 @@ fn inserts_with_other_filters_share_their_source() {
 }
 
 #[test]
+fn filters_without_columns_leave_the_watermark_in_place() {
+    for condition in ["RANDOM() < 0.5", "NOW() > TIMESTAMP '2020-01-01 00:00:00'"] {
+        let plan = graph(&format!(
+            "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE endless, DESCRIPTOR(ts), INTERVAL '1' DAY))
+             WHERE {condition} AND k > 1 GROUP BY window_start, window_end;"
+        ));
+        assert!(plan.contains("    Watermark: ts"), "{plan}");
+    }
+}
+
+#[test]
 fn aggregates_stand_on_aggregates() {
     insta::assert_snapshot!(graph(
         "SELECT n, COUNT(*) FROM (SELECT k, COUNT(DISTINCT v) AS n FROM endless GROUP BY k) AS t

@@ -27,7 +27,8 @@ pub(super) struct Site {
     pub(super) filters: Vec<Expr>,
     /// The event time and the watermark, over the table's columns.
     pub(super) watermark: Option<(Expr, Expr)>,
-    /// Conditions above the watermark, if there is one, over the table's columns.
+    /// Other conditions, over the table's columns. They come after the watermark, wherever they
+    /// stand: DataFusion puts those without columns, such as `NOW() > …`, below it.
     pub(super) later_filters: Vec<Expr>,
     /// The columns of the plan, over the table's columns.
     pub(super) columns: Vec<Expr>,
@@ -54,10 +55,18 @@ impl Site {
             LogicalPlan::Filter(filter) => {
                 let mut site = Self::of(&filter.input)?;
                 for condition in split_conjunction(&filter.predicate) {
-                    if condition.is_volatile() || holds_subquery(condition) {
+                    let schema = filter.input.schema();
+                    // What is another value each time must not be computed a second time.
+                    let is_volatile = |column: &Column| {
+                        let index = schema.index_of_column(column);
+                        index.is_ok_and(|index| site.columns[index].is_volatile())
+                    };
+                    if holds_subquery(condition)
+                        || condition.column_refs().into_iter().any(is_volatile)
+                    {
                         return None;
                     }
-                    let condition = site.substitute(condition, filter.input.schema())?;
+                    let condition = site.substitute(condition, schema)?;
                     let at_source = site.watermark.is_none() && enforces(&site.table, &condition);
                     let filters =
                         if at_source { &mut site.filters } else { &mut site.later_filters };
@@ -80,9 +89,6 @@ impl Site {
             plan => {
                 let watermark = node_of::<Watermark>(plan)?;
                 let mut site = Self::of(&watermark.input)?;
-                if !site.later_filters.is_empty() {
-                    return None;
-                }
                 let schema = watermark.input.schema();
                 let time = site.substitute(&watermark.time, schema)?;
                 let expr = site.substitute(&watermark.expr, schema)?;
