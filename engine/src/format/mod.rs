@@ -12,6 +12,7 @@ pub(crate) mod testing;
 mod time_text;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field};
 
 pub use compression::Compression;
 pub(crate) use compression::{Compressor, Decompressor};
@@ -24,7 +25,8 @@ pub(crate) use json_reader::JsonDecoder;
 pub(crate) use parquet_reader::ParquetFile;
 pub(crate) use time_text::{Times, column_as_text};
 
-use crate::Result;
+use crate::wording::type_sql;
+use crate::{Error, Result};
 
 /// How the rows of a file are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,34 @@ impl Format {
             Self::Json => "json",
             Self::Parquet => "parquet",
         }
+    }
+
+    /// Refuses a column that files of this format cannot hold.
+    pub(crate) fn check_column(self, field: &Field) -> Result<()> {
+        match self {
+            Self::Csv => check_type("csv", field),
+            Self::Json if !keys_are_text(field.data_type()) => Err(Error::Invalid(format!(
+                "column '{}' of type {} cannot be kept in json: its keys are not STRING",
+                field.name(),
+                type_sql(field.data_type())
+            ))),
+            Self::Json | Self::Parquet => Ok(()),
+        }
+    }
+}
+
+/// Tells whether the keys of all maps in a type are texts, as those of JSON's objects.
+fn keys_are_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(entry) => {
+                entry[0].data_type().is_string() && keys_are_text(entry[1].data_type())
+            }
+            _ => false,
+        },
+        DataType::Struct(fields) => fields.iter().all(|field| keys_are_text(field.data_type())),
+        DataType::List(item) => keys_are_text(item.data_type()),
+        _ => true,
     }
 }
 

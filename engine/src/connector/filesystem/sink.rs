@@ -8,7 +8,7 @@ use super::options::Options;
 use super::place::Place;
 use super::writer::{Names, STAGING, TableWriter};
 use crate::connector::{CommitId, Committable, ConnectorContext, Sink, SinkWriter};
-use crate::format::{Format, check_type};
+use crate::format::check_type;
 use crate::graph::{SinkSpec, SinkTarget};
 use crate::storage::Storage;
 use crate::{Error, OperatorId, Result};
@@ -37,8 +37,8 @@ impl FilesystemSink {
         for (index, field) in spec.schema.fields().iter().enumerate() {
             if partition_by.contains(&index) {
                 check_type("the name of a folder", field)?;
-            } else if options.format == Format::Csv {
-                check_type("csv", field)?;
+            } else {
+                options.format.check_column(field)?;
             }
         }
         Ok(Self {

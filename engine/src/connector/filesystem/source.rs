@@ -10,7 +10,6 @@ use super::options::Options;
 use super::place::Place;
 use super::reader::{FileReader, Position, Wanted};
 use crate::connector::{ConnectorContext, Source, Split, SplitReader};
-use crate::format::{Format, check_type};
 use crate::graph::SourceSpec;
 use crate::storage::Storage;
 use crate::{Error, Result};
@@ -37,8 +36,8 @@ impl FilesystemSource {
             )));
         }
         let options = Options::parse(&spec.options)?;
-        if options.format == Format::Csv {
-            spec.table_schema.fields().iter().try_for_each(|field| check_type("csv", field))?;
+        for field in spec.table_schema.fields() {
+            options.format.check_column(field)?;
         }
         Ok(Self {
             options,
