@@ -118,6 +118,29 @@ impl Error {
         }
     }
 
+    /// Returns the causes, outer ones first, each told once and without what `object_store` says
+    /// around a store's own words.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes: Vec<String> = Vec::new();
+        let mut next = match self {
+            Self::Storage { source, .. } => Some(source.as_ref() as &dyn std::error::Error),
+            other => std::error::Error::source(other),
+        };
+        while let Some(cause) = next {
+            next = cause.source();
+            let is_wrapper = matches!(
+                cause.downcast_ref::<object_store::Error>(),
+                Some(object_store::Error::Generic { .. })
+            );
+            let text = cause.to_string();
+            if !is_wrapper && causes.last().is_none_or(|before| !before.ends_with(&text)) {
+                causes.push(text);
+            }
+        }
+        causes
+    }
+
     /// Wraps a DataFusion error with what was being done. An error of the engine's own that has
     /// only passed through DataFusion, as one of a table that it read, comes out as it was.
     pub fn compute(
@@ -141,5 +164,22 @@ impl Error {
     /// Wraps an I/O error with what was being done.
     pub fn io(context: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { context: context.into(), source: Arc::new(source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_and_in_the_stores_words() {
+        let full = std::io::Error::other("no space left on device");
+        let store = object_store::Error::Generic { store: "local", source: Box::new(full) };
+        let error = Error::storage("write 'out/part-0.csv'", store);
+        assert_eq!(error.causes(), ["no space left on device"]);
+
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(Error::io("open 'x'", denied).causes(), ["permission denied"]);
+        assert!(Error::Closed.causes().is_empty());
     }
 }

@@ -138,10 +138,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let first = std::error::Error::source(&error);
-        let causes = std::iter::successors(first, |cause| cause.source());
-        let causes = causes.map(ToString::to_string).collect();
-        Self { message: error.to_string(), causes, kind: error.kind() }
+        Self { message: error.to_string(), causes: error.causes(), kind: error.kind() }
     }
 }
 

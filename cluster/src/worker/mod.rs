@@ -210,10 +210,8 @@ impl Known {
 fn to_status(error: &Error) -> Status {
     use rainstorm_engine::ErrorKind;
     let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        message = format!("{message}: {next}");
-        cause = next.source();
+    for cause in error.causes() {
+        message = format!("{message}: {cause}");
     }
     match error.kind() {
         ErrorKind::Retry | ErrorKind::Unavailable => Status::unavailable(message),

@@ -276,8 +276,6 @@ fn source_splits(
 }
 
 fn failed_report(task: Option<TaskId>, error: &Error) -> FailedReport {
-    let first = std::error::Error::source(error);
-    let causes = std::iter::successors(first, |cause| cause.source());
     let kind = match error.kind() {
         ErrorKind::Retry => FailureKind::Retry,
         ErrorKind::Invalid => FailureKind::Invalid,
@@ -288,7 +286,7 @@ fn failed_report(task: Option<TaskId>, error: &Error) -> FailedReport {
     FailedReport {
         task: task.map(identity::task_to_wire),
         message: error.to_string(),
-        causes: causes.map(ToString::to_string).collect(),
+        causes: error.causes(),
         kind: kind.into(),
     }
 }
