@@ -32,7 +32,10 @@ pub(super) fn run(sql: Sql, context: &Context) -> Result<()> {
     let result = loop {
         match editor.read_line(&Prompt) {
             Ok(Signal::Success(text)) => {
-                if session.handle(&text) == Handled::Quit {
+                let left = Meta::before_quit(&text);
+                let statements = left.unwrap_or(&text);
+                let unfinished = left.is_some() && !Planner::is_complete(statements);
+                if !unfinished && session.handle(statements) == Handled::Quit || left.is_some() {
                     break Ok(());
                 }
                 refresh(&mut session, &names);
@@ -90,7 +93,8 @@ struct Whole;
 
 impl Validator for Whole {
     fn validate(&self, text: &str) -> ValidationResult {
-        if Meta::is_one_line(text) || Planner::is_complete(text) {
+        let ends = Meta::is_one_line(text) || Meta::before_quit(text).is_some();
+        if ends || Planner::is_complete(text) {
             ValidationResult::Complete
         } else {
             ValidationResult::Incomplete

@@ -59,6 +59,13 @@ impl<'a> Meta<'a> {
         let text = text.trim();
         text.starts_with('\\') || is_quit(text)
     }
+
+    /// Returns what stands before a `\q` on the last of several lines: it leaves an unfinished
+    /// statement too.
+    pub(crate) fn before_quit(text: &str) -> Option<&str> {
+        let (before, last) = text.trim_end().rsplit_once('\n')?;
+        (last.trim() == "\\q").then_some(before)
+    }
 }
 
 fn is_quit(text: &str) -> bool {
@@ -85,6 +92,13 @@ mod tests {
         }
         assert!(matches!(Meta::parse("\\x"), Meta::Unknown(_)));
         assert!(matches!(Meta::parse("\\i"), Meta::Unknown(_)));
+    }
+
+    #[test]
+    fn an_unfinished_statement_can_be_left() {
+        assert_eq!(Meta::before_quit("SELECT 1\n  + 2\n \\q\n"), Some("SELECT 1\n  + 2"));
+        assert_eq!(Meta::before_quit("SELECT 1\n\\quit"), None);
+        assert_eq!(Meta::before_quit("\\q"), None);
     }
 
     #[test]
