@@ -73,7 +73,12 @@ impl Planner {
             let statements = parse::parse_script(template.text())?;
             let mut run = ScriptPlanner::new(self, session.clone(), &script.base_directory);
             for statement in &statements {
-                let place = |error: SqlError| error.or_at(statement.span);
+                let place = |error: SqlError| {
+                    let text =
+                        || parse::quoted_text(template.text(), statement.span, &error.message);
+                    let span = if error.line == 0 { text() } else { None };
+                    error.or_at(span.unwrap_or(statement.span))
+                };
                 run.statement(statement)
                     .map_err(|errors| SqlErrors(errors.0.into_iter().map(place).collect()))?;
             }

@@ -171,6 +171,36 @@ fn what_datafusion_words_for_developers_is_said_in_sql() {
         "SELECT * FROM (VALUES (1, 2), (3))",
         "SELECT * FROM (VALUES ('2024-01-01'), (DATE '2024-01-02')) AS v(d)",
         "SELECT CASE WHEN id > 1 THEN ts ELSE 5 END FROM l",
+        "SELECT -k, v FROM p",
+        "SELECT id FROM l WHERE NOT v",
+        "SELECT sum(count(*)) FROM p",
+    ]));
+}
+
+#[test]
+fn what_is_misplaced_or_twice_has_its_place() {
+    insta::assert_snapshot!(all(&[
+        "SELECT k, FROM l",
+        "SELECT k FROM l WHERE k IN ('a',)",
+        "SELECT k FROM l WHERE",
+        "SELECT * FROM 'l.csv'",
+        "SELECT 'l' FROM l JOIN 'l.csv' AS c ON c.k = l.k",
+        "WITH a AS (SELECT 1 AS x), a AS (SELECT 2 AS x) SELECT x FROM a",
+        "SELECT k FROM l, LATERAL TABLE(split(k)) AS t(part)",
+    ]));
+}
+
+#[test]
+fn what_does_not_fit_a_column_is_told_where_it_is_written() {
+    insta::assert_snapshot!(all(&[
+        "INSERT INTO o SELECT k FROM l",
+        "INSERT INTO o VALUES (1), (2.5)",
+        "INSERT INTO o SELECT * FROM (SELECT id FROM p)",
+        "INSERT INTO o SELECT v FROM p UNION ALL SELECT id FROM p",
+        "CREATE TABLE n (a ARRAY<TINYINT>, r ROW<x INT>) WITH ('connector' = 'blackhole');
+         INSERT INTO n SELECT ARRAY[1, 300], ROW(v) FROM p",
+        "CREATE TABLE n (a ARRAY<TINYINT>, r ROW<x INT>) WITH ('connector' = 'blackhole');
+         INSERT INTO n SELECT ARRAY[1], ROW(1, 2) FROM p",
     ]));
 }
 

@@ -98,6 +98,9 @@ const KNOWN: &[fn(&str) -> Option<Described>] = &[
     comparison,
     no_common_type,
     aggregate_in_where,
+    nested_aggregate,
+    negation,
+    inversion,
     table_function,
 ];
 
@@ -318,6 +321,24 @@ fn aggregate_in_where(message: &str) -> Option<Described> {
     let found = message.contains("ggregate functions are not allowed in the WHERE clause");
     let described = of_types("aggregate functions are not allowed in WHERE");
     found.then(|| Described { help: Some("use HAVING".to_owned()), ..described })
+}
+
+fn nested_aggregate(message: &str) -> Option<Described> {
+    let found = message.contains("ggregate function calls cannot be nested");
+    let described = of_types("aggregate functions cannot be nested");
+    let help = Some("compute the inner one in a query of its own, in FROM".to_owned());
+    found.then_some(Described { help, ..described })
+}
+
+fn negation(message: &str) -> Option<Described> {
+    let found = message.starts_with("Unary operator '-' only supports");
+    found.then(|| of_types("- takes a number or an interval"))
+}
+
+fn inversion(message: &str) -> Option<Described> {
+    let (_, found) =
+        message.split_once("nary operator 'NOT' requires a boolean expression, got ")?;
+    Some(of_types(format!("NOT takes a BOOLEAN, not {}", with_sql_types(found))))
 }
 
 fn table_function(message: &str) -> Option<Described> {

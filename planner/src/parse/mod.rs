@@ -73,8 +73,21 @@ fn parse_tokens(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<ParsedSta
     let statement = parser
         .parse_statement()
         .and_then(|statement| parser.expect_end().map(|()| statement))
-        .map_err(|error| error.or_at(place))?;
+        .map_err(|error| parser.at_what_was_found(error).or_at(place))?;
     Ok(ParsedStatement { statement, span })
+}
+
+/// Finds the only text of a statement that a message quotes, as in `FROM 'file.csv'`: the parser
+/// gives such names no place.
+pub(crate) fn quoted_text(script: &str, statement: Span, message: &str) -> Option<Span> {
+    let tokens = split::split(script).ok()?.into_iter().flatten().filter(|token| {
+        let is_inside = statement.start <= token.span.start && token.span.end <= statement.end;
+        let is_quoted = matches!(&token.token, Token::SingleQuotedString(text)
+            if message.contains(&format!("'{text}'")));
+        is_inside && is_quoted
+    });
+    let spans: Vec<Span> = tokens.map(|token| token.span).collect();
+    if let [span] = spans.as_slice() { Some(*span) } else { None }
 }
 
 /// Statements whose first word is known but that are not supported.
@@ -276,6 +289,33 @@ impl StatementParser<'_> {
         Ok(self.parser.expected("end of statement", found)?)
     }
 
+    /// Moves a complaint to the token that it says was found: where an expression is expected,
+    /// sqlparser gives the place of the one behind it.
+    fn at_what_was_found(&self, mut error: SqlError) -> SqlError {
+        let Some((_, found)) = error.message.split_once(", found: ") else { return error };
+        let token = |index: usize| self.parser.token_at(index);
+        let is_last = |token: &TokenWithSpan| {
+            let start = token.span.start;
+            token.token == Token::EOF
+                || (start.line as usize, start.column as usize) == (error.line, error.column)
+        };
+        let is_found = |index: usize| token(index).token.to_string() == found;
+        let mut place = 0;
+        while !is_last(token(place)) {
+            place += 1;
+        }
+        if place > 0 && !is_found(place) && is_found(place - 1) {
+            place -= 1;
+            let start = token(place).span.start;
+            (error.line, error.column) = (start.line as usize, start.column as usize);
+        }
+        let is_after_comma = place > 0 && token(place - 1).token == Token::Comma;
+        if is_after_comma && error.message.starts_with("expected an expression") {
+            error.help = Some("there is a comma too much before it".to_owned());
+        }
+        error
+    }
+
     /// Complains about the next token: as not supported where it is a known word of SQL.
     fn unsupported_or_expected<T>(&mut self, expected: &str) -> Result<T, SqlError> {
         let found = self.parser.peek_token();
@@ -333,6 +373,7 @@ impl From<ParserError> for SqlError {
         };
         let message = match message.strip_prefix("Expected: ") {
             Some(rest) => format!("expected {rest}"),
+            None if message.starts_with("Expected ") => message.replacen('E', "e", 1),
             None => message.trim_start_matches("sql parser error: ").to_owned(),
         };
         let found = message.split_once(", found: ").map(|(_, found)| found.to_owned());

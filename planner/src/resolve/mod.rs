@@ -149,6 +149,11 @@ impl<'a> Resolver<'a> {
         let outside = self.ctes.len();
         if let Some(with) = &mut query.with {
             for cte in &mut with.cte_tables {
+                let name = &cte.alias.name;
+                if self.ctes[outside..].iter().any(|(known, _)| *known == name.value) {
+                    let message = format!("there are two WITH queries '{}'", name.value);
+                    self.errors.push(SqlError::at(SqlErrorCode::Ambiguous, name.span, message));
+                }
                 self.cte(cte, with.recursive, outer);
             }
         }
@@ -315,7 +320,11 @@ impl<'a> Resolver<'a> {
         let message = format!("there is no table or view '{}'", name.value);
         let error = SqlError::at(SqlErrorCode::UnknownTable, name.span, message);
         let unreadable = self.context.session.unreadable(ObjectKind::Table, &name.value);
-        let error = error.with_suggestion(suggest(&name.value, known));
+        let error = if name.quote_style == Some('\'') {
+            error.with_help("files are read through tables: CREATE TABLE … WITH ('connector' = 'filesystem', 'path' = …, 'format' = …)")
+        } else {
+            error.with_suggestion(suggest(&name.value, known))
+        };
         self.errors.push(error.with_better_help(unreadable));
     }
 }

@@ -90,6 +90,13 @@ impl Resolver<'_> {
                 self.table_factor(table, &mut inner);
                 (None, Columns::open(), alias)
             }
+            TableFactor::Function { lateral: true, name, alias, .. } => {
+                let span = name.0.first().and_then(ObjectNamePart::as_ident).map(|part| part.span);
+                let message = format!("LATERAL {name} is not supported");
+                let span = span.unwrap_or_else(sqlparser::tokenizer::Span::empty);
+                self.errors.push(SqlError::at(SqlErrorCode::Unsupported, span, message));
+                (None, Columns::open(), alias)
+            }
             TableFactor::TableFunction { alias, .. } | TableFactor::Function { alias, .. } => {
                 (None, Columns::open(), alias)
             }
