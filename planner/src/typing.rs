@@ -23,6 +23,7 @@ use sqlparser::tokenizer::Span;
 use crate::bind::{fail, options};
 use crate::diagnose::span_from;
 use crate::error::{SqlError, SqlErrorCode};
+use crate::rewrite::same_shape;
 
 /// Checks the types of a plan and computes its constants, so that what would fail on every row
 /// fails now.
@@ -82,7 +83,7 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
         }
         Expr::Cast(Cast { expr, field }) => {
             let from = expr.get_type(schema)?;
-            if !can_cast_types(&from, field.data_type()) {
+            if !can_cast_types(&from, field.data_type()) || !same_shape(&from, field.data_type()) {
                 let types = format!("{} to {}", type_sql(&from), type_sql(field.data_type()));
                 let message = format!("cannot cast {types}");
                 return Err(fail(SqlError::at(SqlErrorCode::Type, span_of(expr), message)));

@@ -4,6 +4,7 @@ mod clock;
 mod date_pattern;
 mod regexp;
 mod registry;
+mod rows;
 mod scalar;
 mod text;
 mod time;
@@ -14,6 +15,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::time::ClockRef;
 pub use registry::{Registry, registry};
+pub use rows::{RENAME_FIELDS, renamed};
 pub use time::TIMESTAMP_TEXT;
 
 /// Returns the functions that are added to DataFusion's.
@@ -23,5 +25,6 @@ pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     functions.extend(time::functions());
     functions.extend(text::functions());
     functions.extend(regexp::functions());
+    functions.extend(rows::functions());
     functions
 }

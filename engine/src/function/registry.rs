@@ -10,6 +10,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
+use super::{RENAME_FIELDS, TIMESTAMP_TEXT};
 use crate::time::ClockRef;
 
 /// All functions by name, aliases included. Names are looked up whatever their case.
@@ -66,6 +67,24 @@ fn insert<T>(
     map.insert(name.to_lowercase(), Arc::clone(function))
 }
 
+/// Functions that plans are made of, and those about Arrow's types: they have no meaning in SQL.
+const INTERNAL: &[&str] = &[
+    RENAME_FIELDS,
+    TIMESTAMP_TEXT,
+    "arrow_cast",
+    "arrow_field",
+    "arrow_metadata",
+    "arrow_try_cast",
+    "cast_to_type",
+    "file_row_index",
+    "input_file_name",
+    "try_cast_to_type",
+    "union_extract",
+    "union_tag",
+    "version",
+    "with_metadata",
+];
+
 impl Registry {
     /// Adds a scalar function under its name and aliases, in place of what they meant before.
     pub fn add_scalar(&mut self, udf: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
@@ -97,7 +116,7 @@ impl Registry {
         &self.expr_planners
     }
 
-    /// Returns all names in lower case, sorted, each once.
+    /// Returns the names of what people call, in lower case, sorted, each once.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self
             .scalar
@@ -106,6 +125,7 @@ impl Registry {
             .chain(self.aggregate.keys())
             .chain(self.window.keys())
             .map(String::as_str)
+            .filter(|name| !INTERNAL.contains(name))
             .collect();
         names.sort_unstable();
         names.dedup();

@@ -197,7 +197,7 @@ fn numbers_in_a_query_are_ints_where_they_fit() {
     ));
     insta::assert_snapshot!(complaints(
         "INSERT INTO files SELECT a + 10000000000, b, c FROM files;"
-    ), @"[type] column 'a' of table 'files' is INT, the query's column 'a + 10000000000' is BIGINT (write CAST(a + 10000000000 AS INT))");
+    ), @"[type] column 'a' of table 'files' is INT, not BIGINT (write CAST(a + 10000000000 AS INT))");
 }
 
 #[test]

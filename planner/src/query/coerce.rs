@@ -1,20 +1,19 @@
 //! A query's columns as a table takes them.
 
 use arrow::compute::can_cast_types;
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::{
-    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast,
-};
-use sqlparser::ast::Spanned;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use rainstorm_engine::function::renamed;
+use sqlparser::ast::{Expr as SqlExpr, Query, Select, SelectItem, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
 
-use super::unaliased;
+use super::written::Written;
 use crate::bind::bind_constant;
 use crate::catalog::{Column, TableDefinition};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
-use crate::rewrite::analyze;
+use crate::rewrite::{analyze, by_position, same_shape};
 use crate::session::QueryContext;
 use crate::statement::Insert;
 use crate::types::type_sql;
@@ -51,19 +50,25 @@ pub(super) fn to_table(
     for column in table.physical_columns() {
         let given = names.iter().position(|name| *name == column.name);
         let expr = if let Some(index) = given {
-            let field = plan.schema().field(index);
-            let expr = Expr::Column(columns[index].clone());
-            let constants = constants(bound, index);
-            let castable =
-                |value: &&ScalarValue| can_cast_types(&value.data_type(), &column.data_type);
-            for value in constants.iter().flatten().filter(castable) {
-                let cast = value.cast_to(&column.data_type);
-                cast.map_err(|error| from_datafusion_in(&error, &*insert.source))?;
+            let from = plan.schema().field(index).data_type();
+            let to = &column.data_type;
+            let misfit = match Written::of(bound, index) {
+                Some(written) => written
+                    .first_misfit(to)
+                    .map_err(|error| from_datafusion_in(&error, &*insert.source))?,
+                None => Some(0),
+            };
+            if !can_cast(from, to) || (misfit.is_some() && !fits(from, to)) {
+                let text = text_of(&insert.source, misfit.unwrap_or(0), index, names.len());
+                return Err(does_not_fit(from, column, table, text, span).into());
             }
-            let keeps = |value: &ScalarValue| keeps_its_value(value, &column.data_type);
-            let constant = constants.is_some_and(|values| values.iter().all(keeps))
-                || (field.data_type().is_integer() && is_narrower(bound, index, &column.data_type));
-            cast_to(expr, field.data_type(), field.name(), constant, column, table, span)?
+            let expr = Expr::Column(columns[index].clone());
+            if from == to {
+                expr
+            } else {
+                by_position(expr, from, to, context.functions)
+                    .map_err(|error| from_datafusion(&error, span))?
+            }
         } else if let Some((_, value)) =
             insert.partition.iter().find(|(name, _)| name.value == column.name)
         {
@@ -101,40 +106,57 @@ fn written_columns<'a>(table: &'a TableDefinition, insert: &'a Insert) -> Vec<&'
     columns.map(|column| column.name.as_str()).collect()
 }
 
-fn cast_to(
-    expr: Expr,
+/// Returns the expression that is written for one of `count` columns, in this row of VALUES, where
+/// the query says it.
+fn text_of(query: &Query, row: usize, index: usize, count: usize) -> Option<&SqlExpr> {
+    let mut body = query.body.as_ref();
+    loop {
+        match body {
+            SetExpr::Query(query) => body = &query.body,
+            SetExpr::Values(values) => return values.rows.get(row)?.content.get(index),
+            SetExpr::Select(select) => return selected(select, index, count),
+            _ => return None,
+        }
+    }
+}
+
+fn selected(select: &Select, index: usize, count: usize) -> Option<&SqlExpr> {
+    match select.projection.get(index).filter(|_| select.projection.len() == count)? {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+/// Expressions that are repeated in a message are at most so long.
+const REPEATED_CHARS: usize = 40;
+
+fn does_not_fit(
     from: &DataType,
-    name: &str,
-    constant: bool,
     column: &Column,
     table: &TableDefinition,
-    span: Span,
-) -> Result<Expr, SqlErrors> {
+    text: Option<&SqlExpr>,
+    whole: Span,
+) -> SqlError {
     let to = &column.data_type;
-    if from == to {
-        return Ok(expr);
+    let (name, to_sql, from_sql) = (&column.name, type_sql(to), type_sql(from));
+    let message = format!("column '{name}' of table '{}' is {to_sql}, not {from_sql}", table.name);
+    let span = text.map(Spanned::span).filter(|span| span.start.line > 0);
+    let error = SqlError::at(SqlErrorCode::Type, span.unwrap_or(whole), message);
+    if !can_cast(from, to) {
+        return error;
     }
-    if loses_nothing(from, to) || (constant && can_cast_types(from, to)) {
-        return Ok(Expr::Cast(Cast::new(Box::new(expr), to.clone())));
-    }
-    let message = format!(
-        "column '{}' of table '{}' is {}, the query's column '{name}' is {}",
-        column.name,
-        table.name,
-        type_sql(to),
-        type_sql(from),
-    );
-    let error = SqlError::at(SqlErrorCode::Type, span, message);
-    let help = match to {
-        DataType::Struct(fields) => {
-            let field = |field: &FieldRef| format!("'{}', …", field.name());
-            let fields: Vec<String> = fields.iter().map(field).collect();
-            format!("write named_struct({})", fields.join(", "))
-        }
-        to if can_cast_types(from, to) => format!("write CAST({name} AS {})", type_sql(to)),
-        _ => return Err(error.into()),
-    };
-    Err(error.with_help(help).into())
+    let text = text.map(ToString::to_string).filter(|text| text.chars().count() <= REPEATED_CHARS);
+    let text = text.as_deref().unwrap_or("…");
+    error.with_help(format!("write CAST({text} AS {to_sql})"))
+}
+
+fn can_cast(from: &DataType, to: &DataType) -> bool {
+    same_shape(from, to) && can_cast_types(&renamed(from, to), to)
+}
+
+/// Tells whether every value of a type is one of another, or fails aloud.
+pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
+    from == to || loses_nothing(from, to)
 }
 
 /// Tells whether every value of a type is one of another, or fails aloud: decimals and times may
@@ -160,9 +182,7 @@ fn loses_nothing(from: &DataType, to: &DataType) -> bool {
         (Date32, Timestamp(_, None)) => true,
         (DataType::Struct(from), DataType::Struct(to)) => {
             from.len() == to.len()
-                && from.iter().zip(to).all(|(from, to)| {
-                    from.name() == to.name() && fits(from.data_type(), to.data_type())
-                })
+                && from.iter().zip(to).all(|(from, to)| fits(from.data_type(), to.data_type()))
         }
         (DataType::Map(from, _), DataType::Map(to, _)) => {
             let (DataType::Struct(from), DataType::Struct(to)) = (from.data_type(), to.data_type())
@@ -177,100 +197,6 @@ fn loses_nothing(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-fn fits(from: &DataType, to: &DataType) -> bool {
-    from == to || loses_nothing(from, to)
-}
-
 fn integer_bytes(data_type: &DataType) -> usize {
     data_type.primitive_width().unwrap_or(usize::MAX)
-}
-
-/// Returns a column's values where they are written down in the query: then they decide, not their
-/// type.
-fn constants(plan: &LogicalPlan, index: usize) -> Option<Vec<ScalarValue>> {
-    match plan {
-        LogicalPlan::Values(values) => {
-            let value = |row: &Vec<Expr>| {
-                constant(&row[index]).or_else(|| match &row[index] {
-                    // Where rows differ in their types, DataFusion casts them to a common one.
-                    Expr::Cast(cast) => constant(&cast.expr),
-                    _ => None,
-                })
-            };
-            values.values.iter().map(value).collect()
-        }
-        LogicalPlan::SubqueryAlias(alias) => constants(&alias.input, index),
-        LogicalPlan::Projection(projection) => match unaliased(&projection.expr[index]) {
-            Expr::Column(column) => {
-                let index = projection.input.schema().maybe_index_of_column(column)?;
-                constants(&projection.input, index)
-            }
-            expr => constant(expr).map(|value| vec![value]),
-        },
-        _ => None,
-    }
-}
-
-/// Tells whether a number that becomes an integer is one.
-fn keeps_its_value(value: &ScalarValue, to: &DataType) -> bool {
-    let from = value.data_type();
-    if !to.is_integer() || !from.is_numeric() || from.is_integer() {
-        return true;
-    }
-    let back = value.cast_to(to).and_then(|integer| integer.cast_to(&from));
-    back.is_ok_and(|back| back == *value)
-}
-
-fn constant(expr: &Expr) -> Option<ScalarValue> {
-    match unaliased(expr) {
-        Expr::Literal(value, _) => Some(value.clone()),
-        Expr::Negative(inner) => constant(inner)?.arithmetic_negate().ok(),
-        Expr::Cast(Cast { expr, field }) => match expr.as_ref() {
-            // A number with an exponent.
-            Expr::Literal(text, _)
-                if text.data_type().is_string() && *field.data_type() == DataType::Float64 =>
-            {
-                text.cast_to(&DataType::Float64).ok()
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Tells whether a column is an integer that would fit another type, were numbers in the query of
-/// the least type that holds them, at least INT, as in Flink. DataFusion has them as BIGINT.
-fn is_narrower(plan: &LogicalPlan, index: usize, to: &DataType) -> bool {
-    let bytes = match plan {
-        LogicalPlan::Projection(projection) if to.is_integer() => {
-            bytes_needed(&projection.expr[index], projection.input.schema())
-        }
-        _ => None,
-    };
-    bytes.is_some_and(|bytes| bytes <= integer_bytes(to))
-}
-
-fn bytes_needed(expr: &Expr, schema: &DFSchema) -> Option<usize> {
-    match unaliased(expr) {
-        Expr::Literal(ScalarValue::Int64(Some(value)), _) => {
-            Some(if i32::try_from(*value).is_ok() { 4 } else { 8 })
-        }
-        Expr::Negative(inner) => bytes_needed(inner, schema),
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.is_numerical_operators() => {
-            Some(bytes_needed(left, schema)?.max(bytes_needed(right, schema)?))
-        }
-        Expr::Case(case) => {
-            let values = case.when_then_expr.iter().map(|(_, value)| value);
-            let mut needed = values
-                .chain(&case.else_expr)
-                .map(|value| bytes_needed(value, schema))
-                .collect::<Option<Vec<_>>>()?
-                .into_iter();
-            needed.next().map(|first| needed.fold(first, usize::max))
-        }
-        other => {
-            let data_type = other.get_type(schema).ok()?;
-            data_type.is_integer().then(|| integer_bytes(&data_type))
-        }
-    }
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod coerce;
 mod output;
+mod written;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ mod casts;
 mod constants;
 mod durations;
 mod maps;
+mod rows;
 mod texts;
 mod watermarks;
 
@@ -36,6 +37,7 @@ use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
 use sqlparser::tokenizer::Span;
 
+pub(crate) use self::rows::{by_position, cast_by_position, of_expr as cast_rows_of, same_shape};
 use crate::bind::{fail, unsupported};
 
 type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
