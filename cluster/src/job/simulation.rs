@@ -17,7 +17,7 @@ use rainstorm_engine::graph::{
 use rainstorm_engine::task::TaskId;
 use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation, JobId, OperatorId, StageId};
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 
