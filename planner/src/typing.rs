@@ -12,7 +12,7 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Union, Volatility,
 };
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
@@ -32,6 +32,10 @@ use crate::rewrite::same_shape;
 /// The first type that does not fit, or constant that cannot be computed.
 pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
     each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))?;
+    plan.apply_with_subqueries(|node| match node {
+        LogicalPlan::Union(union) => of_union(union),
+        _ => Ok(TreeNodeRecursion::Continue),
+    })?;
     let analyzed = Analyzer::new().execute_and_check(plan.clone(), &options(), |_, _| {})?;
     // Without a start time nothing folds the current time into a constant.
     let context = OptimizerContext::new_with_config_options(Arc::new(options()))
@@ -94,6 +98,37 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
             comparable(expr, Operator::LtEq, high, schema)?;
         }
         _ => {}
+    }
+    Ok(TreeNodeRecursion::Continue)
+}
+
+/// DataFusion turns numbers into texts where the other queries of a UNION have texts.
+fn of_union(union: &Union) -> Result<TreeNodeRecursion> {
+    let Some((first, others)) = union.inputs.split_first() else {
+        return Ok(TreeNodeRecursion::Continue);
+    };
+    for other in others {
+        let columns = first.schema().fields().iter().zip(other.schema().fields());
+        for (index, (before, found)) in columns.enumerate() {
+            let (before, found) = (before.data_type(), found.data_type());
+            let differ = |text: &DataType, other: &DataType| {
+                text.is_string() && (other.is_numeric() || *other == DataType::Boolean)
+            };
+            if differ(before, found) || differ(found, before) {
+                let message = format!(
+                    "the queries of UNION differ: column {} is {}, before it is {}",
+                    index + 1,
+                    type_sql(found),
+                    type_sql(before)
+                );
+                let span = match other.as_ref() {
+                    LogicalPlan::Projection(projection) => span_of(&projection.expr[index]),
+                    _ => Span::empty(),
+                };
+                let error = SqlError::at(SqlErrorCode::Type, span, message);
+                return Err(fail(error.with_help("write CAST(… AS …) around one of them")));
+            }
+        }
     }
     Ok(TreeNodeRecursion::Continue)
 }

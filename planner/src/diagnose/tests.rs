@@ -167,6 +167,7 @@ fn what_datafusion_words_for_developers_is_said_in_sql() {
     insta::assert_snapshot!(all(&[
         "SELECT id FROM l ORDER BY 0",
         "SELECT id FROM p UNION ALL SELECT ts FROM p",
+        "SELECT id FROM p UNION ALL SELECT v FROM p UNION ALL SELECT k FROM p",
         "SELECT CAST(ts AS BOOLEAN) FROM l",
         "SELECT * FROM (VALUES (1, 2), (3))",
         "SELECT * FROM (VALUES ('2024-01-01'), (DATE '2024-01-02')) AS v(d)",
