@@ -1,5 +1,6 @@
 //! The program's arguments, and the help that teaches them.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -34,6 +35,35 @@ pub(crate) struct Arguments {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) sql: Sql,
+}
+
+impl Arguments {
+    /// Reads a command line, whose first word is the program's name.
+    ///
+    /// # Errors
+    /// What is to be printed in place of running anything: a complaint, or help.
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(which_cluster_last(words.into_iter().collect()))
+    }
+}
+
+/// Moves `--data DIR` and `--master HOST:PORT` from before the command to behind it, where they are
+/// looked for: they are said as often in one place as in the other.
+fn which_cluster_last(mut words: Vec<OsString>) -> Vec<OsString> {
+    let mut moved = Vec::new();
+    while let Some(word) = words.get(1).and_then(|word| word.to_str()) {
+        let count = match word {
+            "--data" | "--master" => 2,
+            word if word.starts_with("--data=") || word.starts_with("--master=") => 1,
+            _ => break,
+        };
+        if words.len() < 1 + count {
+            break;
+        }
+        moved.extend(words.drain(1..=count));
+    }
+    words.extend(moved);
+    words
 }
 
 #[derive(Debug, Subcommand)]
@@ -386,71 +416,4 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn parse(line: &str) -> Arguments {
-        Arguments::try_parse_from(line.split(' ')).unwrap()
-    }
-
-    #[test]
-    fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn without_a_command_it_is_sql() {
-        let arguments = parse("rainstorm --format csv -c SELECT");
-        assert!(arguments.command.is_none());
-        assert_eq!(
-            (arguments.sql.format, arguments.sql.texts),
-            (Format::Csv, vec!["SELECT".into()])
-        );
-    }
-
-    #[test]
-    fn several_texts_keep_their_order_and_may_begin_with_a_comment() {
-        let line = ["rainstorm", "sql", "-c", "SELECT 1", "-c", "-- two", "--command", "\\d"];
-        let Some(Command::Sql(sql)) = Arguments::try_parse_from(line).unwrap().command else {
-            panic!()
-        };
-        assert_eq!(sql.texts, ["SELECT 1", "-- two", "\\d"]);
-    }
-
-    #[test]
-    fn restore_takes_an_epoch_or_means_the_latest() {
-        let restore = |line| match parse(line).command {
-            Some(Command::Run(run)) => run.job.restore,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(restore("rainstorm run a.sql"), None);
-        assert_eq!(restore("rainstorm run a.sql --name a --restore"), Some(None));
-        assert_eq!(restore("rainstorm run a.sql --name a --restore 7"), Some(Some(7)));
-        assert_eq!(restore("rainstorm run a.sql --restore"), Some(None));
-    }
-
-    #[test]
-    fn there_is_no_epoch_0_to_restore() {
-        let refused = Arguments::try_parse_from(["rainstorm", "run", "a.sql", "--restore", "0"]);
-        assert!(refused.unwrap_err().to_string().contains("0 is not in 1.."));
-    }
-
-    #[test]
-    fn slots_and_workers_are_bounded() {
-        for line in ["worker --master a:1 --slots 1025", "local --slots 0", "local --workers 257"] {
-            let line = format!("rainstorm {line}");
-            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn variables_and_settings_are_pairs() {
-        let arguments = parse("rainstorm run a.sql -D day=2001-01-01 --set a.b=c=d");
-        let Some(Command::Run(run)) = arguments.command else { panic!() };
-        assert_eq!(run.script.variables, [("day".into(), "2001-01-01".into())]);
-        assert_eq!(run.script.settings, [("a.b".into(), "c=d".into())]);
-        assert!(Arguments::try_parse_from(["rainstorm", "run", "a.sql", "-D", "day"]).is_err());
-    }
-}
+mod tests;

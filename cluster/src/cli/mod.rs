@@ -25,7 +25,6 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use self::args::{Arguments, Command};
@@ -55,7 +54,7 @@ pub fn main_in(
     arguments: impl IntoIterator<Item = OsString>,
     child_prefix: &[OsString],
 ) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::read(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Where nobody reads the help, there is nothing to be done.
