@@ -117,7 +117,7 @@ pub enum ChangelogMode {
 }
 
 /// An operator with its place, its input and its output.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OperatorNode {
     /// The name under which its state is kept.
     pub id: OperatorId,
@@ -130,7 +130,7 @@ pub struct OperatorNode {
 }
 
 /// What an operator does. Expressions and column indices refer to its input's columns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum OperatorSpec {
     /// Computes one output column per expression.
     Project(Vec<Arc<dyn PhysicalExpr>>),
@@ -207,7 +207,7 @@ pub enum WindowSpec {
 }
 
 /// One aggregate of a grouped operator.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AggregateCall {
     /// The function: any DataFusion aggregate, user-defined ones too.
     pub function: Arc<AggregateUDF>,
@@ -245,7 +245,7 @@ pub enum AggregatePhase {
 
 /// Output columns: the keys, one per aggregate, then `window_start`, `window_end` and
 /// `window_time` (TIMESTAMP(3)).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowAggregateSpec {
     /// Which windows rows fall into.
     pub window: WindowSpec,
@@ -269,7 +269,7 @@ impl WindowAggregateSpec {
 }
 
 /// Output columns: the keys, then one per aggregate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupAggregateSpec {
     /// Indices of the key columns; without any there is one group, which exists from the start.
     pub keys: Vec<usize>,
@@ -293,7 +293,7 @@ pub enum Emit {
 
 /// Output columns: the left ones, then the right ones; for semi and anti joins only one side's.
 /// `filter` is over left ++ right columns whatever the join type.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowJoinSpec {
     /// Inner, outer, semi or anti.
     pub join_type: JoinType,
@@ -310,7 +310,7 @@ pub struct WindowJoinSpec {
 /// Output columns: the left ones, then the right ones. A pair joins when the keys are equal,
 /// `left.time - right.time` lies in `[lower_ms, upper_ms]` and `filter` holds. A row is dropped
 /// from state when the watermark says that no partner can come any more.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IntervalJoinSpec {
     /// Inner, left, right or full; unmatched rows are emitted when they leave the state.
     pub join_type: JoinType,
@@ -329,7 +329,7 @@ pub struct IntervalJoinSpec {
 }
 
 /// Output columns: the stream's (left), then the table's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LookupJoinSpec {
     /// Inner or left.
     pub join_type: JoinType,
@@ -340,7 +340,7 @@ pub struct LookupJoinSpec {
 }
 
 /// A table that is read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SourceSpec {
     /// The name under which the positions of its splits are kept.
     pub id: OperatorId,
@@ -376,6 +376,13 @@ pub struct WatermarkSpec {
     pub time: usize,
     /// The watermark of a row: a timestamp over the prepared rows.
     pub expr: Arc<dyn PhysicalExpr>,
+}
+
+// Derived, it would move the expression out of the other one.
+impl PartialEq for WatermarkSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.time == other.time && self.expr.eq(&other.expr)
+    }
 }
 
 /// A table that is written.

@@ -233,6 +233,17 @@ fn in_short(message: &str) -> Option<String> {
         let (text, to) = rest.rsplit_once(" to value of ")?;
         return Some(cast(text, to.strip_suffix(" type")?));
     }
+    if let Some(rest) = message.strip_prefix("Cannot cast value ") {
+        let (text, to) = rest.rsplit_once(" to value of ")?;
+        return Some(cast(text, to.strip_suffix(" type")?));
+    }
+    if let Some(rest) = message.strip_prefix("Value of ") {
+        let (value, to) = rest.split_once(" is out of range ")?;
+        return Some(cast(value, to));
+    }
+    if let Some((_, call)) = message.split_once("Array overflow on ") {
+        return Some(format!("overflow in {}", call.to_uppercase()));
+    }
     if let Some(rest) = message.strip_prefix("Can't cast value ") {
         let (value, to) = rest.rsplit_once(" to type ")?;
         return Some(cast(value, to));

@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringViewArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions,
+    StringViewArray, StructArray,
+};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
@@ -73,9 +76,7 @@ impl JsonDecoder {
         if !self.schema.fields().iter().any(is_text_first) {
             return Ok(rows);
         }
-        let column = |(column, field): (&ArrayRef, &FieldRef)| {
-            if is_text_first(field) { parse_numbers(column, field) } else { Ok(Arc::clone(column)) }
-        };
+        let column = |(column, field): (&ArrayRef, &FieldRef)| parse_numbers(column, field);
         let columns = rows.columns().iter().zip(self.schema.fields()).map(column);
         RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
     }
@@ -109,20 +110,68 @@ impl JsonDecoder {
     }
 }
 
+/// Tells whether a column is, or contains, numbers that are decoded as text.
 fn is_text_first(field: &FieldRef) -> bool {
-    field.data_type().is_integer() || matches!(field.data_type(), DataType::Decimal128(..))
+    decoded_type(field.data_type()) != *field.data_type()
 }
 
 fn decoded_field(field: &FieldRef) -> FieldRef {
-    if !is_text_first(field) {
-        return Arc::clone(field);
-    }
-    Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+    Arc::new(field.as_ref().clone().with_data_type(decoded_type(field.data_type())))
 }
 
-fn parse_numbers(texts: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
-    let whole = field.data_type().is_integer().then(|| without_points(texts.as_string_view()));
-    let texts = whole.as_ref().unwrap_or_else(|| texts.as_string_view());
+fn decoded_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(decoded_field).collect()),
+        DataType::List(item) => DataType::List(decoded_field(item)),
+        DataType::Map(entries, sorted) => DataType::Map(decoded_field(entries), *sorted),
+        number if number.is_integer() => DataType::Utf8View,
+        DataType::Decimal128(..) => DataType::Utf8View,
+        other => other.clone(),
+    }
+}
+
+fn parse_numbers(decoded: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    Ok(match field.data_type() {
+        _ if !is_text_first(field) => Arc::clone(decoded),
+        DataType::Struct(fields) => Arc::new(parse_struct(decoded.as_struct(), fields, field)?),
+        DataType::List(item) => {
+            let list = decoded.as_list::<i32>();
+            let values = parse_numbers(list.values(), &named_as(item, field))?;
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, nulls)?)
+        }
+        DataType::Map(entries, sorted) => {
+            let map = decoded.as_map();
+            let DataType::Struct(fields) = entries.data_type() else {
+                return Err(ArrowError::SchemaError("the entries of a map are rows".to_owned()));
+            };
+            let values = parse_struct(map.entries(), fields, field)?;
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            Arc::new(MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *sorted)?)
+        }
+        _ => parse_texts(decoded.as_string_view(), field)?,
+    })
+}
+
+fn parse_struct(
+    rows: &StructArray,
+    fields: &Fields,
+    of: &FieldRef,
+) -> Result<StructArray, ArrowError> {
+    let column = |(column, field)| parse_numbers(column, &named_as(field, of));
+    let columns = rows.columns().iter().zip(fields).map(column).collect::<Result<Vec<_>, _>>()?;
+    StructArray::try_new(fields.clone(), columns, rows.nulls().cloned())
+}
+
+/// Names a part of a column, for complaints, as the column: what has no column of its own is told
+/// by the one that it is in.
+fn named_as(part: &FieldRef, of: &FieldRef) -> FieldRef {
+    Arc::new(part.as_ref().clone().with_name(of.name()))
+}
+
+fn parse_texts(texts: &StringViewArray, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    let whole = field.data_type().is_integer().then(|| without_points(texts));
+    let texts = whole.as_ref().unwrap_or(texts);
     let mut misfit = None;
     let parsed = parse_column(field.data_type(), texts.iter(), &mut |_, text: &str| {
         misfit.get_or_insert_with(|| text.to_owned());
@@ -290,6 +339,15 @@ mod tests {
         let expected = ["4: field 'a': expected INT, found '1.5'"];
         assert_eq!(malformed[..1], expected);
         assert_eq!(malformed[1], "5: field 'a': expected INT, found '3000000000'");
+    }
+
+    #[test]
+    fn numbers_within_rows_are_whole_too() {
+        let content =
+            "{\"r\":{\"x\":1.0,\"y\":\"a\"}}\n{\"r\":{\"x\":1.5}}\n{\"r\":{}}\n{\"r\":null}";
+        let (rows, malformed) = decode(content, "r ROW");
+        assert_eq!(rows, ["{x: 1, y: a}", "{x: NULL, y: NULL}", "NULL"]);
+        assert_eq!(malformed, ["2: field 'r': expected INT, found '1.5'"]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ const TABLES: &str = "
     CREATE TABLE r WITH ('path' = 'r.json') LIKE l;
     CREATE TABLE p (id BIGINT, ts TIMESTAMP(3), k STRING, v INT, a ARRAY<INT>)
       WITH ('connector' = 'filesystem', 'path' = 'p.json', 'format' = 'json');
+    CREATE TABLE p2 (ar ARRAY<ROW<p INT>>, v INT)
+      WITH ('connector' = 'filesystem', 'path' = 'p2.json', 'format' = 'json');
     CREATE TABLE o (v INT) WITH ('connector' = 'blackhole');";
 
 fn complaints(sql: &str) -> String {
@@ -159,6 +161,10 @@ fn what_is_not_supported_is_named_in_sqls_words() {
         "SELECT l.id FROM l LEFT SEMI JOIN p FOR SYSTEM_TIME AS OF l.ts AS p ON l.k = p.k",
         "INSERT INTO o SELECT v FROM l ORDER BY v",
         "INSERT INTO o SELECT v FROM l LIMIT 1",
+        "SELECT id FROM p WHERE k SIMILAR TO 'a%'",
+        "SELECT id FROM p WHERE k LIKE 'a!%' ESCAPE '!'",
+        "SELECT id FROM p WHERE id = $1",
+        "SELECT LAG(v) FROM p",
     ]));
 }
 
@@ -175,6 +181,14 @@ fn what_datafusion_words_for_developers_is_said_in_sql() {
         "SELECT -k, v FROM p",
         "SELECT id FROM l WHERE NOT v",
         "SELECT sum(count(*)) FROM p",
+        "SELECT TUMBLE(ts, INTERVAL '1' MINUTE) FROM l",
+        "SELECT ar[1].q FROM p2",
+        "SELECT v.x FROM p2",
+        "SELECT id FROM p WHERE k AND id > 1",
+        "SELECT * FROM (VALUES (1, 2)) AS t(a)",
+        "SELECT *, * FROM p",
+        "SELECT CAST('maybe' AS BOOLEAN), 1 FROM p",
+        "SELECT CAST(99999999999999999999 AS BIGINT) FROM p",
     ]));
 }
 
@@ -196,6 +210,9 @@ fn what_does_not_fit_a_column_is_told_where_it_is_written() {
     insta::assert_snapshot!(all(&[
         "INSERT INTO o SELECT k FROM l",
         "INSERT INTO o VALUES (1), (2.5)",
+        "INSERT INTO o VALUES (1), (TRUE)",
+        "INSERT INTO o (v, v) VALUES (1, 2)",
+        "INSERT INTO p VALUES (1, 7, 'k', 1, ARRAY[1])",
         "INSERT INTO o SELECT * FROM (SELECT id FROM p)",
         "INSERT INTO o SELECT v FROM p UNION ALL SELECT id FROM p",
         "CREATE TABLE n (a ARRAY<TINYINT>, r ROW<x INT>) WITH ('connector' = 'blackhole');

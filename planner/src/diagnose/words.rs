@@ -102,6 +102,12 @@ const KNOWN: &[fn(&str) -> Option<Described>] = &[
     negation,
     inversion,
     table_function,
+    window_function,
+    field,
+    no_fields,
+    logical,
+    alias_columns,
+    unique_names,
 ];
 
 /// Tells whether a message is about a clause, whose place DataFusion does not know: it gives that
@@ -339,6 +345,48 @@ fn inversion(message: &str) -> Option<Described> {
     let (_, found) =
         message.split_once("nary operator 'NOT' requires a boolean expression, got ")?;
     Some(of_types(format!("NOT takes a BOOLEAN, not {}", with_sql_types(found))))
+}
+
+fn window_function(message: &str) -> Option<Described> {
+    let name = between(message, "nvalid function '", "'")?.to_uppercase();
+    if !["TUMBLE", "HOP", "CUMULATE", "SESSION"].contains(&name.as_str()) {
+        return None;
+    }
+    let help = Some(format!("group by {name}(…), or select from TABLE({name}(…))"));
+    Some(Described { help, ..of_types(format!("{name} is no function of single rows")) })
+}
+
+fn field(message: &str) -> Option<Described> {
+    let name = between(message, "ield ", " not found in struct")?;
+    Some(of_types(format!("there is no field '{name}'")))
+}
+
+fn no_fields(message: &str) -> Option<Described> {
+    let found = between(message, "access field at argument ", " is not Struct")?;
+    let (_, found) = found.split_once("type ")?;
+    Some(of_types(format!("{} has no fields", with_sql_types(found))))
+}
+
+fn logical(message: &str) -> Option<Described> {
+    let (_, operation) = message.split_once("for logical boolean operation ")?;
+    let operator = if operation.contains(" OR ") { "OR" } else { "AND" };
+    Some(of_types(format!("{operator} takes BOOLEANs, not {}", with_sql_types(operation))))
+}
+
+fn alias_columns(message: &str) -> Option<Described> {
+    let (_, rest) = message.split_once("ource table contains ")?;
+    let (count, rest) = rest.split_once(" columns but only ")?;
+    let (given, _) = rest.split_once(" names given")?;
+    Some(of_types(format!("the table has {}, its alias names {given}", columns(count))))
+}
+
+fn unique_names(message: &str) -> Option<Described> {
+    let name = between(message, "require unique expression names but the expression \"", "\"")?;
+    let name = name.rsplit_once('.').map_or(name, |(_, name)| name);
+    let described =
+        Described::new(SqlErrorCode::Ambiguous, format!("there are two columns '{name}'"));
+    let help = Some("give one of them another name with AS".to_owned());
+    Some(Described { help, ..described })
 }
 
 fn table_function(message: &str) -> Option<Described> {

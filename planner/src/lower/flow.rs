@@ -3,7 +3,6 @@
 //! Equal operators over equal inputs are one: what several queries compute alike is computed
 //! once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -27,7 +26,7 @@ pub(super) enum Distribution {
 }
 
 /// An input of a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Port {
     /// Where rows come from; several are a UNION ALL.
     pub(super) from: Vec<FlowId>,
@@ -39,6 +38,17 @@ pub(super) enum FlowKind {
     Source(Box<SourceSpec>),
     Operator(OperatorSpec),
     Sink(Box<SinkSpec>),
+}
+
+impl FlowKind {
+    /// Tells whether one may stand for the other. What is written twice is written twice.
+    fn does_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Source(one), Self::Source(other)) => one == other,
+            (Self::Operator(one), Self::Operator(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -59,22 +69,21 @@ pub(super) struct FlowNode {
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     nodes: Vec<FlowNode>,
-    known: BTreeMap<String, FlowId>,
 }
 
 impl Flow {
     /// Adds a node, or finds an equal one.
     pub(super) fn add(&mut self, node: FlowNode) -> FlowId {
-        let id = FlowId(self.nodes.len());
-        if !matches!(node.kind, FlowKind::Sink(_)) {
-            let key = format!("{:?} {:?} {:?}", node.kind, node.ports, node.schema);
-            let found = *self.known.entry(key).or_insert(id);
-            if found != id {
-                return found;
-            }
+        let is_equal = |known: &FlowNode| {
+            known.ports == node.ports
+                && known.schema == node.schema
+                && known.kind.does_the_same(&node.kind)
+        };
+        if let Some(place) = self.nodes.iter().position(is_equal) {
+            return FlowId(place);
         }
         self.nodes.push(node);
-        id
+        FlowId(self.nodes.len() - 1)
     }
 
     pub(super) fn node(&self, id: FlowId) -> &FlowNode {

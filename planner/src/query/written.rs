@@ -28,7 +28,7 @@ impl<'a> Written<'a> {
                 // Where rows differ in their types, DataFusion casts them to a common one.
                 let value = |row: &'a Vec<Expr>| match &row[index] {
                     expr if constant(expr).is_some() => expr,
-                    Expr::Cast(cast) if constant(&cast.expr).is_some() => cast.expr.as_ref(),
+                    Expr::Cast(cast) if is_written_down(&cast.expr) => cast.expr.as_ref(),
                     expr => expr,
                 };
                 Some(Self {
@@ -57,7 +57,8 @@ impl<'a> Written<'a> {
     /// # Errors
     /// A constant that is none of that type.
     pub(super) fn first_misfit(&self, to: &DataType) -> Result<Option<usize>> {
-        for value in self.exprs.iter().filter_map(|expr| constant(expr)) {
+        let constants = self.exprs.iter().filter_map(|expr| constant(expr));
+        for value in constants.filter(|value| !value.is_null()) {
             if can_cast_types(&value.data_type(), to) {
                 value.cast_to(to)?;
             }
@@ -80,10 +81,23 @@ fn keeps(expr: &Expr, schema: &DFSchema, to: &DataType) -> bool {
     }
 }
 
-/// Tells whether a value can be cast; one that becomes an integer must be whole.
+fn is_written_down(expr: &Expr) -> bool {
+    let constructors = ["struct", "named_struct", "make_array", "map"];
+    let constructs =
+        matches!(expr, Expr::ScalarFunction(call) if constructors.contains(&call.func.name()));
+    constructs || constant(expr).is_some()
+}
+
+/// Tells whether a value can be cast: a number is no time and no truth, and one that becomes an
+/// integer must be whole.
 fn value_keeps(value: &ScalarValue, to: &DataType) -> bool {
     let from = value.data_type();
-    if !can_cast_types(&from, to) {
+    if value.is_null() {
+        return true;
+    }
+    let of_another_kind = (from.is_numeric() && (to.is_temporal() || *to == DataType::Boolean))
+        || (from == DataType::Boolean && to.is_numeric());
+    if of_another_kind || !can_cast_types(&from, to) {
         return false;
     }
     let Ok(cast) = value.cast_to(to) else { return false };

@@ -106,7 +106,7 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
                 self.resolver.distinct_rows(function);
                 quote_unit(function);
             }
-            _ => {}
+            other => self.resolver.refuse(other),
         }
         ControlFlow::Continue(())
     }
@@ -260,6 +260,26 @@ impl Resolver<'_> {
         self.errors.push(error.with_suggestion(suggest(name, known)));
     }
 
+    /// Refuses what DataFusion would take for something else or complain about without a place.
+    fn refuse(&mut self, expr: &Expr) {
+        let (what, span, help) = match expr {
+            Expr::SimilarTo { expr, .. } => ("SIMILAR TO", expr.span(), "use REGEXP_LIKE"),
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(_), span }) => {
+                ("a parameter", *span, "write the value, or ${NAME} and -D NAME=value")
+            }
+            Expr::Like { pattern, escape_char: Some(escape), .. }
+            | Expr::ILike { pattern, escape_char: Some(escape), .. }
+                if escape.value != Value::SingleQuotedString("\\".to_owned()) =>
+            {
+                ("ESCAPE with another character than \\", pattern.span(), "write \\ in the pattern")
+            }
+            _ => return,
+        };
+        let message = format!("{what} is not supported");
+        let error = SqlError::at(SqlErrorCode::Unsupported, span, message);
+        self.errors.push(error.with_help(help));
+    }
+
     /// Reports a function that does not exist.
     fn function_name(&mut self, function: &Function) {
         let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
@@ -277,6 +297,13 @@ impl Resolver<'_> {
             let message = format!("{} does not take *", name.value.to_uppercase());
             let error = SqlError::at(SqlErrorCode::Type, name.span, message);
             self.errors.push(error.with_help("only COUNT takes *"));
+        }
+        let ranks = functions.window(&name.value).is_some()
+            && functions.scalar(&name.value).is_none()
+            && functions.aggregate(&name.value).is_none();
+        if ranks && function.over.is_none() {
+            let message = format!("{} without OVER is not supported", name.value.to_uppercase());
+            self.errors.push(SqlError::at(SqlErrorCode::Unsupported, name.span, message));
         }
         if known {
             return;

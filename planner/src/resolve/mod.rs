@@ -129,9 +129,14 @@ impl<'a> Resolver<'a> {
         let physical = Columns::of_schema(&table.physical_schema());
         let all = Columns::of_schema(&table.schema());
         let partition = insert.partition.iter_mut().map(|(name, _)| name);
+        let mut given = BTreeSet::new();
         for name in insert.columns.iter_mut().chain(partition) {
             if let Some(column) = physical.find(&name.value).one() {
                 name.value.clone_from(&column.name);
+                if !given.insert(column.name.clone()) {
+                    let message = format!("column '{}' is written twice", column.name);
+                    self.errors.push(SqlError::at(SqlErrorCode::Ambiguous, name.span, message));
+                }
             } else if all.find(&name.value).one().is_some() {
                 let message = format!("column '{}' is computed and cannot be written", name.value);
                 let error = SqlError::at(SqlErrorCode::InvalidStatement, name.span, message);

@@ -8,19 +8,30 @@ use sqlparser::ast::{Expr, Ident, ObjectNamePart, SelectItem, SelectItemQualifie
 use super::scope::{Columns, Scope};
 
 /// Gives each column a name of its own, as Flink does: the second `k` is `k0`. Item number `i`
-/// begins at column `starts[i]`; columns of wildcards keep their names.
+/// begins at column `starts[i]`; columns of wildcards keep their names, whatever comes before.
 pub(super) fn name_apart(items: &mut [SelectItem], starts: &[usize], columns: &mut Columns) {
     let mut taken: BTreeSet<String> = columns.names().map(str::to_owned).collect();
     if taken.len() == columns.list.len() {
         return;
     }
-    let mut seen = BTreeSet::new();
+    // The last item that begins here: one before it may have no columns.
+    let item_at = |index: usize| starts.iter().rposition(|start| *start == index);
+    let is_wildcard = |items: &[SelectItem], index: usize| match item_at(index) {
+        Some(item) => {
+            !matches!(items[item], SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
+        }
+        None => true,
+    };
+    let of_wildcards = columns.list.iter().enumerate();
+    let mut seen: BTreeSet<String> = of_wildcards
+        .filter(|(index, _)| is_wildcard(items, *index))
+        .map(|(_, column)| column.name.clone())
+        .collect();
     for (index, column) in columns.list.iter_mut().enumerate() {
         if seen.insert(column.name.clone()) {
             continue;
         }
-        // The last item that begins here: one before it may have no columns.
-        let item = starts.iter().rposition(|start| *start == index);
+        let item = item_at(index);
         let (expr, quote) = match item.map(|item| &items[item]) {
             Some(SelectItem::UnnamedExpr(expr)) => (expr.clone(), Some('`')),
             Some(SelectItem::ExprWithAlias { expr, alias }) => (expr.clone(), alias.quote_style),
