@@ -347,7 +347,7 @@ mod tests {
             "{\"r\":{\"x\":1.0,\"y\":\"a\"}}\n{\"r\":{\"x\":1.5}}\n{\"r\":{}}\n{\"r\":null}";
         let (rows, malformed) = decode(content, "r ROW");
         assert_eq!(rows, ["{x: 1, y: a}", "{x: NULL, y: NULL}", "NULL"]);
-        assert_eq!(malformed, ["2: field 'r': expected INT, found '1.5'"]);
+        assert_eq!(malformed, ["2: field 'r': expected BIGINT, found '1.5'"]);
     }
 
     #[test]
