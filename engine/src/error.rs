@@ -123,18 +123,16 @@ impl Error {
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();
-        let mut next = match self {
-            Self::Storage { source, .. } => Some(source.as_ref() as &dyn std::error::Error),
-            other => std::error::Error::source(other),
-        };
+        let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             next = cause.source();
-            let is_wrapper = matches!(
-                cause.downcast_ref::<object_store::Error>(),
-                Some(object_store::Error::Generic { .. })
-            );
-            let text = cause.to_string();
-            if !is_wrapper && causes.last().is_none_or(|before| !before.ends_with(&text)) {
+            let mut text = cause.to_string();
+            // Also where the error came through `std::io`, which hides its type.
+            let around = text.strip_prefix("Generic ").and_then(|rest| rest.split_once(" error: "));
+            if let Some((_, own)) = around {
+                text = own.to_owned();
+            }
+            if causes.last().is_none_or(|before| !before.ends_with(&text)) {
                 causes.push(text);
             }
         }
@@ -176,6 +174,11 @@ mod tests {
         let full = std::io::Error::other("no space left on device");
         let store = object_store::Error::Generic { store: "local", source: Box::new(full) };
         let error = Error::storage("write 'out/part-0.csv'", store);
+        assert_eq!(error.causes(), ["no space left on device"]);
+
+        let full = std::io::Error::other("no space left on device");
+        let store = object_store::Error::Generic { store: "local", source: Box::new(full) };
+        let error = Error::io("write 'out/part-0.csv'", std::io::Error::from(store));
         assert_eq!(error.causes(), ["no space left on device"]);
 
         let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);

@@ -237,7 +237,7 @@ fn in_short(message: &str) -> Option<String> {
         let (text, to) = rest.rsplit_once(" to value of ")?;
         return Some(cast(text, to.strip_suffix(" type")?));
     }
-    if let Some(rest) = message.strip_prefix("Value of ") {
+    if let Some(rest) = message.strip_prefix("value of ") {
         let (value, to) = rest.split_once(" is out of range ")?;
         return Some(cast(value, to));
     }

@@ -298,7 +298,8 @@ impl Resolver<'_> {
             let error = SqlError::at(SqlErrorCode::Type, name.span, message);
             self.errors.push(error.with_help("only COUNT takes *"));
         }
-        let ranks = functions.window(&name.value).is_some()
+        let ranks = self.context.session.function(&name.value).is_none()
+            && functions.window(&name.value).is_some()
             && functions.scalar(&name.value).is_none()
             && functions.aggregate(&name.value).is_none();
         if ranks && function.over.is_none() {
