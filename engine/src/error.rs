@@ -126,14 +126,12 @@ impl Error {
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             next = cause.source();
-            let mut text = cause.to_string();
+            let text = cause.to_string();
             // Also where the error came through `std::io`, which hides its type.
             let around = text.strip_prefix("Generic ").and_then(|rest| rest.split_once(" error: "));
-            if let Some((_, own)) = around {
-                text = own.to_owned();
-            }
-            if causes.last().is_none_or(|before| !before.ends_with(&text)) {
-                causes.push(text);
+            let text = around.map_or(text.as_str(), |(_, own)| own);
+            if causes.last().is_none_or(|before| !before.ends_with(text)) {
+                causes.push(text.to_owned());
             }
         }
         causes
