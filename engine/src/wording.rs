@@ -1,11 +1,12 @@
 //! How types, expressions and failures are told: in SQL's words, never in Arrow's or DataFusion's.
 
+mod literal;
+
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use arrow::error::ArrowError;
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
@@ -99,10 +100,7 @@ fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
         return column.name().contains('(').then(|| with_sql_types(column.name()));
     }
     if let Some(literal) = expr.downcast_ref::<Literal>() {
-        return match literal.value() {
-            ScalarValue::DurationMillisecond(Some(ms)) => Some(describe_ms(*ms)),
-            value => value.try_as_str().flatten().map(|text| format!("'{text}'")),
-        };
+        return literal::value_sql(literal.value());
     }
     if let Some(cast) = expr.downcast_ref::<CastExpr>() {
         let of = expression_sql(cast.expr());
@@ -299,15 +297,7 @@ fn in_parentheses(text: &str, word_end: usize) -> Option<(String, usize)> {
     if let Ok(data_type) = text[..length].parse() {
         return Some((type_sql(&data_type), length));
     }
-    let inner = &text[word_end + 1..length - 1];
-    let literal = match &text[..word_end] {
-        "Utf8" | "Utf8View" | "LargeUtf8" if inner != "NULL" => {
-            format!("'{}'", inner.trim_matches('"'))
-        }
-        "Utf8" | "Utf8View" | "LargeUtf8" | "Boolean" | "Int8" | "Int16" | "Int32" | "Int64"
-        | "UInt64" | "Float32" | "Float64" => inner.to_owned(),
-        _ => return None,
-    };
+    let literal = literal::written_sql(&text[..word_end], &text[word_end + 1..length - 1])?;
     Some((literal, length))
 }
 

@@ -47,3 +47,24 @@ fn expressions_have_names_without_numbers() {
     let compare: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(cast, Operator::Eq, lit(1_i64)));
     assert_eq!(expression_sql(&compare), "CAST(k AS BIGINT) = 1");
 }
+
+#[test]
+fn constants_are_written_as_sql_has_them() {
+    let cases = [
+        ("d.ts - DurationMillisecond(\"5000\")", "d.ts - 5 s"),
+        ("t > TimestampMillisecond(1577836800000, None)", "t > TIMESTAMP '2020-01-01 00:00:00'"),
+        (
+            "t > TimestampMillisecond(1577836800500, Some(\"UTC\"))",
+            "t > TIMESTAMP_LTZ '2020-01-01 00:00:00.500'",
+        ),
+        ("Date32(\"2020-01-01\")", "DATE '2020-01-01'"),
+        (
+            "IntervalMonthDayNano(\"IntervalMonthDayNano { months: 14, days: 1, nanoseconds: 43200000000000 }\")",
+            "14 mon 1 d 12 h",
+        ),
+        ("f(Utf8(\"a\"), Int64(1), Int64(NULL))", "f('a', 1, NULL)"),
+    ];
+    for (written, expected) in cases {
+        assert_eq!(with_sql_types(written), expected);
+    }
+}

@@ -17,9 +17,16 @@ use crate::bind::describe_window;
 
 /// Writes a logical plan as DataFusion does, but with SQL's names of types and plain literals.
 pub(crate) fn plan_text(plan: &LogicalPlan) -> String {
-    // COUNT(*) is COUNT(1) to DataFusion, which remembers by two aliases how it was written.
-    with_sql_types(&plan.display_indent().to_string())
-        .replace("count(1) AS count(*) AS count(*)", "count(1) AS count(*)")
+    in_sql(&plan.display_indent().to_string())
+}
+
+/// COUNT(*) is COUNT(1) to DataFusion, which remembers by aliases how it was written.
+fn in_sql(text: &str) -> String {
+    let named = "count(*) AS count(*)";
+    with_sql_types(text)
+        .replace("count(1)", "count(*)")
+        .replace(named, "count(*)")
+        .replace(named, "count(*)")
 }
 
 /// Writes a graph stage by stage: source, operators, sink, then where rows go.
@@ -35,7 +42,7 @@ pub(crate) fn graph_text(graph: &JobGraph) -> String {
             let _ = writeln!(text, "  {}", edge_text(edge));
         }
     }
-    with_sql_types(text.trim_end())
+    in_sql(text.trim_end())
 }
 
 fn stage_lines(stage: &Stage) -> Vec<String> {
