@@ -12,10 +12,12 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Union, Volatility,
+    Aggregate, Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Union,
+    Volatility,
 };
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::create_physical_expr;
 use rainstorm_engine::wording::type_sql;
 use sqlparser::tokenizer::Span;
@@ -45,7 +47,8 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
     each_expression(&simplified, |expr, schema| {
         constants(expr)?;
         options_of_functions(expr, schema)
-    })
+    })?;
+    constants_of_aggregates(&simplified)
 }
 
 fn each_expression(
@@ -93,6 +96,9 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
                 return Err(fail(SqlError::at(SqlErrorCode::Type, span_of(expr), message)));
             }
         }
+        Expr::ScalarFunction(call) if ALIKE.contains(&call.func.name()) => {
+            alike(&call.func.name().to_uppercase(), &call.args, schema)?;
+        }
         Expr::Between(Between { expr, low, high, .. }) => {
             comparable(expr, Operator::GtEq, low, schema)?;
             comparable(expr, Operator::LtEq, high, schema)?;
@@ -102,7 +108,8 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
     Ok(TreeNodeRecursion::Continue)
 }
 
-/// DataFusion turns numbers into texts where the other queries of a UNION have texts.
+/// DataFusion turns other values into texts, or texts into other values, where the queries of a
+/// UNION differ.
 fn of_union(union: &Union) -> Result<TreeNodeRecursion> {
     let Some((first, others)) = union.inputs.split_first() else {
         return Ok(TreeNodeRecursion::Continue);
@@ -112,7 +119,7 @@ fn of_union(union: &Union) -> Result<TreeNodeRecursion> {
         for (index, (before, found)) in columns.enumerate() {
             let (before, found) = (before.data_type(), found.data_type());
             let differ = |text: &DataType, other: &DataType| {
-                text.is_string() && (other.is_numeric() || *other == DataType::Boolean)
+                text.is_string() && !other.is_string() && !other.is_null()
             };
             if differ(before, found) || differ(found, before) {
                 let message = format!(
@@ -174,6 +181,27 @@ fn comparable(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Res
         }
     }
     Ok(())
+}
+
+/// Functions that return one of their arguments, for which these must have a common type.
+const ALIKE: &[&str] = &["coalesce", "greatest", "least", "nullif", "nvl"];
+
+/// Refuses texts beside numbers: DataFusion would read the texts as numbers, row by row. Literals
+/// are read when the query is planned.
+fn alike(function: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
+    let types = args.iter().map(|arg| arg.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    let Some(number) = types.iter().find(|data_type| data_type.is_numeric()) else {
+        return Ok(());
+    };
+    let text = args
+        .iter()
+        .zip(&types)
+        .find(|(arg, data_type)| data_type.is_string() && !matches!(arg, Expr::Literal(..)));
+    let Some((text, _)) = text else { return Ok(()) };
+    let names: Vec<String> = types.iter().map(type_sql).collect();
+    let message = format!("{function} does not take ({})", names.join(", "));
+    let error = SqlError::at(SqlErrorCode::Type, span_of(text), message);
+    Err(fail(error.with_help(cast_help(text, number))))
 }
 
 fn cast_help(text: &Expr, to: &DataType) -> String {
@@ -254,6 +282,27 @@ fn options_of_functions(expr: &Expr, schema: &DFSchema) -> Result<()> {
                 }
             }
             compute(&Expr::ScalarFunction(call))?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(drop)
+}
+
+/// Creates every aggregate function, which is where they look at their constants.
+fn constants_of_aggregates(plan: &LogicalPlan) -> Result<()> {
+    let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::Aggregate(Aggregate { input, aggr_expr, .. }) = node else {
+            return Ok(TreeNodeRecursion::Continue);
+        };
+        let schema = input.schema();
+        for expr in aggr_expr {
+            let call =
+                LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &props, &planning);
+            // What cannot be planned is told in better words where the job is.
+            if let Ok(lowered) = call.build() {
+                lowered.aggregate.create_accumulator()?;
+            }
         }
         Ok(TreeNodeRecursion::Continue)
     })

@@ -189,6 +189,11 @@ fn what_datafusion_words_for_developers_is_said_in_sql() {
         "SELECT *, * FROM p",
         "SELECT CAST('maybe' AS BOOLEAN), 1 FROM p",
         "SELECT CAST(99999999999999999999 AS BIGINT) FROM p",
+        "SELECT ts + ts FROM l",
+        "SELECT ROW() FROM p",
+        "SELECT k FROM p UNION ALL SELECT CAST(ts AS DATE) FROM l",
+        "SELECT GREATEST(k, id) FROM p",
+        "SELECT NULLIF(k, 5), COALESCE(k, '5'), GREATEST(id, '7') FROM p",
     ]));
 }
 
@@ -230,6 +235,7 @@ fn options_of_functions_are_checked_before_anything_runs() {
         "SELECT encode(k, 'bogus') FROM p",
         "SELECT regexp_match(k, '[') FROM l",
         "SELECT date_bin(INTERVAL '0' SECOND, ts) FROM l",
+        "SELECT k, approx_percentile_cont(v, 5) FROM p GROUP BY k",
         "SELECT date_trunc(k, ts), date_trunc('hour', ts), decode(k, 'hex') FROM l",
     ]));
 }

@@ -95,6 +95,7 @@ const KNOWN: &[fn(&str) -> Option<Described>] = &[
     values_types,
     case_types,
     arithmetic,
+    time_arithmetic,
     comparison,
     no_common_type,
     aggregate_in_where,
@@ -149,7 +150,7 @@ fn wrong_coercion(message: &str) -> Option<Described> {
 fn does_not_take(name: &str, types: &str) -> Described {
     let types = with_sql_types(types);
     let types = match types.as_str() {
-        "" => "no arguments".to_owned(),
+        "" => return of_types(format!("{} takes arguments, here are none", sql_name(name))),
         _ if has_several(&types) => format!("({types})"),
         _ => types,
     };
@@ -173,6 +174,7 @@ fn has_several(types: &str) -> bool {
 fn sql_name(function: &str) -> String {
     match function {
         "array_element" => "[…]".to_owned(),
+        "struct" => "ROW".to_owned(),
         name => name.to_uppercase(),
     }
 }
@@ -309,6 +311,11 @@ fn arithmetic(message: &str) -> Option<Described> {
         described.help = Some("write CAST(… AS …) around the text".to_owned());
     }
     Some(described)
+}
+
+fn time_arithmetic(message: &str) -> Option<Described> {
+    let operation = between(message, "annot get result type for temporal operation ", ": ")?;
+    Some(of_types(format!("cannot compute {}", with_sql_types(operation))))
 }
 
 fn comparison(message: &str) -> Option<Described> {
