@@ -43,7 +43,12 @@ impl Dialect for RainstormDialect {
             (Keyword::TABLE, Token::Word(_)) => Some(parse_table_argument(parser)),
             (Keyword::CAST, Token::LParen) => Some(parse_cast(parser, CastKind::Cast)),
             (Keyword::INTERVAL, Token::SingleQuotedString(_)) => Some(interval::parse(parser)),
-            (Keyword::MAP, Token::LBracket) => parser.maybe_parse(parse_map).transpose(),
+            (Keyword::MAP, Token::LBracket) if !is_element(parser) => Some(parse_map(parser)),
+            (Keyword::ARRAY, Token::LBracket) => {
+                parser.next_token();
+                parser.next_token();
+                Some(parser.parse_array_expr(true))
+            }
             (Keyword::TRY_CAST, Token::LParen) => Some(parse_cast(parser, CastKind::TryCast)),
             _ => None,
         }
@@ -105,7 +110,21 @@ fn parse_cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> 
     Ok(Expr::Cast { kind, expr, data_type, array: false, format: None })
 }
 
-/// Parses `MAP[key, value, …]`. One thing in the brackets is an element of a column `map`.
+/// Tells whether `map[…]` is an element of a column: there is one thing in the brackets.
+fn is_element(parser: &mut Parser) -> bool {
+    let mut found = false;
+    // Failing leaves the parser where it was.
+    let _ = parser.maybe_parse(|parser| {
+        parser.next_token();
+        parser.expect_token(&Token::LBracket)?;
+        parser.parse_expr()?;
+        found = parser.peek_token_ref().token == Token::RBracket;
+        Err::<(), _>(ParserError::ParserError(String::new()))
+    });
+    found
+}
+
+/// Parses `MAP[key, value, …]`.
 fn parse_map(parser: &mut Parser) -> Result<Expr, ParserError> {
     let name = parser.parse_identifier()?;
     parser.expect_token(&Token::LBracket)?;

@@ -207,6 +207,12 @@ impl fmt::Display for SqlErrors {
 
 impl std::error::Error for SqlErrors {}
 
+/// Returns a number of things, such as `1 column` or `2 columns`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 /// Returns the candidate that was probably meant by `name`, if one is near.
 pub(crate) fn suggest<'a>(
     name: &str,

@@ -25,15 +25,9 @@ impl RelationPlanner for TemporalTablePlanner {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
         let span = relation.span();
-        if matches!(relation, TableFactor::MatchRecognize { .. }) {
-            return Err(fail(unsupported(span, "MATCH_RECOGNIZE is not supported")));
-        }
-        let TableFactor::Table { alias, version, sample, .. } = &mut relation else {
+        let TableFactor::Table { alias, version, .. } = &mut relation else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        if sample.is_some() {
-            return Err(fail(unsupported(span, "TABLESAMPLE is not supported")));
-        }
         let time = match version.take() {
             None => return Ok(RelationPlanning::Original(Box::new(relation))),
             Some(TableVersion::ForSystemTimeAsOf(time)) => time_name(&time)?,

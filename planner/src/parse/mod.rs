@@ -130,10 +130,22 @@ impl StatementParser<'_> {
             "CREATE" => self.parse_create(),
             "DROP" => self.parse_drop(),
             "INSERT" => Ok(Statement::Insert(vec![self.parse_insert()?])),
+            "BEGIN" if !self.next_is("STATEMENT") => {
+                let message = "transactions are not supported";
+                Err(SqlError::at(SqlErrorCode::Unsupported, token.span, message)
+                    .with_help("BEGIN STATEMENT SET; … END; makes several INSERTs one job"))
+            }
             "EXECUTE" | "BEGIN" => self.parse_statement_set(&word),
             "EXPLAIN" => self.parse_explain(),
             "DESCRIBE" | "DESC" => {
                 let _ = self.parser.parse_keyword(Keyword::TABLE);
+                let [_, name] = self.parser.peek_tokens();
+                let how = ["EXTENDED", "FORMATTED"].into_iter().find(|how| self.next_is(how));
+                if let (Some(how), Token::Word(_)) = (how, name) {
+                    let span = self.parser.peek_token_ref().span;
+                    let message = format!("{word} {how} is not supported");
+                    return Err(SqlError::at(SqlErrorCode::Unsupported, span, message));
+                }
                 Ok(Statement::Describe(self.parse_name()?))
             }
             "SHOW" => self.parse_show(),

@@ -46,12 +46,10 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlErrors> {
     let mut tokenizer = Tokenizer::new(&RainstormDialect, text);
     let mut tokens = tokenizer.tokenize_with_location().map_err(|error| {
         let message = match error.message.as_str() {
-            message
-                if message.starts_with("Unterminated") || message.contains("Expected close") =>
-            {
-                format!("unterminated string, name or comment: {message}")
-            }
-            message if message.contains("EOF") => format!("unterminated comment: {message}"),
+            message if message.contains("Expected close") => "unterminated name".to_owned(),
+            "Unterminated string literal" => "unterminated text".to_owned(),
+            message if message.starts_with("Unterminated") => message.replacen('U', "u", 1),
+            message if message.contains("EOF") => "unterminated comment".to_owned(),
             message => message.to_owned(),
         };
         SqlError::at_location(SqlErrorCode::Parse, error.location, message)

@@ -3,7 +3,7 @@
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Span, Token};
+use sqlparser::tokenizer::{Span, Token, Word};
 
 use super::StatementParser;
 use crate::error::{SqlError, SqlErrorCode};
@@ -19,6 +19,10 @@ struct Elements {
     watermark: Option<(Ident, Expr)>,
     primary_key: Vec<Ident>,
 }
+
+/// What other databases have after a column's type.
+const UNSUPPORTED: &[&str] =
+    &["AUTO_INCREMENT", "CHECK", "COLLATE", "DEFAULT", "GENERATED", "REFERENCES", "UNIQUE"];
 
 impl StatementParser<'_> {
     pub(super) fn parse_create_table(&mut self, mode: CreateMode) -> Result<Statement, SqlError> {
@@ -84,6 +88,12 @@ impl StatementParser<'_> {
         let second_is = |wanted: &str| matches!(&second, Token::Word(word) if word.value.eq_ignore_ascii_case(wanted));
         if self.next_is("WATERMARK") && second_is("FOR") {
             return self.parse_watermark(elements);
+        }
+        if self.next_is("LIKE") && matches!(second, Token::Word(_)) {
+            let span = self.parser.peek_token_ref().span;
+            let message = "LIKE between the parentheses of CREATE TABLE is not supported";
+            return Err(SqlError::at(SqlErrorCode::Unsupported, span, message)
+                .with_help(format!("write LIKE {second} after them")));
         }
         if self.next_is("CONSTRAINT") {
             self.parser.next_token();
@@ -153,6 +163,11 @@ impl StatementParser<'_> {
             self.set_primary_key(elements, vec![name.clone()])?;
             nullable = false;
         }
+        if let Some(word) = UNSUPPORTED.iter().find(|word| self.next_is(word)) {
+            let span = self.parser.peek_token_ref().span;
+            let message = format!("{word} of a column is not supported");
+            return Err(SqlError::at(SqlErrorCode::Unsupported, span, message));
+        }
         let comment = self.parse_comment()?;
         let kind = ColumnClauseKind::Physical { data_type, declared, nullable };
         elements.columns.push(ColumnClause { name, kind, comment });
@@ -189,6 +204,10 @@ impl StatementParser<'_> {
     /// Parses an option's key: a text, or words and dots as they stand.
     fn parse_option_key(&mut self) -> Result<Ident, SqlError> {
         let first = self.parser.peek_token();
+        if let Token::Word(Word { value, quote_style: Some(_), .. }) = &first.token {
+            self.parser.next_token();
+            return Ok(Ident::with_span(first.span, value));
+        }
         if !matches!(first.token, Token::Word(_)) {
             return Ok(Ident::with_span(first.span, self.parser.parse_literal_string()?));
         }

@@ -181,6 +181,23 @@ fn what_is_not_supported_is_named() {
         &["unsupported 1:8: CREATE DATABASE is not supported (expected TABLE, VIEW or FUNCTION)"],
     );
     check_error(
+        "CREATE TABLE t (LIKE s)",
+        &[
+            "unsupported 1:17: LIKE between the parentheses of CREATE TABLE is not supported (write LIKE s after them)",
+        ],
+    );
+    check_error(
+        "CREATE TABLE t (a INT DEFAULT 1)",
+        &["unsupported 1:23: DEFAULT of a column is not supported"],
+    );
+    check_error("DESCRIBE EXTENDED t", &["unsupported 1:10: DESCRIBE EXTENDED is not supported"]);
+    check_error(
+        "BEGIN",
+        &[
+            "unsupported 1:1: transactions are not supported (BEGIN STATEMENT SET; … END; makes several INSERTs one job)",
+        ],
+    );
+    check_error(
         "CREATE TABLE t (a INT METADATA FROM 'offset')",
         &["unsupported 1:23: metadata columns such as 'a' are not supported"],
     );
@@ -195,6 +212,20 @@ fn what_is_not_supported_is_named() {
 #[test]
 fn an_error_at_the_end_is_placed_behind_the_last_token() {
     check_error("SELECT\n  1 +", &["parse 2:6: expected an expression, found the end"]);
+}
+
+#[test]
+fn what_is_wrong_in_brackets_is_told_there() {
+    check_error(
+        "SELECT ARRAY[1, 2, ]",
+        &["parse 1:20: expected an expression, found: ] (there is a comma too much before it)"],
+    );
+    check_error("SELECT ARRAY['a' 'b']", &["parse 1:18: expected ], found: 'b'"]);
+    check_error(
+        "SELECT MAP['a', 1, 'b']",
+        &["parse 1:23: expected a value for each key, found: ]"],
+    );
+    check_error("SELECT 'abc", &["parse 1:8: unterminated text"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::written::Written;
 use crate::bind::bind_constant;
 use crate::catalog::{Column, TableDefinition};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
-use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted};
 use crate::rewrite::{analyze, by_position, same_shape};
 use crate::session::QueryContext;
 use crate::statement::Insert;
@@ -38,9 +38,9 @@ pub(super) fn to_table(
     if columns.len() != names.len() {
         let message = format!(
             "the query has {}, table '{}' takes {}",
-            count(columns.len()),
+            counted(columns.len(), "column"),
             table.name,
-            count(names.len()),
+            counted(names.len(), "column"),
         );
         return Err(SqlError::at(SqlErrorCode::InvalidStatement, span, message)
             .with_help(format!("the table's columns are {}", names.join(", ")))
@@ -90,10 +90,6 @@ pub(super) fn to_table(
         .project(exprs)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| from_datafusion(&error, span))
-}
-
-fn count(columns: usize) -> String {
-    if columns == 1 { "1 column".to_owned() } else { format!("{columns} columns") }
 }
 
 fn written_columns<'a>(table: &'a TableDefinition, insert: &'a Insert) -> Vec<&'a str> {

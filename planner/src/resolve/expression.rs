@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use arrow::datatypes::{DataType, Fields};
 use sqlparser::ast::{
     AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, Visit,
+    VisitMut, VisitorMut, visit_expressions,
 };
 use sqlparser::tokenizer::Span;
 
@@ -19,7 +19,7 @@ use super::rewrite::{
 use super::scope::{Match, OutputColumn, Scope};
 use crate::catalog::FunctionDefinition;
 use crate::dialect::named_type;
-use crate::error::{SqlError, SqlErrorCode, suggest};
+use crate::error::{SqlError, SqlErrorCode, counted, suggest};
 use crate::interval;
 use crate::statement::ObjectKind;
 use crate::types::type_sql;
@@ -106,7 +106,7 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
                 self.resolver.distinct_rows(function);
                 quote_unit(function);
             }
-            other => self.resolver.refuse(other),
+            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -260,26 +260,6 @@ impl Resolver<'_> {
         self.errors.push(error.with_suggestion(suggest(name, known)));
     }
 
-    /// Refuses what DataFusion would take for something else or complain about without a place.
-    fn refuse(&mut self, expr: &Expr) {
-        let (what, span, help) = match expr {
-            Expr::SimilarTo { expr, .. } => ("SIMILAR TO", expr.span(), "use REGEXP_LIKE"),
-            Expr::Value(ValueWithSpan { value: Value::Placeholder(_), span }) => {
-                ("a parameter", *span, "write the value, or ${NAME} and -D NAME=value")
-            }
-            Expr::Like { pattern, escape_char: Some(escape), .. }
-            | Expr::ILike { pattern, escape_char: Some(escape), .. }
-                if escape.value != Value::SingleQuotedString("\\".to_owned()) =>
-            {
-                ("ESCAPE with another character than \\", pattern.span(), "write \\ in the pattern")
-            }
-            _ => return,
-        };
-        let message = format!("{what} is not supported");
-        let error = SqlError::at(SqlErrorCode::Unsupported, span, message);
-        self.errors.push(error.with_help(help));
-    }
-
     /// Reports a function that does not exist.
     fn function_name(&mut self, function: &Function) {
         let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
@@ -320,6 +300,19 @@ impl Resolver<'_> {
         self.errors.push(error.with_better_help(unreadable));
     }
 
+    /// Refuses aggregate functions where rows are not grouped yet.
+    pub(super) fn no_aggregates_in<T: Visit>(&mut self, node: &T, clause: &str) {
+        let _ = visit_expressions(node, |expr| {
+            if let Expr::Function(Function { name, over: None, .. }) = expr
+                && self.context.functions.aggregate(&name.to_string()).is_some()
+            {
+                let message = format!("aggregate functions are not allowed in {clause}");
+                self.errors.push(SqlError::at(SqlErrorCode::Type, name.span(), message));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
     /// Refuses `count(DISTINCT *)`, which DataFusion takes for a constant's number of values.
     fn distinct_rows(&mut self, function: &Function) {
         let FunctionArguments::List(list) = &function.args else { return };
@@ -350,16 +343,16 @@ impl Resolver<'_> {
         let arguments = plain_arguments(&function.args)?;
         if arguments.len() != definition.args.len() {
             let message = format!(
-                "function '{}' takes {} arguments, not {}",
+                "function '{}' takes {}, not {}",
                 definition.name,
-                definition.args.len(),
+                counted(definition.args.len(), "argument"),
                 arguments.len()
             );
             self.errors.push(SqlError::at(SqlErrorCode::Type, name.span, message));
             return None;
         }
         let mut body = definition.body.clone();
-        let _ = body.visit(&mut Substitution { definition, arguments: &arguments });
+        let _ = VisitMut::visit(&mut body, &mut Substitution { definition, arguments: &arguments });
         Some(cast(body, &definition.return_type))
     }
 }

@@ -8,6 +8,7 @@
 mod expression;
 mod literal;
 mod output;
+mod refuse;
 mod relation;
 mod rewrite;
 mod scope;
@@ -17,10 +18,10 @@ use std::collections::BTreeSet;
 use arrow::datatypes::Schema;
 use sqlparser::ast::{
     Cte, Expr, GroupByExpr, Ident, OrderBy, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, VisitMut,
+    SelectItemQualifiedWildcardKind, SetExpr, Values, Visit, VisitMut,
 };
 
-use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
+use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted, suggest};
 use crate::session::QueryContext;
 use crate::statement::{Insert, ObjectKind};
 use expression::ExpressionVisitor;
@@ -45,7 +46,7 @@ pub(crate) fn resolve_query(
     context: QueryContext<'_>,
     query: &Query,
 ) -> Result<Resolved<Query>, SqlErrors> {
-    let mut resolver = Resolver::new(context);
+    let mut resolver = Resolver::over(context, query);
     let mut node = query.clone();
     resolver.query(&mut node, None);
     resolver.finish(node)
@@ -59,7 +60,7 @@ pub(crate) fn resolve_insert(
     context: QueryContext<'_>,
     insert: &Insert,
 ) -> Result<Resolved<Insert>, SqlErrors> {
-    let mut resolver = Resolver::new(context);
+    let mut resolver = Resolver::over(context, &*insert.source);
     let mut node = insert.clone();
     resolver.insert_target(&mut node);
     resolver.query(&mut node.source, None);
@@ -75,7 +76,7 @@ pub(crate) fn resolve_expression(
     expr: &Expr,
     schema: &Schema,
 ) -> Result<Expr, SqlErrors> {
-    let mut resolver = Resolver::new(context);
+    let mut resolver = Resolver::over(context, expr);
     let mut node = expr.clone();
     let columns = Columns::of_schema(schema);
     let scope = Scope::of(RelationScope { qualifier: None, columns });
@@ -104,6 +105,11 @@ impl<'a> Resolver<'a> {
             ctes: Vec::new(),
             view_depth: 0,
         }
+    }
+
+    /// Starts with what is not supported of a part of a statement.
+    fn over<T: Visit>(context: QueryContext<'a>, node: &T) -> Self {
+        Self { errors: refuse::unsupported(node), ..Self::new(context) }
     }
 
     fn finish<T>(mut self, node: T) -> Result<Resolved<T>, SqlErrors> {
@@ -162,6 +168,7 @@ impl<'a> Resolver<'a> {
                 self.cte(cte, with.recursive, outer);
             }
         }
+        output::fetch_as_limit(query);
         let order_by = query.order_by.as_mut();
         let columns = self.set_expr(&mut query.body, order_by, outer);
         self.ctes.truncate(outside);
@@ -198,6 +205,7 @@ impl<'a> Resolver<'a> {
             }
             SetExpr::Values(values) => {
                 let width = values.rows.first().map_or(0, |row| row.content.len());
+                self.row_lengths(values, width);
                 self.expressions(values, &Scope { outer, ..Scope::default() });
                 let columns = (1..=width)
                     .map(|index| OutputColumn { name: format!("column{index}"), data_type: None });
@@ -210,6 +218,16 @@ impl<'a> Resolver<'a> {
             | SetExpr::Delete(_)
             | SetExpr::Merge(_) => Columns::open(),
         }
+    }
+
+    /// Reports the first row of VALUES that is longer or shorter than the first of all.
+    fn row_lengths(&mut self, values: &Values, width: usize) {
+        let mut rows = values.rows.iter().enumerate();
+        let Some((index, row)) = rows.find(|(_, row)| row.content.len() != width) else { return };
+        let found = counted(row.content.len(), "value");
+        let message = format!("row {} of VALUES has {found}, the first has {width}", index + 1);
+        let span = row.opening_token.0.span.union(&row.closing_token.0.span);
+        self.errors.push(SqlError::at(SqlErrorCode::Type, span, message));
     }
 
     /// Resolves an ORDER BY over a query's own columns.
@@ -232,7 +250,7 @@ impl<'a> Resolver<'a> {
         }
         let items = std::mem::take(&mut select.projection);
         select.projection =
-            items.into_iter().flat_map(|item| output::with_fields(item, &scope)).collect();
+            items.into_iter().flat_map(|item| output::written_out(item, &scope)).collect();
         let mut columns = Columns::default();
         let mut starts = Vec::with_capacity(select.projection.len());
         for item in &mut select.projection {
@@ -246,6 +264,7 @@ impl<'a> Resolver<'a> {
         scope.aliases = columns;
         if let GroupByExpr::Expressions(..) = &select.group_by {
             self.expressions(&mut select.group_by, &scope);
+            self.no_aggregates_in(&select.group_by, "GROUP BY");
         }
         self.expressions(&mut select.having, &scope);
         self.expressions(&mut select.named_window, &scope);

@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, FieldRef};
-use sqlparser::ast::{Expr, Ident, ObjectNamePart, SelectItem, SelectItemQualifiedWildcardKind};
+use sqlparser::ast::{
+    Expr, Ident, LimitClause, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind,
+    Spanned, Value, WildcardAdditionalOptions,
+};
+use sqlparser::tokenizer::Span;
 
-use super::scope::{Columns, Scope};
+use super::scope::{Columns, RelationScope, Scope};
 
 /// Gives each column a name of its own, as Flink does: the second `k` is `k0`. Item number `i`
 /// begins at column `starts[i]`; columns of wildcards keep their names, whatever comes before.
@@ -56,24 +60,88 @@ pub(super) fn field_name(expr: &Expr, scope: &Scope<'_>) -> Option<String> {
     rest.last().filter(|_| is_field).map(|name| name.value.clone())
 }
 
-/// Writes `column.*` as the fields of the column; other items stay.
-pub(super) fn with_fields(item: SelectItem, scope: &Scope<'_>) -> Vec<SelectItem> {
-    let fields = match &item {
-        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-            match name.0.as_slice() {
-                [ObjectNamePart::Identifier(name)] => fields_of(name, scope),
-                _ => None,
-            }
+/// Writes `column.*` as the fields of the column, and wildcards over several relations as their
+/// columns, whose names can be the same; other items stay.
+pub(super) fn written_out(item: SelectItem, scope: &Scope<'_>) -> Vec<SelectItem> {
+    let items = match &item {
+        SelectItem::Wildcard(options) if is_plain(options) => {
+            columns_of(&scope.relations, options.wildcard_token.0.span, scope)
         }
+        SelectItem::QualifiedWildcard(
+            SelectItemQualifiedWildcardKind::ObjectName(name),
+            options,
+        ) => match name.0.as_slice() {
+            [ObjectNamePart::Identifier(ident)] => match scope.relation(&ident.value) {
+                Some(relation) if is_plain(options) => {
+                    columns_of(std::slice::from_ref(relation), name.span(), scope)
+                }
+                Some(_) => None,
+                None => fields_of(ident, scope),
+            },
+            _ => None,
+        },
         _ => None,
     };
-    fields.unwrap_or_else(|| vec![item])
+    items.unwrap_or_else(|| vec![item])
+}
+
+fn is_plain(options: &WildcardAdditionalOptions) -> bool {
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike,
+        opt_exclude,
+        opt_except,
+        opt_replace,
+        opt_rename,
+        opt_alias,
+    } = options;
+    opt_ilike.is_none()
+        && opt_exclude.is_none()
+        && opt_except.is_none()
+        && opt_replace.is_none()
+        && opt_rename.is_none()
+        && opt_alias.is_none()
+}
+
+fn columns_of(
+    relations: &[RelationScope],
+    span: Span,
+    scope: &Scope<'_>,
+) -> Option<Vec<SelectItem>> {
+    if scope.relations.len() < 2 || scope.merged {
+        return None;
+    }
+    let mut items = Vec::new();
+    for relation in relations {
+        let qualifier = relation.qualifier.as_ref().filter(|_| !relation.columns.open)?;
+        let exactly = |name: &str| Ident { value: name.to_owned(), quote_style: Some('`'), span };
+        items.extend(relation.columns.names().map(|name| {
+            let names = vec![exactly(qualifier), exactly(name)];
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names))
+        }));
+    }
+    Some(items)
+}
+
+/// Writes FETCH FIRST n ROWS ONLY as LIMIT n.
+pub(super) fn fetch_as_limit(query: &mut Query) {
+    let Some(fetch) = query.fetch.take_if(|fetch| !fetch.with_ties && !fetch.percent) else {
+        return;
+    };
+    let one = || Expr::value(Value::Number("1".to_owned(), false));
+    let rows = fetch.quantity.unwrap_or_else(one);
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(rows),
+        Some(_) => {}
+        None => {
+            let clause =
+                LimitClause::LimitOffset { limit: Some(rows), offset: None, limit_by: Vec::new() };
+            query.limit_clause = Some(clause);
+        }
+    }
 }
 
 fn fields_of(name: &Ident, scope: &Scope<'_>) -> Option<Vec<SelectItem>> {
-    if scope.relation(&name.value).is_some() {
-        return None;
-    }
     let column = scope.find(&name.value).one()?;
     let Some(DataType::Struct(fields)) = &column.data_type else { return None };
     let field = |field: &FieldRef| {

@@ -2,15 +2,15 @@
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint,
-    JoinOperator, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, TableVersion,
-    TableWithJoins,
+    JoinOperator, ObjectName, ObjectNamePart, Query, Spanned, TableAlias, TableFactor,
+    TableVersion, TableWithJoins,
 };
 
 use super::expression::WINDOW_FUNCTIONS;
 use super::scope::{Columns, OutputColumn, RelationScope, Scope};
 use super::{MAX_VIEW_DEPTH, Resolver};
 use crate::catalog::{Relation, ViewDefinition};
-use crate::error::{SqlError, SqlErrorCode, suggest};
+use crate::error::{SqlError, SqlErrorCode, counted, suggest};
 
 /// Columns that windowing table functions add.
 const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -47,6 +47,7 @@ impl Resolver<'_> {
 
     /// Resolves a relation and adds its columns to the scope.
     fn table_factor(&mut self, factor: &mut TableFactor, scope: &mut Scope<'_>) {
+        let span = factor.span();
         let (qualifier, columns, alias) = match factor {
             TableFactor::Table { name, alias, args: None, version, .. } => {
                 if let Some(TableVersion::ForSystemTimeAsOf(expr)) = version {
@@ -90,13 +91,6 @@ impl Resolver<'_> {
                 self.table_factor(table, &mut inner);
                 (None, Columns::open(), alias)
             }
-            TableFactor::Function { lateral: true, name, alias, .. } => {
-                let span = name.0.first().and_then(ObjectNamePart::as_ident).map(|part| part.span);
-                let message = format!("LATERAL {name} is not supported");
-                let span = span.unwrap_or_else(sqlparser::tokenizer::Span::empty);
-                self.errors.push(SqlError::at(SqlErrorCode::Unsupported, span, message));
-                (None, Columns::open(), alias)
-            }
             TableFactor::TableFunction { alias, .. } | TableFactor::Function { alias, .. } => {
                 (None, Columns::open(), alias)
             }
@@ -105,7 +99,35 @@ impl Resolver<'_> {
             | TableFactor::XmlTable { .. }
             | TableFactor::SemanticView { .. } => (None, Columns::open(), &mut None),
         };
-        scope.relations.push(aliased(qualifier, columns, alias.as_ref()));
+        let relation = self.aliased(qualifier, columns, alias.as_ref());
+        if let Some(name) = &relation.qualifier
+            && scope.relations.iter().any(|other| other.qualifier.as_ref() == Some(name))
+        {
+            let message = format!("there are two tables '{name}' in this query");
+            let error = SqlError::at(SqlErrorCode::Ambiguous, span, message);
+            self.errors.push(error.with_help("give one of them another name with AS"));
+        }
+        scope.relations.push(relation);
+    }
+
+    /// Applies an alias, with names for columns where it has them.
+    fn aliased(
+        &mut self,
+        qualifier: Option<String>,
+        columns: Columns,
+        alias: Option<&TableAlias>,
+    ) -> RelationScope {
+        let Some(alias) = alias else { return RelationScope { qualifier, columns } };
+        let (has, names) = (columns.list.len(), alias.columns.len());
+        if names > 0 && names != has && !columns.open {
+            let message =
+                format!("the table has {}, its alias names {names}", counted(has, "column"));
+            self.errors.push(SqlError::at(SqlErrorCode::Type, alias.span(), message));
+        }
+        RelationScope {
+            qualifier: Some(alias.name.value.clone()),
+            columns: columns.renamed(alias.columns.iter().map(|column| &column.name)),
+        }
     }
 
     /// Resolves the name of a table, view or WITH query; returns its qualifier and columns.
@@ -253,21 +275,6 @@ impl Resolver<'_> {
         let error = SqlError::at(SqlErrorCode::UnknownTable, ident.span, message);
         self.errors.push(error.with_suggestion(suggest(&ident.value, known)));
         None
-    }
-}
-
-/// Applies an alias, with names for columns where it has them.
-fn aliased(
-    qualifier: Option<String>,
-    columns: Columns,
-    alias: Option<&TableAlias>,
-) -> RelationScope {
-    match alias {
-        None => RelationScope { qualifier, columns },
-        Some(alias) => RelationScope {
-            qualifier: Some(alias.name.value.clone()),
-            columns: columns.renamed(alias.columns.iter().map(|column| &column.name)),
-        },
     }
 }
 

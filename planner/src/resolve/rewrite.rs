@@ -9,7 +9,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expression::plain_arguments;
-use crate::error::{SqlError, SqlErrorCode};
+use crate::error::{SqlError, SqlErrorCode, counted, suggest};
 
 /// Names of the functions that become other expressions, each with its number of arguments.
 pub(crate) const REWRITTEN_FUNCTIONS: &[(&str, usize)] = &[
@@ -76,7 +76,8 @@ pub(super) fn rewrite_call(function: &Function) -> Option<Result<Expr, SqlError>
     let (_, count) = REWRITTEN_FUNCTIONS.iter().find(|(known, _)| *known == name)?;
     let arguments = plain_arguments(&function.args)?;
     if arguments.len() != *count {
-        let message = format!("{name} takes {count} arguments, not {}", arguments.len());
+        let takes = counted(*count, "argument");
+        let message = format!("{name} takes {takes}, not {}", arguments.len());
         return Some(Err(SqlError::at(SqlErrorCode::Type, span, message)));
     }
     let mut arguments = arguments.into_iter();
@@ -171,12 +172,21 @@ pub(crate) fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
     })
 }
 
+/// Units of TIMESTAMPADD.
+const UNITS: &[&str] = &["SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"];
+
 /// TIMESTAMPADD(unit, number, time): the number is a literal, since it becomes an interval.
 fn timestamp_add(unit: &Expr, number: Expr, time: Expr, span: Span) -> Result<Expr, SqlError> {
     let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(unit), .. }) = unit else {
         let message = "TIMESTAMPADD takes a unit such as SECOND";
         return Err(SqlError::at(SqlErrorCode::Type, span, message));
     };
+    if !UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known)) {
+        let message = format!("TIMESTAMPADD does not know the unit {unit}");
+        let error = SqlError::at(SqlErrorCode::Type, span, message);
+        let units = format!("it takes {}", UNITS.join(", "));
+        return Err(error.with_help(units).with_suggestion(suggest(unit, UNITS.iter().copied())));
+    }
     let (digits, op) = match number {
         Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
             (digits, BinaryOperator::Plus)

@@ -104,7 +104,7 @@ fn functions_written_as_expressions_are_expanded() {
     );
     check_errors(
         "SELECT count_c(extra, 1) FROM bid",
-        &["type 1:8: function 'count_c' takes 1 arguments, not 2"],
+        &["type 1:8: function 'count_c' takes 1 argument, not 2"],
     );
 }
 
@@ -150,6 +150,71 @@ fn a_name_in_two_tables_is_ambiguous() {
         "SELECT price FROM bid a JOIN bid b USING (PRICE)",
         "SELECT price FROM bid a JOIN bid b USING(price)",
     );
+}
+
+#[test]
+fn wildcards_over_several_tables_are_their_columns() {
+    check(
+        "SELECT * FROM (SELECT id FROM auction) a JOIN (SELECT id, seller FROM auction) b ON a.id = b.seller",
+        "SELECT `a`.`id`, `b`.`id` AS `id0`, `b`.`seller` FROM (SELECT id FROM Auction) a JOIN (SELECT id, seller FROM Auction) b ON a.id = b.seller",
+    );
+    check(
+        "SELECT b.*, a.* FROM (SELECT id FROM auction) a, (SELECT id FROM auction) b",
+        "SELECT `b`.`id`, `a`.`id` AS `id0` FROM (SELECT id FROM Auction) a, (SELECT id FROM Auction) b",
+    );
+    check_errors(
+        "SELECT 1 FROM bid JOIN bid ON 1 = 1",
+        &[
+            "ambiguous 1:24: there are two tables 'bid' in this query (give one of them another name with AS)",
+        ],
+    );
+}
+
+#[test]
+fn fetch_is_limit() {
+    check("SELECT id FROM auction FETCH FIRST ROW ONLY", "SELECT id FROM Auction LIMIT 1");
+    check(
+        "SELECT id FROM auction OFFSET 2 ROWS FETCH NEXT 3 ROWS ONLY",
+        "SELECT id FROM Auction LIMIT 3 OFFSET 2 ROWS",
+    );
+    check_errors(
+        "SELECT id FROM auction FETCH FIRST 3 ROWS WITH TIES",
+        &["unsupported 1:36: FETCH … WITH TIES is not supported"],
+    );
+}
+
+#[test]
+fn syntax_of_others_is_refused_by_its_name() {
+    let errors = [
+        (
+            "SELECT TOP 3 id FROM auction",
+            "unsupported 1:1: TOP is not supported (write LIMIT 3 at the end)",
+        ),
+        (
+            "SELECT * FROM auction PIVOT (sum(id) FOR seller IN (1, 2))",
+            "unsupported 1:15: PIVOT is not supported",
+        ),
+        (
+            "SELECT * FROM auction MATCH_RECOGNIZE (PATTERN (a) DEFINE a AS id > 1)",
+            "unsupported 1:15: MATCH_RECOGNIZE is not supported",
+        ),
+        (
+            "SELECT SUBSTR(extra) FROM bid",
+            "unsupported 1:15: SUBSTRING of one argument is not supported (say from where: SUBSTRING(text, 1, 3))",
+        ),
+        (
+            "SELECT count(*) FROM bid GROUP BY sum(price)",
+            "type 1:35: aggregate functions are not allowed in GROUP BY",
+        ),
+        ("VALUES (1, 2), (3)", "type 1:16: row 2 of VALUES has 1 value, the first has 2"),
+        (
+            "SELECT TIMESTAMPADD(DAYS, 1, dateTime) FROM bid",
+            "type 1:8: TIMESTAMPADD does not know the unit DAYS (did you mean 'DAY'?)",
+        ),
+    ];
+    for (sql, error) in errors {
+        check_errors(sql, &[error]);
+    }
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! Syntax that the parser knows and the planner does not: DataFusion would take it for something
+//! else, ignore it, or complain without a place.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, Fetch, Query, Select, Spanned, TableFactor, TopQuantity, Value, ValueWithSpan, Visit,
+    Visitor,
+};
+use sqlparser::tokenizer::Span;
+
+use crate::error::{SqlError, SqlErrorCode};
+
+/// Returns a complaint for each part of a statement that is not supported, by its name.
+pub(super) fn unsupported<T: Visit>(node: &T) -> Vec<SqlError> {
+    let mut refusals = Refusals::default();
+    let _ = node.visit(&mut refusals);
+    refusals.0
+}
+
+#[derive(Default)]
+struct Refusals(Vec<SqlError>);
+
+impl Refusals {
+    fn add(&mut self, span: Span, what: &str) -> &mut SqlError {
+        let message = format!("{what} is not supported");
+        self.0.push(SqlError::at(SqlErrorCode::Unsupported, span, message));
+        self.0.last_mut().expect("it was just added")
+    }
+
+    fn add_with_help(&mut self, span: Span, what: &str, help: &str) {
+        self.add(span, what).help = Some(help.to_owned());
+    }
+}
+
+impl Visitor for Refusals {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if let Some(Fetch { quantity, with_ties, percent }) = &query.fetch
+            && (*with_ties || *percent)
+        {
+            let span = quantity.as_ref().map_or_else(|| query.span(), Spanned::span);
+            let what = if *with_ties { "FETCH … WITH TIES" } else { "FETCH … PERCENT" };
+            self.add(span, what);
+        }
+        if !query.locks.is_empty() || query.for_clause.is_some() {
+            self.add(query.body.span(), "SELECT … FOR");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let token = select.select_token.0.span;
+        if let Some(top) = &select.top {
+            let rows = match &top.quantity {
+                Some(TopQuantity::Constant(rows)) => rows.to_string(),
+                Some(TopQuantity::Expr(rows)) => rows.to_string(),
+                None => "n".to_owned(),
+            };
+            self.add_with_help(token, "TOP", &format!("write LIMIT {rows} at the end"));
+        }
+        if let Some(into) = &select.into {
+            self.add_with_help(into.name.span(), "SELECT INTO", "write INSERT INTO … SELECT");
+        }
+        let clauses = [
+            ("CLUSTER BY", select.cluster_by.first().map(Spanned::span)),
+            ("DISTRIBUTE BY", select.distribute_by.first().map(Spanned::span)),
+            ("SORT BY", select.sort_by.first().map(|sort| sort.expr.span())),
+            ("LATERAL VIEW", select.lateral_views.first().map(|view| view.lateral_view.span())),
+            ("PREWHERE", select.prewhere.as_ref().map(Spanned::span)),
+            ("CONNECT BY", select.connect_by.first().map(|_| token)),
+        ];
+        for (clause, span) in clauses {
+            if let Some(span) = span {
+                self.add(span, clause);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let (what, span) = match factor {
+            TableFactor::Pivot { table, .. } => ("PIVOT", table.span()),
+            TableFactor::Unpivot { table, .. } => ("UNPIVOT", table.span()),
+            TableFactor::MatchRecognize { table, .. } => ("MATCH_RECOGNIZE", table.span()),
+            TableFactor::JsonTable { json_expr, .. } => ("JSON_TABLE", json_expr.span()),
+            TableFactor::OpenJsonTable { json_expr, .. } => ("OPENJSON", json_expr.span()),
+            TableFactor::XmlTable { row_expression, .. } => ("XMLTABLE", row_expression.span()),
+            TableFactor::SemanticView { name, .. } => ("SEMANTIC_VIEW", name.span()),
+            TableFactor::Table { name, sample: Some(_), .. } => ("TABLESAMPLE", name.span()),
+            TableFactor::Function { lateral: true, name, .. } => {
+                self.add(name.span(), &format!("LATERAL {name}"));
+                return ControlFlow::Continue(());
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        self.add(span, what);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let (what, span, help) = match expr {
+            Expr::SimilarTo { expr, .. } => ("SIMILAR TO", expr.span(), "use REGEXP_LIKE"),
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(_), span }) => {
+                ("a parameter", *span, "write the value, or ${NAME} and -D NAME=value")
+            }
+            Expr::Substring { expr, substring_from: None, substring_for: None, .. } => {
+                ("SUBSTRING of one argument", expr.span(), "say from where: SUBSTRING(text, 1, 3)")
+            }
+            Expr::Like { pattern, escape_char: Some(escape), .. }
+            | Expr::ILike { pattern, escape_char: Some(escape), .. }
+                if escape.value != Value::SingleQuotedString("\\".to_owned()) =>
+            {
+                ("ESCAPE with another character than \\", pattern.span(), "write \\ in the pattern")
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        self.add_with_help(span, what, help);
+        ControlFlow::Continue(())
+    }
+}
