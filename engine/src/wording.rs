@@ -220,6 +220,7 @@ const PREFIXES: &[&str] = &[
     "This feature is not implemented: ",
     "Cast error: ",
     "Parser error: ",
+    "Parquet error: ",
     "Compute error: ",
     "Invalid argument error: ",
 ];
@@ -249,6 +250,15 @@ fn in_short(message: &str) -> Option<String> {
     if let Some((value, rest)) = message.split_once(" is too large to store in a Decimal") {
         let digits = rest.split_once("of precision ")?.1.split('.').next()?;
         return Some(format!("{value} does not fit a DECIMAL of {digits} digits"));
+    }
+    if let Some(rest) = message.strip_prefix("Physical plan does not support logical expression ") {
+        // A syntax tree follows, of which the first word is enough.
+        let kind = match rest.split(['(', ' ']).next()? {
+            "AggregateFunction" => "an aggregate function",
+            "WindowFunction" => "a window function",
+            _ => "such an expression",
+        };
+        return Some(format!("{kind} is not supported at this place"));
     }
     if let Some(rest) = message.strip_prefix("Error parsing timestamp from ") {
         let (text, _) = rest.rsplit_once(": ")?;

@@ -11,7 +11,7 @@ use sqlparser::ast::Ident;
 use crate::catalog::{Catalog, Relation, ViewDefinition};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::query;
-use crate::resolve::resolve_query;
+use crate::resolve::{is_built_in, resolve_query};
 use crate::session::{QueryContext, Session};
 use crate::statement::{CreateFunction, CreateMode, CreateTable, CreateView, Drop, ObjectKind};
 use rainstorm_engine::function::Registry;
@@ -101,6 +101,10 @@ impl Definer<'_> {
         };
         if layer_of(session) && !create.mode.or_replace {
             return exists(name, create.mode, "function");
+        }
+        if self.checked && is_built_in(self.functions, &name.value) {
+            let message = format!("there is a built-in function '{}'", name.value);
+            return Err(SqlError::at(SqlErrorCode::Exists, name.span, message).into());
         }
         // OR REPLACE must not build a function on its old self.
         let mut without = session.clone();

@@ -49,7 +49,28 @@ impl TypePlanner for FlinkTypePlanner {
         sql_type: &sqlparser::ast::DataType,
     ) -> datafusion::error::Result<Option<FieldRef>> {
         let data_type = type_from_text(&sql_type.to_string());
-        Ok(data_type.map(|data_type| Arc::new(Field::new("", data_type, true))))
+        Ok(data_type.map(|data_type| Arc::new(Field::new("", nullable(&data_type), true))))
+    }
+}
+
+/// Returns a type whose rows, arrays and maps may have nulls: any value can be cast to it.
+fn nullable(data_type: &DataType) -> DataType {
+    let inside = |field: &FieldRef, is_nullable: bool| {
+        let data_type = nullable(field.data_type());
+        Arc::new(Field::new(field.name(), data_type, is_nullable))
+    };
+    match data_type {
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| inside(field, true)).collect())
+        }
+        DataType::List(item) => DataType::List(inside(item, true)),
+        DataType::Map(entries, sorted) => {
+            let DataType::Struct(pair) = entries.data_type() else { return data_type.clone() };
+            let pair = Fields::from(vec![inside(&pair[0], false), inside(&pair[1], true)]);
+            let entries = Field::new(entries.name(), DataType::Struct(pair), false);
+            DataType::Map(Arc::new(entries), *sorted)
+        }
+        other => other.clone(),
     }
 }
 
@@ -72,6 +93,17 @@ pub(crate) fn character_limit(text: &str) -> Option<(&'static str, u64)> {
         _ => return None,
     };
     Some((function, length.parse().ok()?))
+}
+
+/// Returns how many nanoseconds lie between the times of a type's text, where that is more than
+/// between those of its Arrow type.
+pub(crate) fn coarser_unit(text: &str) -> Option<u64> {
+    let digits = text
+        .strip_suffix(')')?
+        .split_once('(')
+        .filter(|(name, _)| matches!(*name, "TIMESTAMP" | "TIMESTAMP_LTZ"));
+    let digits = digits?.1.parse::<u32>().ok()?;
+    (digits % 3 != 0 || digits == 0).then(|| 10_u64.pow(9 - digits.min(9)))
 }
 
 /// Parses a type, and returns with it a text that says more than [`type_sql`] does: the length of

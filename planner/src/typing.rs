@@ -16,29 +16,30 @@ use datafusion::logical_expr::{
     Volatility,
 };
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
+use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::create_physical_expr;
+use rainstorm_engine::function::Registry;
 use rainstorm_engine::wording::type_sql;
 use sqlparser::tokenizer::Span;
 
 use crate::bind::{fail, options};
 use crate::diagnose::span_from;
 use crate::error::{SqlError, SqlErrorCode};
-use crate::rewrite::same_shape;
+use crate::rewrite::{analyze, same_shape};
 
 /// Checks the types of a plan and computes its constants, so that what would fail on every row
 /// fails now.
 ///
 /// # Errors
 /// The first type that does not fit, or constant that cannot be computed.
-pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
+pub(crate) fn check(plan: &LogicalPlan, functions: &Registry) -> Result<()> {
     each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))?;
     plan.apply_with_subqueries(|node| match node {
         LogicalPlan::Union(union) => of_union(union),
         _ => Ok(TreeNodeRecursion::Continue),
     })?;
-    let analyzed = Analyzer::new().execute_and_check(plan.clone(), &options(), |_, _| {})?;
+    let analyzed = analyze(plan.clone(), functions)?;
     // Without a start time nothing folds the current time into a constant.
     let context = OptimizerContext::new_with_config_options(Arc::new(options()))
         .without_query_execution_start_time();

@@ -76,7 +76,10 @@ impl Decompressor {
         match self {
             Self::None => Ok(Vec::new()),
             Self::Gzip(decoder) => {
-                decoder.try_finish()?;
+                decoder.try_finish().map_err(|_| {
+                    let reason = "this is no gzip file, or its end is missing";
+                    std::io::Error::new(ErrorKind::UnexpectedEof, reason)
+                })?;
                 Ok(std::mem::take(decoder.get_mut()))
             }
             Self::Zstd(decoder) if decoder.within_frame => {

@@ -231,7 +231,7 @@ fn in_our_words(reason: &str) -> String {
             "{" => "an object",
             "[" => "an array",
             "primitive" => "a single value",
-            other => other,
+            other => return Some(format!("expected {}, found {found}", other.to_uppercase())),
         };
         Some(format!("expected {expected}, found {found}"))
     };

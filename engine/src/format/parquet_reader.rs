@@ -19,6 +19,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use crate::batch::TARGET_BATCH_ROWS;
+use crate::wording::tidy;
 use crate::{Error, Result};
 
 /// Fetches the last so many bytes of a file at once: the footer of most.
@@ -86,10 +87,13 @@ fn opened(name: &str, error: ParquetError) -> Error {
     };
     match source.downcast::<object_store::Error>() {
         Ok(error) => Error::storage(format!("read '{name}'"), *error),
-        Err(source) => Error::storage(
-            format!("read '{name}' as parquet"),
-            object_store::Error::Generic { store: "parquet", source },
-        ),
+        Err(source) => {
+            let source = tidy(&source.to_string()).into();
+            Error::storage(
+                format!("read '{name}' as parquet"),
+                object_store::Error::Generic { store: "parquet", source },
+            )
+        }
     }
 }
 

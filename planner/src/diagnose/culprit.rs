@@ -130,7 +130,7 @@ impl Trial<'_> {
             ..self.template.clone()
         };
         let plan = Binder::new(self.context).query(&query);
-        plan.and_then(|plan| typing::check(&plan)).err()
+        plan.and_then(|plan| typing::check(&plan, self.context.functions)).err()
     }
 
     fn expression(&mut self, select: &Select, expr: &Expr) -> Found {

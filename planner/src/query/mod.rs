@@ -36,7 +36,7 @@ use crate::typing;
 pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<Step, SqlErrors> {
     let plan = bind_query(context, query)?;
     let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    typing::check(&plan).map_err(place)?;
+    typing::check(&plan, context.functions).map_err(place)?;
     if is_batch(&plan).map_err(place)? {
         refuse_distinct_on(&plan).map_err(place)?;
         batch::check(&plan).map_err(place)?;
@@ -70,7 +70,7 @@ pub(crate) fn explain(
         Statement::Query(query) => {
             let plan = bind_query(context, query)?;
             let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-            typing::check(&plan).map_err(place)?;
+            typing::check(&plan, context.functions).map_err(place)?;
             if is_batch(&plan).map_err(place)? {
                 refuse_distinct_on(&plan).map_err(place)?;
                 batch::check(&plan).map_err(place)?;
@@ -105,7 +105,7 @@ pub(crate) fn query_schema(
 ) -> Result<SchemaRef, SqlErrors> {
     let plan = bind_query(context, query)?;
     let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    typing::check(&plan).map_err(place)?;
+    typing::check(&plan, context.functions).map_err(place)?;
     let plan = analyze(plan, context.functions).map_err(place)?;
     Ok(Arc::clone(plan.schema().inner()))
 }
@@ -123,7 +123,7 @@ pub(crate) fn view_schema(
     let plan = bind_view(context, view).map_err(|errors| errors.or_at(named))?;
     let of_view =
         |error: DataFusionError| from_datafusion(&error, Span::empty()).of_view(&view.name, named);
-    typing::check(&plan).map_err(of_view)?;
+    typing::check(&plan, context.functions).map_err(of_view)?;
     let plan = analyze(plan, context.functions).map_err(of_view)?;
     Ok(Arc::clone(plan.schema().inner()))
 }
@@ -179,7 +179,7 @@ fn insert_job(
             |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
         let bound = bind_query(context, &insert.source)?;
         let plan = coerce::to_table(context, &bound, table, insert)?;
-        typing::check(&plan).map_err(place)?;
+        typing::check(&plan, context.functions).map_err(place)?;
         plans.push(rewrite(plan, context.functions).map_err(place)?);
         tables.push(Arc::clone(table));
     }

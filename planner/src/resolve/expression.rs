@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, Fields};
+use rainstorm_engine::function::Registry;
 use sqlparser::ast::{
     AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, Visit,
-    VisitMut, VisitorMut, visit_expressions,
+    FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -264,15 +265,8 @@ impl Resolver<'_> {
     fn function_name(&mut self, function: &Function) {
         let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
         let functions = self.context.functions;
-        let rewritten = REWRITTEN_FUNCTIONS.iter().map(|(name, _)| *name);
-        let rewritten = rewritten.chain(RENAMED_FUNCTIONS.iter().map(|(name, _)| *name));
-        let special = WINDOW_FUNCTIONS.iter().chain(SPECIAL_FUNCTIONS).copied().chain(rewritten);
         let known = self.context.session.function(&name.value).is_some()
-            || functions.scalar(&name.value).is_some()
-            || functions.aggregate(&name.value).is_some()
-            || functions.window(&name.value).is_some()
-            || functions.higher_order(&name.value).is_some()
-            || special.clone().any(|known| known.eq_ignore_ascii_case(&name.value));
+            || is_built_in(functions, &name.value);
         if has_wildcard(&function.args) && !name.value.eq_ignore_ascii_case("count") {
             let message = format!("{} does not take *", name.value.to_uppercase());
             let error = SqlError::at(SqlErrorCode::Type, name.span, message);
@@ -292,25 +286,12 @@ impl Resolver<'_> {
         let upper: Vec<String> = functions.names().iter().map(|name| name.to_uppercase()).collect();
         let own: Vec<String> =
             self.context.session.functions().map(|function| function.name.clone()).collect();
-        let candidates = upper.iter().chain(&own).map(String::as_str).chain(special);
+        let candidates = upper.iter().chain(&own).map(String::as_str).chain(special_functions());
         let message = format!("there is no function '{}'", name.value);
         let error = SqlError::at(SqlErrorCode::UnknownFunction, name.span, message);
         let unreadable = self.context.session.unreadable(ObjectKind::Function, &name.value);
         let error = error.with_suggestion(suggest(&name.value, candidates));
         self.errors.push(error.with_better_help(unreadable));
-    }
-
-    /// Refuses aggregate functions where rows are not grouped yet.
-    pub(super) fn no_aggregates_in<T: Visit>(&mut self, node: &T, clause: &str) {
-        let _ = visit_expressions(node, |expr| {
-            if let Expr::Function(Function { name, over: None, .. }) = expr
-                && self.context.functions.aggregate(&name.to_string()).is_some()
-            {
-                let message = format!("aggregate functions are not allowed in {clause}");
-                self.errors.push(SqlError::at(SqlErrorCode::Type, name.span(), message));
-            }
-            ControlFlow::<()>::Continue(())
-        });
     }
 
     /// Refuses `count(DISTINCT *)`, which DataFusion takes for a constant's number of values.
@@ -355,6 +336,22 @@ impl Resolver<'_> {
         let _ = VisitMut::visit(&mut body, &mut Substitution { definition, arguments: &arguments });
         Some(cast(body, &definition.return_type))
     }
+}
+
+/// Functions that the registry does not have.
+fn special_functions<'a>() -> impl Iterator<Item = &'a str> {
+    let rewritten = REWRITTEN_FUNCTIONS.iter().map(|(name, _)| *name);
+    let renamed = RENAMED_FUNCTIONS.iter().map(|(name, _)| *name);
+    WINDOW_FUNCTIONS.iter().chain(SPECIAL_FUNCTIONS).copied().chain(rewritten).chain(renamed)
+}
+
+/// Tells whether there is a function that nobody has created.
+pub(crate) fn is_built_in(functions: &Registry, name: &str) -> bool {
+    functions.scalar(name).is_some()
+        || functions.aggregate(name).is_some()
+        || functions.window(name).is_some()
+        || functions.higher_order(name).is_some()
+        || special_functions().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn find_field(fields: &Fields, name: &str) -> Option<(String, DataType)> {
@@ -427,7 +424,11 @@ fn with_fields(root: Expr, fields: &[Ident]) -> Expr {
     if fields.is_empty() {
         return root;
     }
-    let dot = |field: &Ident| AccessExpr::Dot(Expr::Identifier(field.clone()));
+    let dot = |field: &Ident| {
+        let mut access = AccessExpr::Dot(Expr::Identifier(field.clone()));
+        quote_field(&mut access);
+        access
+    };
     Expr::CompoundFieldAccess {
         root: Box::new(root),
         access_chain: fields.iter().map(dot).collect(),

@@ -4,9 +4,9 @@ use arrow::datatypes::{DataType, TimeUnit};
 use sqlparser::ast::{CastKind, DataType as SqlType, Expr, TimezoneInfo, TypedString, Value};
 use sqlparser::tokenizer::Span;
 
-use super::rewrite::call;
+use super::rewrite::{call, interval};
 use crate::dialect::named_type;
-use crate::types::character_limit;
+use crate::types::{character_limit, coarser_unit};
 
 /// Returns what a literal or cast stands for, where it stands for something else.
 pub(super) fn rewrite_literal(expr: &Expr) -> Option<Expr> {
@@ -20,7 +20,7 @@ pub(super) fn rewrite_literal(expr: &Expr) -> Option<Expr> {
         },
         Expr::TypedString(literal) => with_digits(literal).map(Expr::TypedString),
         Expr::Cast { kind: CastKind::Cast | CastKind::TryCast, data_type, .. } => {
-            limited(expr, data_type)
+            limited(expr, data_type).or_else(|| truncated(expr, data_type))
         }
         _ => None,
     }
@@ -53,6 +53,13 @@ fn limited(expr: &Expr, data_type: &SqlType) -> Option<Expr> {
     }
     let length = Expr::Value(Value::Number(length.to_string(), false).with_span(Span::empty()));
     Some(cast(call(function, vec![whole, length], Span::empty()), string))
+}
+
+/// Takes the digits from a time that TIMESTAMP(n) does not have.
+fn truncated(expr: &Expr, data_type: &SqlType) -> Option<Expr> {
+    let unit = coarser_unit(&data_type.to_string())?;
+    let width = interval(&format!("{unit} nanoseconds"), Span::empty());
+    Some(call("date_bin", vec![width, expr.clone()], Span::empty()))
 }
 
 fn text(value: &str, span: Span) -> Expr {

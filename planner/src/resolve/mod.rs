@@ -25,6 +25,7 @@ use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted, suggest};
 use crate::session::QueryContext;
 use crate::statement::{Insert, ObjectKind};
 use expression::ExpressionVisitor;
+pub(crate) use expression::is_built_in;
 pub(crate) use relation::constraint;
 pub(crate) use rewrite::{RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, call};
 use scope::{Columns, OutputColumn, RelationScope, Scope};
@@ -259,12 +260,13 @@ impl<'a> Resolver<'a> {
         }
         output::name_apart(&mut select.projection, &starts, &mut columns);
         self.expressions(&mut select.selection, &scope);
+        self.of_single_rows(&select.selection, "WHERE");
         self.expressions(&mut select.lateral_views, &scope);
         self.expressions(&mut select.distinct, &scope);
         scope.aliases = columns;
         if let GroupByExpr::Expressions(..) = &select.group_by {
             self.expressions(&mut select.group_by, &scope);
-            self.no_aggregates_in(&select.group_by, "GROUP BY");
+            self.of_single_rows(&select.group_by, "GROUP BY");
         }
         self.expressions(&mut select.having, &scope);
         self.expressions(&mut select.named_window, &scope);
@@ -336,6 +338,11 @@ impl<'a> Resolver<'a> {
     /// Resolves the expressions anywhere in a part of a statement.
     fn expressions<T: VisitMut>(&mut self, node: &mut T, scope: &Scope<'_>) {
         let _ = node.visit(&mut ExpressionVisitor::new(self, scope));
+    }
+
+    /// Reports functions of several rows in a clause that is about single ones.
+    fn of_single_rows<T: Visit>(&mut self, node: &T, clause: &str) {
+        self.errors.extend(refuse::of_several_rows(node, clause, self.context.functions));
     }
 
     fn unknown_table(&mut self, name: &Ident) {

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use rainstorm_engine::function::Registry;
 use sqlparser::ast::{
     Expr, Fetch, Query, Select, Spanned, TableFactor, TopQuantity, Value, ValueWithSpan, Visit,
     Visitor,
@@ -16,6 +17,59 @@ pub(super) fn unsupported<T: Visit>(node: &T) -> Vec<SqlError> {
     let mut refusals = Refusals::default();
     let _ = node.visit(&mut refusals);
     refusals.0
+}
+
+/// Returns a complaint for each aggregate or window function in a clause, but for those in queries
+/// inside of it.
+pub(super) fn of_several_rows<T: Visit>(
+    node: &T,
+    clause: &str,
+    functions: &Registry,
+) -> Vec<SqlError> {
+    let mut found = OfSeveralRows { clause, functions, depth: 0, errors: Vec::new() };
+    let _ = node.visit(&mut found);
+    found.errors
+}
+
+struct OfSeveralRows<'a> {
+    clause: &'a str,
+    functions: &'a Registry,
+    /// How many queries the visit is inside of.
+    depth: usize,
+    errors: Vec<SqlError>,
+}
+
+impl Visitor for OfSeveralRows<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
+        let (kind, help) = if call.over.is_some() {
+            ("window", "compute it in a query of its own, in FROM")
+        } else if self.functions.aggregate(&call.name.to_string()).is_none() {
+            return ControlFlow::Continue(());
+        } else if self.clause == "WHERE" {
+            ("aggregate", "use HAVING")
+        } else {
+            ("aggregate", "compute it in a query of its own, in FROM")
+        };
+        if self.depth == 0 {
+            let message = format!("{kind} functions are not allowed in {}", self.clause);
+            let error = SqlError::at(SqlErrorCode::Type, call.name.span(), message);
+            self.errors.push(error.with_help(help));
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 #[derive(Default)]

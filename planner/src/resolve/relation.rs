@@ -31,7 +31,10 @@ impl Resolver<'_> {
 
     fn join_constraint(&mut self, constraint: &mut JoinConstraint, scope: &mut Scope<'_>) {
         match constraint {
-            JoinConstraint::On(expr) => self.expressions(expr, scope),
+            JoinConstraint::On(expr) => {
+                self.expressions(expr, scope);
+                self.of_single_rows(expr, "ON");
+            }
             JoinConstraint::Using(names) => {
                 scope.merged = true;
                 for name in names {

@@ -202,7 +202,7 @@ fn timestamp_add(unit: &Expr, number: Expr, time: Expr, span: Span) -> Result<Ex
     Ok(binary(time, op, interval(&format!("{digits} {unit}"), span)))
 }
 
-fn interval(value: &str, span: Span) -> Expr {
+pub(super) fn interval(value: &str, span: Span) -> Expr {
     Expr::Interval(Interval {
         value: Box::new(text(value, span)),
         leading_field: None,

@@ -204,7 +204,15 @@ fn syntax_of_others_is_refused_by_its_name() {
         ),
         (
             "SELECT count(*) FROM bid GROUP BY sum(price)",
-            "type 1:35: aggregate functions are not allowed in GROUP BY",
+            "type 1:35: aggregate functions are not allowed in GROUP BY (compute it in a query of its own, in FROM)",
+        ),
+        (
+            "SELECT id FROM auction WHERE sum(id) OVER () > 1",
+            "type 1:30: window functions are not allowed in WHERE (compute it in a query of its own, in FROM)",
+        ),
+        (
+            "SELECT 1 FROM auction JOIN bid ON max(id) = (SELECT max(price) FROM bid)",
+            "type 1:35: aggregate functions are not allowed in ON (compute it in a query of its own, in FROM)",
         ),
         ("VALUES (1, 2), (3)", "type 1:16: row 2 of VALUES has 1 value, the first has 2"),
         (
