@@ -10,12 +10,12 @@ use super::output::Format;
 
 const EXAMPLES: &str = "\
 Examples:
-  rainstorm                                    a prompt for SQL, with a cluster of its own
-  rainstorm run flights.sql                    run a script and show its results
-  rainstorm sql -c 'SHOW TABLES'               run one statement
-  rainstorm local --workers 2                  a cluster of real processes on this machine
+  rainstorm                       a prompt for SQL, with a cluster of its own
+  rainstorm run flights.sql       run a script and show its results
+  rainstorm sql -c 'SHOW TABLES'  run one statement
+  rainstorm local --workers 2     a cluster of real processes on this machine
   rainstorm submit flights.sql --master HOST:PORT
-  rainstorm fs ls                              look into the files of the cluster
+  rainstorm fs ls                 look into the files of the cluster
 
 Without --master (or RAINSTORM_MASTER) `run` and `sql` start a cluster in their own process and
 keep its data in ./rainstorm-data.";
@@ -103,7 +103,7 @@ pub(crate) struct Target {
 
 const SQL_EXAMPLES: &str = "\
 Examples:
-  rainstorm sql                                the prompt; \\? lists what it knows
+  rainstorm sql     the prompt; \\? lists what it knows
   rainstorm sql -c 'SELECT 1 + 1 AS two'
   echo 'SHOW TABLES;' | rainstorm sql --format csv
 The statements of a -c are planned together before any of them runs, and so are those that end on
@@ -156,7 +156,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   rainstorm run flights.sql
   rainstorm run flights.sql --format csv > result.csv
-  rainstorm run report.sql -D day=2001-01-01 --set execution.checkpointing.interval=5s
+  rainstorm run report.sql -D day=2001-01-01 --set parallelism.default=4
   rainstorm run copy.sql --restore             go on where it was interrupted
 Paths in the script are relative to the script.";
 
@@ -353,7 +353,7 @@ const NEXMARK_EXAMPLES: &str = "\
 Examples:
   rainstorm nexmark --queries q0,q5 --events 10000000
   rainstorm nexmark --queries all --parallelism 2 --format json
-  rainstorm nexmark --write events --events 1000000          write the events as Parquet files
+  rainstorm nexmark --write events --events 1000000   (as Parquet files)
   rainstorm nexmark --queries q5 --source parquet --input events";
 
 #[derive(Debug, Clone, Args)]

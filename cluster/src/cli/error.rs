@@ -23,6 +23,17 @@ pub(crate) enum CliError {
     OutputClosed,
 }
 
+/// Tells why a master does not answer any more, without the names of protocols.
+pub(crate) fn why_lost(status: &Status) -> &str {
+    let of_protocol = ["h2 protocol error", "transport error", "error reading a body"];
+    let message = status.message();
+    if of_protocol.iter().any(|words| message.starts_with(words)) {
+        "its connection broke off"
+    } else {
+        message
+    }
+}
+
 impl CliError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::Failed { message: message.into(), causes: Vec::new() }
@@ -48,7 +59,7 @@ impl CliError {
     pub(crate) fn status(status: &Status) -> Self {
         match status.code() {
             tonic::Code::Unavailable | tonic::Code::Unknown => {
-                Self::new(format!("lost the master: {}", status.message()))
+                Self::new(format!("lost the master: {}", why_lost(status)))
             }
             _ => Self::new(status.message()),
         }

@@ -15,7 +15,7 @@ use rainstorm_proto::client::{
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use super::error::CliError;
+use super::error::{CliError, why_lost};
 use super::interrupt::Interrupt;
 use super::output::{Format, RowWriter, terminal_width};
 use super::progress::ProgressLine;
@@ -162,7 +162,7 @@ async fn cancel_jobs(client: &mut ClientClient<Channel>, jobs: &[String]) {
 }
 
 fn lost(address: &str, status: &Status) -> io::Error {
-    io::Error::other(format!("lost the master at {address}: {}", status.message()))
+    io::Error::other(format!("lost the master at {address}: {}", why_lost(status)))
 }
 
 async fn follow(
@@ -277,8 +277,10 @@ fn split_weights(batch: RecordBatch) -> io::Result<(RecordBatch, Option<Int8Arra
 
 fn explain(failed: &Failed, name: &str, text: &str) -> String {
     let mut drawn = String::new();
+    let width = terminal_size::terminal_size_of(io::stderr());
+    let width = width.map(|(width, _)| usize::from(width.0));
     for error in &failed.sql_errors {
-        drawn.push_str(&sql_errors::draw(error, name, text));
+        drawn.push_str(&sql_errors::draw(error, name, text, width));
     }
     if failed.sql_errors.is_empty() {
         drawn = format!("error: {}\n", failed.message);

@@ -154,10 +154,15 @@ impl Jobs {
 
     /// Stops all jobs and returns when they have.
     pub(super) async fn cancel_all(&self) {
-        let jobs = self.lock().clone();
-        for job in &jobs {
+        for job in &self.lock().clone() {
             job.send(Message::Cancel);
         }
+        self.all_ended().await;
+    }
+
+    /// Returns when all jobs have ended.
+    pub(super) async fn all_ended(&self) {
+        let jobs = self.lock().clone();
         for job in &jobs {
             job.ended().await;
         }

@@ -144,6 +144,11 @@ impl Master {
         Arc::clone(&self.shared.store)
     }
 
+    /// Returns when all jobs have ended, one way or another.
+    pub async fn jobs_ended(&self) {
+        self.shared.jobs.all_ended().await;
+    }
+
     /// Stops all jobs and returns when they have stopped.
     pub async fn cancel_jobs(&self) {
         self.shared.jobs.cancel_all().await;

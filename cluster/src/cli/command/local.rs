@@ -22,6 +22,10 @@ use crate::master::{self, Master};
 /// How long a worker may take to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long jobs are waited for once all workers are gone: longer than a silent worker takes to be
+/// dead.
+const LOSS_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// Runs a cluster of processes until it is asked to stop.
 pub(crate) async fn local(local: Local, context: &Context) -> Result<()> {
     check_listen(local.listen)?;
@@ -31,6 +35,11 @@ pub(crate) async fn local(local: Local, context: &Context) -> Result<()> {
     let master = started.map_err(|error| CliError::from_error(&error))?;
     let mut workers = Vec::new();
     let result = serve(&local, context, &master.address(), &mut workers, &mut operation).await;
+    if result.is_err() && workers.is_empty() {
+        // Jobs fail by the loss of their workers, which says more than that they were cancelled.
+        let failed = tokio::time::timeout(LOSS_TIMEOUT, master.jobs_ended());
+        let _ = operation.or_interrupted(async { Ok(failed.await) }).await;
+    }
     master.cancel_jobs().await;
     for worker in workers {
         stop(worker).await;

@@ -7,12 +7,12 @@ pub(super) const HELP: &str = "\
 \\d            list tables and views
 \\d NAME       show the columns of a table or view
 \\i FILE       run a file of SQL; its paths are relative to it
-\\timing       show how long statements take, or no longer; also \\timing on and off
+\\timing       show how long statements take; also \\timing on and off
 \\?            this
 \\q            leave, like Ctrl-D and quit
-Statements end with ; and may go over several lines. Tab completes keywords and names.
+Statements end with ; and may go over several lines; Tab completes words.
 Ctrl-C ends a running query, or clears the line.
-Try: SHOW TABLES; SHOW JOBS; SHOW FUNCTIONS; DESCRIBE t; EXPLAIN SELECT …; SET;
+Try: SHOW TABLES; SHOW JOBS; SHOW FUNCTIONS; EXPLAIN SELECT …; SET;
 ";
 
 /// What was typed.
