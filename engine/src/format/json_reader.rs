@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
 use super::field::{parse_column, type_name};
+use super::json_maps::{has_maps, last_entries};
 use super::{Decoded, Malformed, RowDecoder};
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::wording::{tidy, with_sql_types};
@@ -25,6 +26,7 @@ pub(crate) struct JsonDecoder {
     /// then rounded as elsewhere and the latter refused where they are not whole; or a column that
     /// nobody looks at where it has none, so that rows are still checked and counted.
     decoded: SchemaRef,
+    has_maps: bool,
     lines: Vec<u8>,
     /// Where each complete line ends, and its number.
     ends: Vec<(usize, u64)>,
@@ -39,7 +41,14 @@ impl JsonDecoder {
         } else {
             Arc::new(Schema::new(schema.fields().iter().map(decoded_field).collect::<Vec<_>>()))
         };
-        Self { schema: Arc::clone(schema), decoded, lines: Vec::new(), ends: Vec::new(), line }
+        Self {
+            schema: Arc::clone(schema),
+            decoded,
+            has_maps: has_maps(schema),
+            lines: Vec::new(),
+            ends: Vec::new(),
+            line,
+        }
     }
 
     /// Ends the line that is being read; a blank one is no row.
@@ -68,7 +77,7 @@ impl JsonDecoder {
         if rows.num_rows() < count {
             return Err(ArrowError::JsonError("there is no object".to_owned()));
         }
-        self.with_numbers(rows)
+        self.with_last_entries(self.with_numbers(rows)?)
     }
 
     /// Parses the numbers that have been decoded as text.
@@ -79,6 +88,15 @@ impl JsonDecoder {
         let column = |(column, field): (&ArrayRef, &FieldRef)| parse_numbers(column, field);
         let columns = rows.columns().iter().zip(self.schema.fields()).map(column);
         RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
+    }
+
+    /// Drops entries of maps whose keys come again.
+    fn with_last_entries(&self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        if !self.has_maps {
+            return Ok(rows);
+        }
+        let columns = rows.columns().iter().map(last_entries).collect::<Result<_, _>>()?;
+        RecordBatch::try_new(rows.schema(), columns)
     }
 
     /// Decodes line by line, and then together those that are sound.
@@ -348,6 +366,15 @@ mod tests {
         let (rows, malformed) = decode(content, "r ROW");
         assert_eq!(rows, ["{x: 1, y: a}", "{x: NULL, y: NULL}", "NULL"]);
         assert_eq!(malformed, ["2: field 'r': expected BIGINT, found '1.5'"]);
+    }
+
+    #[test]
+    fn the_last_of_the_same_keys_counts() {
+        let content = "{\"m\":{\"a\":1,\"b\":2,\"a\":3}}\n{\"m\":null}\n{\"m\":{}}\n\
+            {\"m\":{\"b\":4}}\n{\"m\":{\"a\":5,\"a\":null}}\n";
+        let (rows, malformed) = decode(content, "m MAP");
+        assert_eq!(rows, ["{b: 2, a: 3}", "NULL", "{}", "{b: 4}", "{a: NULL}"]);
+        assert!(malformed.is_empty(), "{malformed:?}");
     }
 
     #[test]

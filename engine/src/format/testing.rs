@@ -31,6 +31,10 @@ fn field(column: &str) -> Field {
         "TIMESTAMP" => DataType::Timestamp(TimeUnit::Millisecond, None),
         "TIMESTAMP6" => DataType::Timestamp(TimeUnit::Microsecond, None),
         "ROW" => DataType::Struct(schema("x BIGINT, y STRING").fields().clone()),
+        "MAP" => {
+            let entries = schema("key STRING NOT NULL, value INT").fields().clone();
+            DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+        }
         "ROWY" => DataType::Struct(schema("y STRING").fields().clone()),
         other => panic!("type {other}"),
     };
