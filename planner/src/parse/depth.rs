@@ -12,6 +12,9 @@ use crate::error::{SqlError, SqlErrorCode};
 /// Operators on one way through an expression. Tests show that stacks are deep enough for it.
 pub(super) const OPERATORS_MAX: usize = 1000;
 
+/// Parentheses, brackets and CASEs inside of each other that sqlparser surely takes.
+const NESTED_MAX: usize = 45;
+
 /// Set operations and joins on one way through a query. Plans need more stack than expressions.
 pub(super) const QUERIES_MAX: usize = 200;
 
@@ -64,6 +67,23 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
         }
     }
     Ok(())
+}
+
+/// Says that nothing can be parsed where a statement is nested so deeply that sqlparser may have
+/// given up: it does not always say so.
+pub(super) fn nested_too_deeply(tokens: &[TokenWithSpan]) -> Option<SqlError> {
+    let mut nested = 0_usize;
+    let deepest = tokens.iter().find(|token| {
+        match role(&token.token) {
+            Role::Open => nested += 1,
+            Role::Close => nested = nested.saturating_sub(1),
+            _ => {}
+        }
+        nested > NESTED_MAX
+    })?;
+    let message = "an expression that is nested so deeply is not supported";
+    let help = "put a part of it into a subquery or a column of its own";
+    Some(SqlError::at(SqlErrorCode::Unsupported, deepest.span, message).with_help(help))
 }
 
 fn too_deep(token: &TokenWithSpan, depth: Depth) -> SqlError {

@@ -67,13 +67,16 @@ fn span_of(tokens: &[TokenWithSpan]) -> Span {
 fn parse_tokens(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<ParsedStatement, SqlError> {
     depth::check(&tokens)?;
     let span = span_of(&tokens);
+    let too_deep = depth::nested_too_deeply(&tokens);
     let parser = Parser::new(&RainstormDialect).with_tokens_with_locations(tokens);
     let mut parser = StatementParser { parser, source, end: span.end };
     let place = Span::new(span.end, span.end);
     let statement = parser
         .parse_statement()
         .and_then(|statement| parser.expect_end().map(|()| statement))
-        .map_err(|error| parser.at_what_was_found(error).or_at(place))?;
+        .map_err(|error| {
+            too_deep.unwrap_or_else(|| parser.at_what_was_found(error).or_at(place))
+        })?;
     Ok(ParsedStatement { statement, span })
 }
 

@@ -16,29 +16,41 @@ fn union(count: usize) -> String {
 /// fifth of what is taken with a fifth of the stack.
 #[test]
 fn the_deepest_expressions_and_queries_that_are_taken_can_be_planned() {
-    let plan_all = || {
+    with_less_stack(|| {
         let mut session = Session::default();
         plan(&mut session, PIPELINE).expect("plans");
         let any = format!("SELECT n FROM numbers WHERE n = {}", vec!["1"; 200].join(" OR n = "));
-        for sql in [sum(200), sum(200).replace("numbers", "a"), any, union(40)] {
+        for sql in [sum(200), sum(200).replace("numbers", "a"), any, union(40), cases(45)] {
             plan(&mut session, &sql).unwrap_or_else(|errors| panic!("{errors}"));
         }
-    };
-    let thread = std::thread::Builder::new().stack_size(crate::STACK_BYTES / 5).spawn(plan_all);
+    });
+}
+
+fn with_less_stack(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(crate::STACK_BYTES / 5).spawn(work);
     thread.expect("a thread").join().expect("no panic");
+}
+
+/// Writes CASEs inside of each other.
+fn cases(count: usize) -> String {
+    let open = "CASE WHEN 1 > 2 THEN 3 ELSE ".repeat(count);
+    format!("SELECT {open}4{}", " END".repeat(count))
 }
 
 #[test]
 fn expressions_and_queries_that_are_too_deep_are_refused() {
-    let mut session = Session::default();
-    plan(&mut session, PIPELINE).expect("plans");
-    for (sql, expected) in [
-        (sum(200_000), "an expression of more than 1000 operators is not supported"),
-        (union(202), "a query of more than 200 joins and set operations is not supported"),
-    ] {
-        let errors = plan(&mut session, &sql).expect_err("is too deep");
-        assert_eq!(errors.0[0].message, expected);
-    }
+    with_less_stack(|| {
+        let mut session = Session::default();
+        plan(&mut session, PIPELINE).expect("plans");
+        for (sql, expected) in [
+            (sum(200_000), "an expression of more than 1000 operators is not supported"),
+            (union(202), "a query of more than 200 joins and set operations is not supported"),
+            (cases(100), "an expression that is nested so deeply is not supported"),
+        ] {
+            let errors = plan(&mut session, &sql).expect_err("is too deep");
+            assert_eq!(errors.0[0].message, expected);
+        }
+    });
 }
 
 /// Returns the names and types of a SELECT's columns.
