@@ -33,6 +33,7 @@ pub mod function;
 pub mod graph;
 pub mod hash;
 mod ids;
+mod map_entries;
 pub mod operator;
 mod row_kind;
 pub mod state;

@@ -12,9 +12,9 @@ use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
 use super::field::{parse_column, type_name};
-use super::json_maps::{has_maps, last_entries};
 use super::{Decoded, Malformed, RowDecoder};
 use crate::batch::TARGET_BATCH_ROWS;
+use crate::map_entries::{has_maps, last_entries};
 use crate::wording::{tidy, with_sql_types};
 use crate::{Error, Result};
 

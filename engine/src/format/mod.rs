@@ -5,7 +5,6 @@ mod csv_reader;
 mod csv_writer;
 mod encoder;
 mod field;
-mod json_maps;
 mod json_reader;
 mod parquet_reader;
 #[cfg(test)]

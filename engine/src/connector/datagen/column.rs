@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, StructArray, make_array};
-use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::array::{Array, ArrayRef, Int64Array, ListArray, MapArray, StructArray, make_array};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::{DataType, Field, Fields};
 
 use super::options::Options;
-use super::values;
+use super::values::{self, Length};
 use crate::connector::counted::wrong_option;
 use crate::connector::random::{Draws, unit};
+use crate::map_entries::last_entries;
 use crate::time::TimestampMs;
 use crate::wording::type_sql;
 use crate::{Error, Result};
 
 /// The length of texts and binaries unless told otherwise, as in Flink.
 const DEFAULT_LENGTH: usize = 100;
+/// The length of arrays and maps unless told otherwise, as in Flink.
+const DEFAULT_ENTRIES: usize = 3;
 
 /// A column and how its values come about.
 #[derive(Debug, Clone)]
@@ -36,12 +39,14 @@ enum Values {
     Integer { min: i64, max: i64 },
     Decimal { min: i128, max: i128 },
     Float { min: f64, max: f64 },
-    Text { length: usize },
-    Binary { length: usize },
+    Text(Length),
+    Binary(Length),
     Timestamp { max_past_ms: u64 },
     Date,
     Time,
     Row(Vec<Column>),
+    Array { element: Box<Column>, length: usize },
+    Map { key: Box<Column>, value: Box<Column>, length: usize },
 }
 
 /// Plans columns, or the fields of a row whose path is `parent`.
@@ -57,14 +62,7 @@ pub(super) fn plan(
             let path = format!("{parent}{}", field.name());
             let planner = Planner { path: &path, seed, options };
             let (null_rate, values) = planner.plan(field.data_type())?;
-            Ok(Column {
-                name: field.name().clone(),
-                data_type: field.data_type().clone(),
-                draws: Draws::new(seed, stream_of(&path)),
-                nulls: Draws::new(seed, !stream_of(&path)),
-                null_rate,
-                values,
-            })
+            Ok(Column::new(field, &path, seed, null_rate, values))
         })
         .collect()
 }
@@ -97,6 +95,17 @@ fn stream_of(path: &str) -> u64 {
 }
 
 impl Column {
+    fn new(field: &Field, path: &str, seed: u64, null_rate: f64, values: Values) -> Self {
+        Self {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            draws: Draws::new(seed, stream_of(path)),
+            nulls: Draws::new(seed, !stream_of(path)),
+            null_rate,
+            values,
+        }
+    }
+
     /// Returns after how many rows a sequence in it ends.
     pub(super) fn rows(&self) -> Option<u64> {
         match &self.values {
@@ -118,12 +127,18 @@ impl Column {
             Values::Integer { min, max } => values::integers(draws, numbers, *min, *max),
             Values::Decimal { min, max } => return self.decimals(numbers, *min, *max),
             Values::Float { min, max } => values::floats(draws, numbers, *min, *max),
-            Values::Text { length } => values::texts(draws, numbers, *length),
-            Values::Binary { length } => values::binaries(draws, numbers, *length),
+            Values::Text(length) => values::texts(draws, numbers, *length),
+            Values::Binary(length) => values::binaries(draws, numbers, *length),
             Values::Timestamp { max_past_ms } => self.timestamps(numbers, now, *max_past_ms),
             Values::Date => values::dates(numbers.len(), now),
             Values::Time => values::times(numbers.len(), now),
             Values::Row(columns) => return self.rows_of(columns, numbers, now),
+            Values::Array { element, length } => {
+                return self.arrays(element, *length, numbers, now);
+            }
+            Values::Map { key, value, length } => {
+                return self.maps([key, value], *length, numbers, now);
+            }
         };
         let array = cast(&array, &self.data_type).map_err(|error| self.failed(error))?;
         self.with_nulls(array, numbers)
@@ -161,6 +176,50 @@ impl Column {
         rows.map(|rows| Arc::new(rows) as ArrayRef).map_err(|error| self.failed(error))
     }
 
+    fn arrays(
+        &self,
+        element: &Self,
+        length: usize,
+        numbers: &[u64],
+        now: TimestampMs,
+    ) -> Result<ArrayRef> {
+        let DataType::List(item) = &self.data_type else {
+            return Err(Error::Internal(format!("{} is no array", self.name)));
+        };
+        let values = element.generate(&entries(numbers, length), now)?;
+        let offsets = OffsetBuffer::from_repeated_length(length, numbers.len());
+        ListArray::try_new(Arc::clone(item), offsets, values, self.validity(numbers))
+            .map(|arrays| Arc::new(arrays) as ArrayRef)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Makes maps; of equal keys the last one counts, so they may be shorter.
+    fn maps(
+        &self,
+        columns: [&Self; 2],
+        length: usize,
+        numbers: &[u64],
+        now: TimestampMs,
+    ) -> Result<ArrayRef> {
+        let DataType::Map(pair, sorted) = &self.data_type else {
+            return Err(Error::Internal(format!("{} is no map", self.name)));
+        };
+        let DataType::Struct(fields) = pair.data_type() else {
+            return Err(Error::Internal(format!("{} has no entries", self.name)));
+        };
+        let numbers_within = entries(numbers, length);
+        let columns = columns.into_iter().map(|column| column.generate(&numbers_within, now));
+        let columns = columns.collect::<Result<_>>()?;
+        let offsets = OffsetBuffer::from_repeated_length(length, numbers.len());
+        let validity = self.validity(numbers);
+        StructArray::try_new(fields.clone(), columns, None)
+            .and_then(|entries| {
+                MapArray::try_new(Arc::clone(pair), offsets, entries, validity, *sorted)
+            })
+            .and_then(|maps| last_entries(&(Arc::new(maps) as ArrayRef)))
+            .map_err(|error| self.failed(error))
+    }
+
     /// Returns which rows are not null; `None` where all are.
     fn validity(&self, numbers: &[u64]) -> Option<NullBuffer> {
         let valid = |row: usize| unit(self.nulls.at(numbers[row])) >= self.null_rate;
@@ -177,6 +236,16 @@ impl Column {
     fn failed(&self, error: arrow::error::ArrowError) -> Error {
         Error::compute(format!("generate column {}", self.name), error)
     }
+}
+
+/// Numbers the entries of collections of rows: each row's follow those of the row before.
+fn entries(numbers: &[u64], length: usize) -> Vec<u64> {
+    let length = length as u64;
+    let of_row = |number: &u64| {
+        let first = number.wrapping_mul(length);
+        (0..length).map(move |entry| first.wrapping_add(entry))
+    };
+    numbers.iter().flat_map(of_row).collect()
 }
 
 /// Plans one column.
@@ -227,7 +296,7 @@ impl Planner<'_, '_> {
         Ok(Values::Sequence { start, end })
     }
 
-    fn random(self, data_type: &DataType) -> Result<Values> {
+    fn random(mut self, data_type: &DataType) -> Result<Values> {
         match data_type {
             DataType::Boolean => Ok(Values::Boolean),
             DataType::Int8 => self.integer(i8::MIN.into(), i8::MAX.into()),
@@ -237,9 +306,9 @@ impl Planner<'_, '_> {
             DataType::Float32 => self.float(f64::from(f32::MIN), f64::from(f32::MAX)),
             DataType::Float64 => self.float(f64::MIN, f64::MAX),
             DataType::Decimal128(precision, scale) => self.decimal(*precision, *scale),
-            DataType::Utf8View | DataType::Utf8 => Ok(Values::Text { length: self.length()? }),
+            DataType::Utf8View | DataType::Utf8 => Ok(Values::Text(self.text_length()?)),
             DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-                Ok(Values::Binary { length: self.length()? })
+                Ok(Values::Binary(self.text_length()?))
             }
             DataType::Timestamp(_, _) => {
                 let max_past = self.options.duration(&self.key("max-past"))?.unwrap_or_default();
@@ -251,6 +320,19 @@ impl Planner<'_, '_> {
                 let parent = format!("{}.", self.path);
                 Ok(Values::Row(plan(fields, &parent, self.seed, self.options)?))
             }
+            DataType::List(item) => {
+                let length = self.length(DEFAULT_ENTRIES)?;
+                Ok(Values::Array { element: self.entry("element", item)?, length })
+            }
+            DataType::Map(pair, _) => match pair.data_type() {
+                DataType::Struct(pair) => {
+                    let length = self.length(DEFAULT_ENTRIES)?;
+                    let (key, value) = (&pair[0], &pair[1]);
+                    let (key, value) = (self.entry("key", key)?, self.entry("value", value)?);
+                    Ok(Values::Map { key, value, length })
+                }
+                _ => Err(Error::Internal(format!("{} has no entries", self.path))),
+            },
             other => Err(Error::Invalid(format!(
                 "connector 'datagen' does not generate column '{}' of type {}",
                 self.path,
@@ -259,8 +341,23 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn length(&self) -> Result<usize> {
-        Ok(self.options.number(&self.key("length"), "a length")?.unwrap_or(DEFAULT_LENGTH))
+    /// Plans what arrays and maps are of: always random, with options of its own.
+    fn entry(&mut self, name: &str, field: &Field) -> Result<Box<Column>> {
+        let path = format!("{}.{name}", self.path);
+        let planner = Planner { path: &path, seed: self.seed, options: self.options };
+        let null_rate = if field.is_nullable() { planner.null_rate()? } else { 0.0 };
+        let values = planner.random(field.data_type())?;
+        Ok(Box::new(Column::new(field, &path, self.seed, null_rate, values)))
+    }
+
+    fn length(&self, default: usize) -> Result<usize> {
+        Ok(self.options.number(&self.key("length"), "a length")?.unwrap_or(default))
+    }
+
+    fn text_length(&self) -> Result<Length> {
+        let most = self.length(DEFAULT_LENGTH)?;
+        let varies = self.options.number(&self.key("var-len"), "'true' or 'false'")?;
+        Ok(Length { most, varies: varies.unwrap_or(false) })
     }
 
     /// Reads `min` and `max`, which must lie within the type's own.

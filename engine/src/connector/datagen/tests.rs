@@ -28,9 +28,17 @@ fn schema() -> SchemaRef {
         ("zoned", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
         ("bytes", DataType::Binary),
         ("nested", DataType::Struct(inner.into())),
+        ("list", DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)))),
+        ("map", map_of(DataType::Boolean, DataType::Int16)),
     ];
     let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
     Arc::new(Schema::new(fields.to_vec()))
+}
+
+fn map_of(key: DataType, value: DataType) -> DataType {
+    let pair = vec![Field::new("key", key, false), Field::new("value", value, true)];
+    let entries = Field::new("entries", DataType::Struct(pair.into()), false);
+    DataType::Map(Arc::new(entries), false)
 }
 
 fn spec(options: &[(&str, &str)]) -> SourceSpec {
@@ -109,6 +117,47 @@ async fn values_keep_to_their_options() {
 }
 
 #[tokio::test]
+async fn lengths_vary_where_they_are_told_to() {
+    let options = [
+        ("number-of-rows", "2000"),
+        ("fields.word.length", "4"),
+        ("fields.word.var-len", "true"),
+        ("fields.bytes.length", "2"),
+        ("fields.bytes.var-len", "false"),
+    ];
+    let (rows, _) = read(&spec(&options), 1).await;
+    let words = column(&rows, "word").as_string_view().iter().flatten();
+    let lengths: BTreeSet<_> = words.map(str::len).collect();
+    assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let bytes = column(&rows, "bytes").as_binary::<i32>().iter().flatten();
+    assert!(bytes.into_iter().all(|bytes| bytes.len() == 2));
+}
+
+#[tokio::test]
+async fn arrays_and_maps_have_options_of_their_entries() {
+    let options = [
+        ("number-of-rows", "1000"),
+        ("fields.list.length", "2"),
+        ("fields.list.null-rate", "0.5"),
+        ("fields.list.element.min", "5"),
+        ("fields.list.element.max", "6"),
+        ("fields.map.value.min", "7"),
+        ("fields.map.value.max", "7"),
+    ];
+    let (rows, _) = read(&spec(&options), 1).await;
+    let lists = column(&rows, "list").as_list::<i32>();
+    assert!((400..600).contains(&lists.null_count()));
+    assert!(lists.iter().flatten().all(|list| list.len() == 2));
+    let elements: BTreeSet<_> =
+        lists.values().as_primitive::<Int32Type>().iter().flatten().collect();
+    assert_eq!(elements.into_iter().collect::<Vec<_>>(), [5, 6]);
+    // Three entries, but only two keys that differ.
+    let maps = column(&rows, "map").as_map();
+    let lengths: BTreeSet<_> = maps.iter().flatten().map(|map| map.len()).collect();
+    assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test]
 async fn the_shortest_sequence_ends_the_table() {
     let options = [
         ("fields.id.kind", "sequence"),
@@ -156,6 +205,9 @@ fn wrong_options_are_refused_by_name() {
         ("fields.small.min", "3000000000"),
         ("fields.id.kind", "serial"),
         ("fields.day.kind", "sequence"),
+        ("fields.list.kind", "sequence"),
+        ("fields.small.var-len", "true"),
+        ("fields.word.var-len", "often"),
         ("fields.word.null-rate", "2"),
         ("fields.at.max-past", "long"),
     ] {

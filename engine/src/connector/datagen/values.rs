@@ -48,13 +48,34 @@ pub(super) fn booleans(draws: Draws, numbers: &[u64]) -> ArrayRef {
     Arc::new(BooleanArray::from(values))
 }
 
-/// Makes texts of `length` hexadecimal digits.
-pub(super) fn texts(draws: Draws, numbers: &[u64], length: usize) -> ArrayRef {
+/// How long texts and binaries are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Length {
+    /// The length, or the largest one.
+    pub(super) most: usize,
+    /// Whether all lengths from 1 on occur, by chance.
+    pub(super) varies: bool,
+}
+
+impl Length {
+    fn of_row(self, draws: Draws, number: u64) -> usize {
+        if !self.varies || self.most == 0 {
+            return self.most;
+        }
+        // The draws of the text count up from `number << 24`; this one comes from behind.
+        let bits = draws.at(!number);
+        1 + ((u128::from(bits) * self.most as u128) >> 64) as usize
+    }
+}
+
+/// Makes texts of hexadecimal digits.
+pub(super) fn texts(draws: Draws, numbers: &[u64], length: Length) -> ArrayRef {
     let mut builder = StringViewBuilder::with_capacity(numbers.len());
-    let mut text = String::with_capacity(length);
+    let mut text = String::with_capacity(length.most);
     for number in numbers {
         text.clear();
         let bytes = Bytes::new(draws, *number);
+        let length = length.of_row(draws, *number);
         let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]).take(length);
         text.extend(digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
         builder.append_value(&text);
@@ -62,12 +83,13 @@ pub(super) fn texts(draws: Draws, numbers: &[u64], length: usize) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// Makes `length` random bytes each.
-pub(super) fn binaries(draws: Draws, numbers: &[u64], length: usize) -> ArrayRef {
-    let mut builder = BinaryBuilder::with_capacity(numbers.len(), numbers.len() * length);
-    let mut value = Vec::with_capacity(length);
+/// Makes random bytes.
+pub(super) fn binaries(draws: Draws, numbers: &[u64], length: Length) -> ArrayRef {
+    let mut builder = BinaryBuilder::with_capacity(numbers.len(), numbers.len() * length.most);
+    let mut value = Vec::with_capacity(length.most);
     for number in numbers {
         value.clear();
+        let length = length.of_row(draws, *number);
         value.extend(Bytes::new(draws, *number).take(length));
         builder.append_value(&value);
     }

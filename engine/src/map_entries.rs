@@ -1,4 +1,4 @@
-//! Maps read from JSON objects whose names repeat.
+//! Maps whose keys may repeat where they come from.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
 
 /// Tells whether there are maps in any of a schema's columns.
-pub(super) fn has_maps(schema: &Schema) -> bool {
+pub(crate) fn has_maps(schema: &Schema) -> bool {
     fn is_map(data_type: &DataType) -> bool {
         match data_type {
             DataType::Map(..) => true,
@@ -22,11 +23,11 @@ pub(super) fn has_maps(schema: &Schema) -> bool {
     schema.fields().iter().any(|field| is_map(field.data_type()))
 }
 
-/// Keeps the last entry of each key, as other readers of JSON do (RFC 8259, section 4).
+/// Keeps the last entry of each key of a map, as other readers of JSON do (RFC 8259, section 4).
 ///
 /// # Errors
-/// None where the column is sound.
-pub(super) fn last_entries(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+/// Keys of a type that has no order.
+pub(crate) fn last_entries(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(match column.data_type() {
         DataType::Struct(fields) => {
             let rows = column.as_struct();
@@ -41,7 +42,7 @@ pub(super) fn last_entries(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         }
         DataType::Map(entries, sorted) => {
             let map = column.as_map();
-            let (kept, offsets) = last_of_each_key(map);
+            let (kept, offsets) = last_of_each_key(map)?;
             let DataType::Struct(fields) = entries.data_type() else { return Ok(column.clone()) };
             let (keys, values) = if kept.len() == map.keys().len() {
                 (Arc::clone(map.keys()), Arc::clone(map.values()))
@@ -59,18 +60,19 @@ pub(super) fn last_entries(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 /// Returns the indices of the entries that stay, and where each map's begin among them.
-fn last_of_each_key(map: &MapArray) -> (Vec<u32>, OffsetBuffer<i32>) {
+fn last_of_each_key(map: &MapArray) -> Result<(Vec<u32>, OffsetBuffer<i32>), ArrowError> {
     let mut kept = Vec::with_capacity(map.keys().len());
     let mut lengths = Vec::with_capacity(map.len());
-    let keys = map.keys().as_string_view();
+    let converter = RowConverter::new(vec![SortField::new(map.keys().data_type().clone())])?;
+    let keys = converter.convert_columns(std::slice::from_ref(map.keys()))?;
     let mut seen = HashSet::new();
     for ends in map.offsets().windows(2) {
         let from = kept.len();
         let entries = (ends[0] as u32..ends[1] as u32).rev();
-        kept.extend(entries.filter(|entry| seen.insert(keys.value(*entry as usize))));
+        kept.extend(entries.filter(|entry| seen.insert(keys.row(*entry as usize))));
         kept[from..].reverse();
         lengths.push(kept.len() - from);
         seen.clear();
     }
-    (kept, OffsetBuffer::from_lengths(lengths))
+    Ok((kept, OffsetBuffer::from_lengths(lengths)))
 }
