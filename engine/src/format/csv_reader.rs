@@ -3,196 +3,17 @@
 //! Records are cut into fields by csv-core; only the fields of wanted columns are parsed, column
 //! by column, straight from the gathered bytes.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use csv_core::ReadFieldResult;
 
+use super::csv_records::Records;
 use super::field::{check_type, parse_column, type_name};
 use super::{CsvStyle, Decoded, Malformed, RowDecoder};
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::{Error, Result};
-
-/// The first record of a file and what it takes up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// The names of the columns.
-    pub(crate) names: Vec<String>,
-    /// Its length in bytes, with what is before it.
-    pub(crate) bytes: u64,
-    /// The line on which the next record begins.
-    pub(crate) next_line: u64,
-}
-
-/// Reads the header from the beginning of a file, or returns `None` where `content` holds only a
-/// part of it. `ended` says that there is no more.
-pub(crate) fn parse_header(content: &[u8], ended: bool, style: &CsvStyle) -> Option<Header> {
-    const MARK: &[u8] = "\u{feff}".as_bytes();
-    let mark = if content.starts_with(MARK) { MARK.len() } else { 0 };
-    let mut records = Records::new(style);
-    let mut consumed = mark + records.push(&content[mark..], 1);
-    if records.count() == 0 {
-        if !ended {
-            return None;
-        }
-        records.finish();
-        consumed = content.len();
-    }
-    let fields = 0..records.fields.len();
-    let names = fields.map(|field| records.lossy(field).trim().to_owned()).collect();
-    Some(Header { names, bytes: consumed as u64, next_line: records.line })
-}
-
-/// Records cut into fields, one after the other in one buffer.
-struct Records {
-    core: csv_core::Reader,
-    quote: u8,
-    /// Whether an empty line is a record, as it is in files of one column.
-    has_empty: bool,
-    data: Vec<u8>,
-    data_len: usize,
-    fields: Vec<FieldPlace>,
-    /// The number of fields of each record.
-    widths: Vec<usize>,
-    /// The line on which each record begins.
-    lines: Vec<u64>,
-    /// The record that is being read.
-    open: Option<Open>,
-    /// Whether a carriage return has ended a line, to which a line feed may still belong.
-    after_return: bool,
-    line: u64,
-}
-
-/// Where a field ends in the buffer; it begins where the one before ends.
-#[derive(Debug, Clone, Copy)]
-struct FieldPlace {
-    end: usize,
-    /// Whether it was in quotes, so that it is text and never null.
-    quoted: bool,
-}
-
-/// A record that is being read.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    first_field: usize,
-    /// Whether the field that is being read is in quotes, once that is known.
-    quoted: Option<bool>,
-}
-
-impl Records {
-    fn new(style: &CsvStyle) -> Self {
-        let core =
-            csv_core::ReaderBuilder::new().delimiter(style.delimiter).quote(style.quote).build();
-        Self {
-            core,
-            quote: style.quote,
-            has_empty: false,
-            data: Vec::new(),
-            data_len: 0,
-            fields: Vec::new(),
-            widths: Vec::new(),
-            lines: Vec::new(),
-            open: None,
-            after_return: false,
-            line: 1,
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.widths.len()
-    }
-
-    /// Takes input until there are `limit` records and returns how much of it.
-    fn push(&mut self, input: &[u8], limit: usize) -> usize {
-        let mut at = 0;
-        while at < input.len() && (self.count() < limit || self.after_return) {
-            if std::mem::take(&mut self.after_return) {
-                let line_feed = input[at] == b'\n';
-                self.line += u64::from(line_feed);
-                at += usize::from(line_feed);
-            } else if self.open.is_some() || !matches!(input[at], b'\n' | b'\r') {
-                at += self.read(&input[at..]);
-            } else {
-                self.end_line(input[at]);
-                at += 1;
-            }
-        }
-        at
-    }
-
-    /// Takes the end of a blank line.
-    fn end_line(&mut self, byte: u8) {
-        self.after_return = byte == b'\r';
-        if self.has_empty {
-            self.lines.push(self.line);
-            self.fields.push(FieldPlace { end: self.data_len, quoted: false });
-            self.widths.push(1);
-        }
-        self.line += u64::from(byte == b'\n');
-    }
-
-    /// Takes a part of a field.
-    fn read(&mut self, input: &[u8]) -> usize {
-        if self.data_len == self.data.len() {
-            self.data.resize((2 * self.data.len()).max(64 << 10), 0);
-        }
-        let mut open = self.open.unwrap_or_else(|| {
-            self.lines.push(self.line);
-            Open { first_field: self.fields.len(), quoted: None }
-        });
-        let first = input.first().copied();
-        let quoted = *open.quoted.get_or_insert(first == Some(self.quote));
-        let (result, taken, written) = self.core.read_field(input, &mut self.data[self.data_len..]);
-        self.line += input[..taken].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
-        self.data_len += written;
-        self.open = Some(open);
-        if let ReadFieldResult::Field { record_end } = result {
-            self.fields.push(FieldPlace { end: self.data_len, quoted });
-            self.open = Some(Open { quoted: None, ..open });
-            if record_end {
-                self.after_return = input[..taken].last() == Some(&b'\r');
-                self.widths.push(self.fields.len() - open.first_field);
-                self.open = None;
-            }
-        }
-        taken
-    }
-
-    /// Ends the record that is being read.
-    fn finish(&mut self) {
-        while self.open.is_some() {
-            self.read(&[]);
-        }
-    }
-
-    /// Returns where a field is in `data`.
-    fn range(&self, field: usize) -> Range<usize> {
-        let begin = if field == 0 { 0 } else { self.fields[field - 1].end };
-        begin..self.fields[field].end
-    }
-
-    fn lossy(&self, field: usize) -> String {
-        String::from_utf8_lossy(&self.data[self.range(field)]).into_owned()
-    }
-
-    /// Forgets the last record.
-    fn pop(&mut self) {
-        let width = self.widths.pop().unwrap_or(0);
-        self.lines.pop();
-        self.fields.truncate(self.fields.len() - width);
-        self.data_len = self.fields.last().map_or(0, |field| field.end);
-    }
-
-    fn clear(&mut self) {
-        self.data_len = 0;
-        self.fields.clear();
-        self.widths.clear();
-        self.lines.clear();
-    }
-}
 
 /// Decodes the records of a CSV file after its header.
 pub(crate) struct CsvDecoder {
@@ -235,12 +56,14 @@ impl CsvDecoder {
         })
     }
 
-    /// Sorts out the last record where it has too few or too many fields.
-    fn check_width(&mut self) {
+    /// Sorts out the last record where it has too few or too many fields, or its quotes are wrong.
+    fn check_record(&mut self) {
         let Some(&width) = self.records.widths.last() else { return };
-        if width != self.width {
+        let flaw = self.records.flaw.take().or_else(|| {
+            (width != self.width).then(|| format!("expected {} fields, found {width}", self.width))
+        });
+        if let Some(reason) = flaw {
             let line = self.records.lines[self.records.count() - 1];
-            let reason = format!("expected {} fields, found {width}", self.width);
             self.records.pop();
             self.malformed.push(Malformed { line, reason });
         }
@@ -325,7 +148,7 @@ impl RowDecoder for CsvDecoder {
             let count = self.records.count();
             at += self.records.push(&input[at..], count + 1);
             if self.records.count() > count {
-                self.check_width();
+                self.check_record();
             }
         }
         at
@@ -335,7 +158,7 @@ impl RowDecoder for CsvDecoder {
         let count = self.records.count();
         self.records.finish();
         if self.records.count() > count {
-            self.check_width();
+            self.check_record();
         }
     }
 
@@ -358,7 +181,7 @@ impl RowDecoder for CsvDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::{decode_all, schema, text};
+    use crate::format::testing::{decode_all, schema};
 
     const STYLE: &CsvStyle =
         &CsvStyle { header: true, delimiter: b',', quote: b'"', null_literal: String::new() };
@@ -427,6 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn quotes_are_closed_and_end_their_field() {
+        let (rows, malformed) = decode("1,\"x\"y,2\n2,\"x\"\"\",3\r\n3,\"\",\"4\"\r\n", "b STRING");
+        assert_eq!(rows, ["x\"", ""]);
+        assert_eq!(malformed, ["1: field 2: there is text behind its closing quote"]);
+        let (rows, malformed) = decode("1,a,2\n2,\"x,3\n3,y,4\n4,z,5\n", "b STRING");
+        assert_eq!(rows, ["a"]);
+        assert_eq!(malformed, ["2: field 2: its quote is not closed"]);
+        let (rows, malformed) = decode("1,a,\"2\"", "b STRING, c DOUBLE");
+        assert_eq!((rows, malformed.len()), (vec!["a|2.0".to_owned()], 0));
+    }
+
+    #[test]
     fn nulls_do_not_go_into_columns_that_refuse_them() {
         let (rows, malformed) = decode(",x,2\n3,y,4\n", "a INT NOT NULL, b STRING");
         assert_eq!(rows, ["3|y"]);
@@ -439,17 +274,6 @@ mod tests {
         let found = decode_all(decoder.unwrap(), b"x,1\n\xff,2\ny,3\n", 1000);
         assert_eq!(found.0, ["x|1", "y|3"]);
         assert_eq!(found.1, ["2: field 1 'a': '\u{fffd}' is not UTF-8"]);
-    }
-
-    #[test]
-    fn headers_may_come_in_parts() {
-        let content = text("\u{feff}\n name ,\"b\nc\"\n1,2\n");
-        assert_eq!(parse_header(&content[..9], false, STYLE), None);
-        let header = parse_header(&content, false, STYLE).unwrap();
-        assert_eq!(header.names, ["name", "b\nc"]);
-        assert_eq!((header.bytes, header.next_line), (17, 4));
-        assert_eq!(parse_header(b"a,b", true, STYLE).unwrap().names, ["a", "b"]);
-        assert!(parse_header(b"", true, STYLE).unwrap().names.is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod compression;
 mod csv_reader;
+mod csv_records;
 mod csv_writer;
 mod encoder;
 mod field;
@@ -16,7 +17,8 @@ use arrow::datatypes::{DataType, Field};
 
 pub use compression::Compression;
 pub(crate) use compression::{Compressor, Decompressor};
-pub(crate) use csv_reader::{CsvDecoder, Header, parse_header};
+pub(crate) use csv_reader::CsvDecoder;
+pub(crate) use csv_records::{Header, parse_header};
 pub use csv_writer::write_csv;
 pub(crate) use encoder::Encoder;
 pub use encoder::json_text;
