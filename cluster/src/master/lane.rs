@@ -11,7 +11,7 @@ use rainstorm_proto::worker::{
     TriggerCheckpointRequest,
 };
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
@@ -23,8 +23,9 @@ use std::sync::Arc;
 /// How long a worker may take to answer a command.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The rows for the client on their way.
-type Forwarding = JoinHandle<Result<(), Status>>;
+/// The rows for the client on their way, until the lane ends: a worker that has stopped answering
+/// would never end their stream.
+type Forwarding = AbortOnDropHandle<Result<(), Status>>;
 
 /// What a worker is told.
 pub(super) enum Command {
@@ -122,7 +123,8 @@ impl Lane {
         let Some(results) = self.results.clone().filter(|_| has_results) else { return Ok(None) };
         let request = ResultsRequest { attempt: Some(self.wire_attempt()) };
         let rows = self.client()?.results(request).await?.into_inner();
-        Ok(Some(tokio::spawn(forward(rows, results, Arc::clone(&self.job)))))
+        let forwarding = tokio::spawn(forward(rows, results, Arc::clone(&self.job)));
+        Ok(Some(AbortOnDropHandle::new(forwarding)))
     }
 
     async fn start(&mut self) -> Result<(), Status> {

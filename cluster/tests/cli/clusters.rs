@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 
-use crate::{Ran, interrupt, rainstorm, run};
+use crate::{Ran, interrupt, rainstorm, run, signal};
 
 const COUNTING: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
   'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '100000', 'rows-per-second' = '10000000');
@@ -198,4 +198,26 @@ async fn a_worker_that_is_killed_is_named_before_what_follows_from_it() {
     let first = ran.stderr.split_inclusive('\n').find(|line| line.starts_with("error: "));
     assert!(first.is_some_and(|line| line.ends_with(&told)), "{}", ran.stderr);
     assert!(listed().await.contains(told.trim_end()), "{}", listed().await);
+}
+
+const COUNT_FOR_EVER: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+  'rows-per-second' = '100');
+SELECT count(*) FROM numbers;
+";
+
+#[tokio::test]
+async fn a_client_does_not_wait_for_a_worker_that_has_stopped_answering() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("count.sql"), COUNT_FOR_EVER).unwrap();
+    let (_master, address) = serving(here, &["master", "--listen", "127.0.0.1:0"]).await;
+    let (worker, stopped) = serving(here, &["worker", "--slots", "1", "--master", &address]).await;
+    let arguments = ["run", "count.sql", "--format", "csv", "--master", &address];
+    let mut child = rainstorm(here, &arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().unwrap().starts_with("+U") {}
+    signal(&worker, "-STOP").await;
+    let ran = Ran::from(child.wait_with_output().await.unwrap());
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains(&format!("at {stopped} is gone")), "{}", ran.stderr);
 }

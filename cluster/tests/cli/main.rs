@@ -51,6 +51,11 @@ async fn run(directory: &Path, arguments: &[&str]) -> Ran {
 
 /// Sends SIGINT, as Ctrl-C does.
 async fn interrupt(child: &Child) {
+    signal(child, "-INT").await;
+}
+
+/// Sends a signal to a process.
+async fn signal(child: &Child, signal: &str) {
     let id = child.id().expect("it has not ended").to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
+    assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
 }
