@@ -82,6 +82,18 @@ impl Dialect for RainstormDialect {
         true
     }
 
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_exclude(&self) -> bool {
+        true
+    }
+
+    fn supports_unicode_string_literal(&self) -> bool {
+        true
+    }
+
     fn supports_struct_literal(&self) -> bool {
         true
     }
@@ -91,11 +103,24 @@ impl Dialect for RainstormDialect {
     }
 }
 
+/// What stands for `t PARTITION BY …` in the first argument of a windowing table function.
+pub(crate) const PARTITION: &str = "PARTITION";
+
 /// Parses `TABLE t`, the first argument of a windowing table function.
 fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
     let prefix = parser.parse_identifier()?;
     let name = parser.parse_identifier()?;
-    Ok(Expr::Prefixed { prefix, value: Box::new(Expr::Identifier(name)) })
+    let mut value = Box::new(Expr::Identifier(name));
+    if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        parser.parse_identifier()?;
+        // What follows is a call: DESCRIPTOR(…).
+        while parser.peek_nth_token(2).token != Token::LParen && parser.consume_token(&Token::Comma)
+        {
+            parser.parse_identifier()?;
+        }
+        value = Box::new(Expr::Prefixed { prefix: Ident::new(PARTITION), value });
+    }
+    Ok(Expr::Prefixed { prefix, value })
 }
 
 /// Parses a cast to one of Flink's types, which sqlparser does not know all of. The type is kept

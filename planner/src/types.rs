@@ -39,6 +39,9 @@ const TYPE_NAMES: &[&str] = &[
     "VARCHAR",
 ];
 
+/// Types of Flink's that columns cannot have.
+const UNSUPPORTED_TYPES: &[&str] = &["INTERVAL", "MULTISET", "RAW", "VARIANT"];
+
 /// Makes DataFusion plan Flink's types as tables have them.
 #[derive(Debug)]
 pub struct FlinkTypePlanner;
@@ -93,6 +96,13 @@ pub(crate) fn character_limit(text: &str) -> Option<(&'static str, u64)> {
         _ => return None,
     };
     Some((function, length.parse().ok()?))
+}
+
+/// Returns the length in a type's text, such as that of `CHAR(3)` or `VARBINARY(3)`.
+pub(crate) fn declared_length(text: &str) -> Option<u64> {
+    let (name, length) = text.strip_suffix(')')?.split_once('(')?;
+    let has_length = matches!(name, "CHAR" | "VARCHAR" | "BINARY" | "VARBINARY");
+    has_length.then(|| length.parse().ok()).flatten()
 }
 
 /// Returns how many nanoseconds lie between the times of a type's text, where that is more than
@@ -181,6 +191,10 @@ pub(crate) fn parse_type(parser: &mut Parser) -> Result<DataType, ParserError> {
             DataType::List(Arc::new(Field::new_list_field(item, nullable)))
         }
         "MAP" => parse_map(parser)?,
+        name if UNSUPPORTED_TYPES.contains(&name) => {
+            let place = token.span.start;
+            return Err(ParserError::ParserError(format!("type {name} is not supported{place}")));
+        }
         _ => return unknown_type(&word.value, token.span.start),
     };
     Ok(data_type)

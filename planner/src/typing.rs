@@ -96,6 +96,17 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
                 let message = format!("cannot cast {types}");
                 return Err(fail(SqlError::at(SqlErrorCode::Type, span_of(expr), message)));
             }
+            if from.is_temporal() && is_short(field.data_type()) && !is_days(&from) {
+                let types = format!("{} to {}", type_sql(&from), type_sql(field.data_type()));
+                let error =
+                    SqlError::at(SqlErrorCode::Type, span_of(expr), format!("cannot cast {types}"));
+                return Err(fail(error.with_help("it does not fit; cast to BIGINT")));
+            }
+        }
+        Expr::ScalarFunction(call) if call.func.name() == "get_field" => {
+            if let [map, key, ..] = call.args.as_slice() {
+                is_key(map, key, schema)?;
+            }
         }
         Expr::ScalarFunction(call) if ALIKE.contains(&call.func.name()) => {
             alike(&call.func.name().to_uppercase(), &call.args, schema)?;
@@ -182,6 +193,27 @@ fn comparable(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Res
         }
     }
     Ok(())
+}
+
+/// Tells whether a type of numbers is too short for times.
+fn is_short(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32)
+}
+
+fn is_days(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Date32 | DataType::Time32(_))
+}
+
+/// DataFusion looks a key of another type up as a text, and finds nothing.
+fn is_key(map: &Expr, key: &Expr, schema: &DFSchema) -> Result<()> {
+    let DataType::Map(entries, _) = map.get_type(schema)? else { return Ok(()) };
+    let DataType::Struct(pair) = entries.data_type() else { return Ok(()) };
+    let (wanted, found) = (pair[0].data_type(), key.get_type(schema)?);
+    if wanted.is_string() == found.is_string() || found.is_null() {
+        return Ok(());
+    }
+    let message = format!("keys of this map are {}, not {}", type_sql(wanted), type_sql(&found));
+    Err(fail(SqlError::at(SqlErrorCode::Type, span_of(map), message)))
 }
 
 /// Functions that return one of their arguments, for which these must have a common type.

@@ -24,9 +24,28 @@ pub(super) fn absolute_url(path: &str, base: &str) -> String {
     format!("file:///{}{directory}", parts.join("/"))
 }
 
+/// Where tables can be.
+const SCHEMES: [&str; 2] = ["file", "sdfs"];
+
+/// Says what is wrong with the scheme of a URL, if anything is.
+pub(super) fn wrong_scheme(url: &str) -> Option<String> {
+    let (scheme, _) = url.split_once("://")?;
+    let known = SCHEMES.join(", ");
+    let wrong = !SCHEMES.contains(&scheme);
+    wrong.then(|| format!("path '{url}': scheme '{scheme}' is none of {known}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::absolute_url;
+    use super::{absolute_url, wrong_scheme};
+
+    #[test]
+    fn files_are_local_or_of_the_cluster() {
+        assert_eq!(wrong_scheme("file:///x"), None);
+        assert_eq!(wrong_scheme("sdfs:///x"), None);
+        let wrong = wrong_scheme("s3://x").expect("is wrong");
+        assert_eq!(wrong, "path 's3://x': scheme 's3' is none of file, sdfs");
+    }
 
     #[test]
     fn relative_paths_are_below_the_base() {

@@ -213,7 +213,7 @@ fn watermark(
 /// Asks the connector whether it takes the table's options.
 fn check_options(table: &TableDefinition, create: &CreateTable) -> Result<(), SqlErrors> {
     let described = describe(&table.connector, &table.connector_options());
-    let Err(error) = described else { return Ok(()) };
+    let Err(error) = described else { return check_path(table, create) };
     let message = error.to_string();
     let is_named = |name: &str| message.contains(&format!("column '{name}'"));
     let column = create.columns.iter().find(|column| is_named(&column.name.value));
@@ -233,6 +233,14 @@ fn check_options(table: &TableDefinition, create: &CreateTable) -> Result<(), Sq
     let mut refused = SqlError::at(SqlErrorCode::InvalidOption, span, message);
     refused.help = help;
     Err(refused.into())
+}
+
+fn check_path(table: &TableDefinition, create: &CreateTable) -> Result<(), SqlErrors> {
+    let url = table.options.get("path").filter(|_| table.connector == "filesystem");
+    let Some(message) = url.and_then(|url| path::wrong_scheme(url)) else { return Ok(()) };
+    let option = create.options.iter().find(|option| option.key == "path");
+    let span = option.map_or(create.name.span, |option| option.value_span);
+    Err(SqlError::at(SqlErrorCode::InvalidOption, span, message).into())
 }
 
 fn check_time(data_type: Option<DataType>, what: &str, name: &Ident) -> Result<(), SqlErrors> {

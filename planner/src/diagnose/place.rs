@@ -103,6 +103,7 @@ const NAMES: &[&str] = &[
     IN,
     OVER,
     AGGREGATE,
+    HAVING,
     LIMIT,
     OFFSET,
     ORDER_BY,
@@ -124,6 +125,7 @@ const EXISTS: &str = "EXISTS";
 const IN: &str = "IN";
 const OVER: &str = "OVER";
 const AGGREGATE: &str = "aggregate functions";
+const HAVING: &str = "HAVING";
 const LIMIT: &str = "LIMIT";
 const OFFSET: &str = "OFFSET";
 const ORDER_BY: &str = "ORDER BY";
@@ -201,6 +203,9 @@ impl Visitor for Constructs {
                 ControlFlow::<()>::Continue(())
             });
             self.add(WHERE, condition.span());
+        }
+        if let Some(condition) = &select.having {
+            self.add(HAVING, condition.span());
         }
         if let (None, Some(condition)) = (&select.selection, &select.having) {
             self.add(WHERE, condition.span());

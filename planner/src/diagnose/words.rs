@@ -79,11 +79,13 @@ fn describe_schema_error(error: &SchemaError) -> Described {
 /// Messages that DataFusion words for its developers, each with what is said instead.
 const KNOWN: &[fn(&str) -> Option<Described>] = &[
     elements,
+    unknown_type,
     regular_expression,
     wrong_arguments,
     wrong_coercion,
     null_argument,
     not_grouped,
+    having,
     no_condition,
     group_position,
     order_position,
@@ -129,6 +131,11 @@ fn of_types(message: impl Into<String>) -> Described {
 
 fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
     message.split_once(before)?.1.split_once(after).map(|(found, _)| found)
+}
+
+fn unknown_type(message: &str) -> Option<Described> {
+    let name = message.strip_prefix("Unsupported SQL type ")?;
+    Some(of_types(format!("there is no type '{name}'")))
 }
 
 /// "No function matches …", with the function's candidates after it.
@@ -223,6 +230,12 @@ fn not_grouped(message: &str) -> Option<Described> {
     let message = format!("column '{column}' must be in GROUP BY or inside an aggregate");
     let help = format!("add {column} to GROUP BY, or take for example MAX({column})");
     Some(Described { help: Some(help), ..of_types(message) })
+}
+
+fn having(message: &str) -> Option<Described> {
+    let found = message.starts_with("HAVING clause references: ");
+    let described = of_types("HAVING takes aggregates, and what the query groups by");
+    found.then(|| Described { help: Some("use WHERE for single rows".to_owned()), ..described })
 }
 
 fn no_condition(message: &str) -> Option<Described> {

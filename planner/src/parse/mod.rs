@@ -372,6 +372,10 @@ const CLAUSES: &[&str] = &[
     "TABLE",
     "VIEW",
     "FUNCTION",
+    "TABLES",
+    "VIEWS",
+    "FUNCTIONS",
+    "SETTINGS",
 ];
 
 impl From<ParserError> for SqlError {

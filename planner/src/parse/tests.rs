@@ -190,6 +190,10 @@ fn what_is_not_supported_is_named() {
         "CREATE TABLE t (a INT DEFAULT 1)",
         &["unsupported 1:23: DEFAULT of a column is not supported"],
     );
+    check_error(
+        "CREATE TABLE t (a INT, b MULTISET<INT>)",
+        &["parse 1:26: type MULTISET is not supported"],
+    );
     check_error("DESCRIBE EXTENDED t", &["unsupported 1:10: DESCRIBE EXTENDED is not supported"]);
     check_error(
         "BEGIN",

@@ -69,6 +69,14 @@ fn columns_of(session: &mut Session, sql: &str) -> Vec<String> {
 }
 
 #[test]
+fn texts_can_be_written_by_their_code_points() {
+    let mut session = Session::default();
+    let columns =
+        columns_of(&mut session, "SELECT U&'caf\\00e9' AS x, CHAR_LENGTH(U&'\\0041') AS n");
+    assert_eq!(columns, ["x STRING", "n INT"]);
+}
+
+#[test]
 fn literals_have_flinks_types() {
     let mut session = Session::default();
     for (literal, expected) in [

@@ -196,6 +196,12 @@ fn insert_job(
     }
     let (graph, bounded, warnings) =
         lowering.finish().map_err(|error| from_datafusion(&error, first))?;
+    if let Some(insert) = inserts.iter().find(|insert| insert.overwrite && !bounded) {
+        let message = "INSERT OVERWRITE of rows that never end is not supported";
+        return Err(unsupported(insert.table.span, message)
+            .with_help("the table is replaced when the job ends; use INSERT INTO")
+            .into());
+    }
     let inserts = tables.iter().map(|table| table.name.clone()).collect();
     Ok((plans, JobPlan { graph, inserts, bounded, query: None, warnings }))
 }

@@ -16,6 +16,7 @@ pub(super) fn rewrite_literal(expr: &Expr) -> Option<Expr> {
             Value::Number(digits, _) if digits.contains(['e', 'E']) => {
                 Some(cast(text(digits, value.span), named_type(&DataType::Float64)))
             }
+            Value::UnicodeStringLiteral(characters) => Some(text(characters, value.span)),
             _ => None,
         },
         Expr::TypedString(literal) => with_digits(literal).map(Expr::TypedString),

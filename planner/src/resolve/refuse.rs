@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 
 use rainstorm_engine::function::Registry;
 use sqlparser::ast::{
-    Expr, Fetch, Query, Select, Spanned, TableFactor, TopQuantity, Value, ValueWithSpan, Visit,
-    Visitor,
+    Expr, Fetch, Query, Select, SelectItem, Spanned, TableFactor, TopQuantity, Value,
+    ValueWithSpan, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
+use crate::dialect::PARTITION;
 use crate::error::{SqlError, SqlErrorCode};
 
 /// Returns a complaint for each part of a statement that is not supported, by its name.
@@ -117,6 +118,20 @@ impl Visitor for Refusals {
         if let Some(into) = &select.into {
             self.add_with_help(into.name.span(), "SELECT INTO", "write INSERT INTO … SELECT");
         }
+        for item in &select.projection {
+            let (SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)) = item
+            else {
+                continue;
+            };
+            let except = if options.opt_except.is_some() {
+                "* EXCEPT"
+            } else if options.opt_exclude.is_some() {
+                "* EXCLUDE"
+            } else {
+                continue;
+            };
+            self.add_with_help(item.span(), except, "name the columns");
+        }
         let clauses = [
             ("CLUSTER BY", select.cluster_by.first().map(Spanned::span)),
             ("DISTRIBUTE BY", select.distribute_by.first().map(Spanned::span)),
@@ -143,6 +158,9 @@ impl Visitor for Refusals {
             TableFactor::XmlTable { row_expression, .. } => ("XMLTABLE", row_expression.span()),
             TableFactor::SemanticView { name, .. } => ("SEMANTIC_VIEW", name.span()),
             TableFactor::Table { name, sample: Some(_), .. } => ("TABLESAMPLE", name.span()),
+            TableFactor::Derived { subquery, sample: Some(_), .. } => {
+                ("TABLESAMPLE", subquery.span())
+            }
             TableFactor::Function { lateral: true, name, .. } => {
                 self.add(name.span(), &format!("LATERAL {name}"));
                 return ControlFlow::Continue(());
@@ -158,6 +176,11 @@ impl Visitor for Refusals {
             Expr::SimilarTo { expr, .. } => ("SIMILAR TO", expr.span(), "use REGEXP_LIKE"),
             Expr::Value(ValueWithSpan { value: Value::Placeholder(_), span }) => {
                 ("a parameter", *span, "write the value, or ${NAME} and -D NAME=value")
+            }
+            Expr::Prefixed { prefix, value }
+                if prefix.value == PARTITION && matches!(**value, Expr::Identifier(_)) =>
+            {
+                ("PARTITION BY of a session window", value.span(), "use TUMBLE or HOP")
             }
             Expr::Substring { expr, substring_from: None, substring_for: None, .. } => {
                 ("SUBSTRING of one argument", expr.span(), "say from where: SUBSTRING(text, 1, 3)")

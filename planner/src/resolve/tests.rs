@@ -199,6 +199,22 @@ fn syntax_of_others_is_refused_by_its_name() {
             "unsupported 1:15: MATCH_RECOGNIZE is not supported",
         ),
         (
+            "SELECT 1 FROM (SELECT id FROM auction) AS t TABLESAMPLE (10 PERCENT)",
+            "unsupported 1:16: TABLESAMPLE is not supported",
+        ),
+        (
+            "SELECT * EXCEPT (id) FROM auction",
+            "unsupported 1:8: * EXCEPT is not supported (name the columns)",
+        ),
+        (
+            "SELECT auction.* EXCLUDE (id) FROM auction",
+            "unsupported 1:8: * EXCLUDE is not supported (name the columns)",
+        ),
+        (
+            "SELECT 1 FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(dateTime), INTERVAL '1' MINUTE))",
+            "unsupported 1:35: PARTITION BY of a session window is not supported (use TUMBLE or HOP)",
+        ),
+        (
             "SELECT SUBSTR(extra) FROM bid",
             "unsupported 1:15: SUBSTRING of one argument is not supported (say from where: SUBSTRING(text, 1, 3))",
         ),
