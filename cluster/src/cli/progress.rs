@@ -1,5 +1,6 @@
 //! One line on standard error that tells how a job is getting on.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
@@ -9,17 +10,20 @@ use rainstorm_proto::client::Progress;
 pub(crate) struct ProgressLine {
     enabled: bool,
     shown: bool,
-    started: Option<Instant>,
+    started: Instant,
+    rate: Rate,
 }
 
 impl ProgressLine {
     pub(crate) fn new() -> Self {
-        Self { enabled: io::stderr().is_terminal(), shown: false, started: None }
+        let (started, rate) = (Instant::now(), Rate::default());
+        Self { enabled: io::stderr().is_terminal(), shown: false, started, rate }
     }
 
     /// Begins to measure a job.
     pub(crate) fn start(&mut self, _job_id: &str) {
-        self.started = Some(Instant::now());
+        self.started = Instant::now();
+        self.rate = Rate::default();
     }
 
     /// Shows how far a job has come.
@@ -27,8 +31,8 @@ impl ProgressLine {
         if !self.enabled {
             return;
         }
-        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
-        let line = line(progress, seconds);
+        let rate = self.rate.add(self.started.elapsed().as_secs_f64(), progress.rows_in);
+        let line = line(progress, rate);
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
         let line = line.chars().take(width.saturating_sub(1)).collect::<String>();
         // Where standard error is closed, there is nobody to show it to.
@@ -44,15 +48,43 @@ impl ProgressLine {
     }
 }
 
-fn line(progress: &Progress, seconds: f64) -> String {
+/// How many rows have come lately.
+struct Rate {
+    /// Seconds since the start, and the rows in until then.
+    samples: VecDeque<(f64, u64)>,
+}
+
+/// What counts as lately, in seconds.
+const LATELY: f64 = 2.0;
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { samples: VecDeque::from([(0.0, 0)]) }
+    }
+}
+
+impl Rate {
+    /// Returns the rows per second, once enough time has passed to tell.
+    fn add(&mut self, seconds: f64, rows: u64) -> Option<u64> {
+        self.samples.push_back((seconds, rows));
+        while self.samples.get(1).is_some_and(|(then, _)| *then <= seconds - LATELY) {
+            self.samples.pop_front();
+        }
+        let (then, before) = *self.samples.front()?;
+        let passed = seconds - then;
+        (passed >= 0.1).then(|| (rows.saturating_sub(before) as f64 / passed) as u64)
+    }
+}
+
+fn line(progress: &Progress, rate: Option<u64>) -> String {
     let mut parts = vec![format!(
         "{}: {} rows in, {} out",
         progress.job_id,
         short(progress.rows_in),
         short(progress.rows_out)
     )];
-    if seconds >= 0.1 {
-        parts.push(format!("{} rows/s", short((progress.rows_in as f64 / seconds) as u64)));
+    if let Some(rate) = rate {
+        parts.push(format!("{} rows/s", short(rate)));
     }
     if let Some(watermark) = progress.watermark_ms.and_then(chrono::DateTime::from_timestamp_millis)
     {
@@ -85,6 +117,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let mut rate = Rate::default();
+        assert_eq!(rate.add(0.05, 10), None);
+        assert_eq!(rate.add(1.0, 100), Some(100));
+        assert_eq!(rate.add(2.0, 1100), Some(550));
+        assert_eq!(rate.add(3.0, 2100), Some(1000));
+        assert_eq!(rate.add(5.0, 2100), Some(0));
+    }
+
+    #[test]
     fn the_line_tells_rows_rate_and_watermark() {
         let progress = Progress {
             job_id: "flights".to_owned(),
@@ -95,7 +137,7 @@ mod tests {
             ..Progress::default()
         };
         assert_eq!(
-            line(&progress, 2.0),
+            line(&progress, Some(1_250_000)),
             "flights: 2.5M rows in, 120 out, 1.2M rows/s, watermark 2001-01-01 00:00:00, 3 late"
         );
     }

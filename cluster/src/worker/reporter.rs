@@ -243,6 +243,7 @@ impl Reporter {
             report,
         };
         let clock = &self.shared.config.connectors.clock;
+        let mut told = false;
         loop {
             match self.shared.master.report(request.clone()).await {
                 Ok(()) => return Ok(()),
@@ -250,10 +251,13 @@ impl Reporter {
                 // The next one says more.
                 Err(_) if progress_only => return Ok(()),
                 Err(status) => {
-                    tracing::warn!(
-                        error = status.message(),
-                        "the master does not take a report, repeating"
-                    );
+                    // Once for each report, however long the master is away.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(
+                            error = status.message(),
+                            "the master does not take a report, repeating"
+                        );
+                    }
                     let retry_ms = RETRY_INTERVAL.as_millis() as i64;
                     clock.sleep_until(clock.now_ms() + retry_ms).await;
                 }

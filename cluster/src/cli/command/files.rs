@@ -299,7 +299,7 @@ async fn remove(store: &dyn ObjectStore, text: &str, recursive: bool, force: boo
         store.list(Some(&path)).map_ok(|meta| meta.location).boxed();
     if recursive {
         let removed = store.delete_stream(inside).try_fold(0_u64, |n, _| async move { Ok(n + 1) });
-        if removed.await? > 0 {
+        if removed.await? > 0 || path.as_ref().is_empty() {
             let _ = store.delete(&path).await;
             return Ok(());
         }
