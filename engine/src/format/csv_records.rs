@@ -36,6 +36,10 @@ pub(crate) fn parse_header(content: &[u8], ended: bool, style: &CsvStyle) -> Opt
     Some(Header { names, bytes: consumed as u64, next_line: records.line })
 }
 
+/// A longer record is malformed, and not kept while it is read: a quote that is not closed makes
+/// one of all that follows.
+const RECORD_BYTES_MAX: usize = 16 << 20;
+
 /// Records cut into fields, one after the other in one buffer.
 pub(super) struct Records {
     core: csv_core::Reader,
@@ -171,6 +175,14 @@ impl Records {
         let (result, taken, written) = self.core.read_field(input, &mut self.data[self.data_len..]);
         self.line += input[..taken].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
         self.data_len += written;
+        let begin = open.first_field.checked_sub(1).map_or(0, |field| self.fields[field].end);
+        if self.data_len - begin > RECORD_BYTES_MAX {
+            self.fields.truncate(open.first_field);
+            self.data_len = begin;
+            let megabytes = RECORD_BYTES_MAX >> 20;
+            self.flaw =
+                Some(format!("it is longer than {megabytes} MiB: a quote may not be closed"));
+        }
         let ends_field = matches!(result, ReadFieldResult::Field { .. });
         if quoted {
             // What ends a field, unless it is the end of the file, is no part of it.
@@ -233,6 +245,22 @@ mod tests {
 
     const STYLE: &CsvStyle =
         &CsvStyle { header: true, delimiter: b',', quote: b'"', null_literal: String::new() };
+
+    #[test]
+    fn a_record_without_end_is_not_kept() {
+        let mut records = Records::new(STYLE);
+        records.push(b"a,b\n1,\"x", usize::MAX);
+        let line = b"2,yyyyyyyyyyyyyyyyyyyyyyyyyyyyy\n".repeat(1 << 15);
+        for _ in 0..40 {
+            assert_eq!(records.push(&line, usize::MAX), line.len());
+        }
+        records.finish();
+        assert!(records.data.len() <= 4 * RECORD_BYTES_MAX, "{}", records.data.len());
+        let flaw = records.flaw.clone().unwrap_or_default();
+        assert!(flaw.starts_with("it is longer than 16 MiB"), "{flaw}");
+        records.pop();
+        assert_eq!((records.count(), records.lossy(1)), (1, "b".to_owned()));
+    }
 
     #[test]
     fn headers_may_come_in_parts() {
