@@ -1,5 +1,7 @@
 //! Rows to the bytes of a file.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -9,6 +11,7 @@ use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::csv_writer::write_csv;
+use super::json_bytes::BytesAsBase64;
 use super::time_text::{NESTED_FORMAT, times_as_text};
 use super::{Compression, Compressor, CsvStyle, Format};
 use crate::{Error, Result};
@@ -100,6 +103,7 @@ pub fn json_text(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     let mut text = Vec::with_capacity(128 * rows.num_rows());
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
+        .with_encoder_factory(Arc::new(BytesAsBase64))
         .with_timestamp_format(NESTED_FORMAT.to_owned())
         .with_timestamp_tz_format(format!("{NESTED_FORMAT}Z"))
         .build::<_, LineDelimited>(&mut text);
@@ -115,8 +119,6 @@ fn failed(error: ArrowError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Int64Array, StringViewArray};
     use proptest::prelude::*;
 

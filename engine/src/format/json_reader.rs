@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
 use super::field::{parse_column, type_name};
+use super::json_bytes::bytes_of;
 use super::{Decoded, Malformed, RowDecoder};
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::map_entries::{has_maps, last_entries};
@@ -22,9 +23,10 @@ use crate::{Error, Result};
 /// have no key are null. Numbers and booleans in text columns are taken as text.
 pub(crate) struct JsonDecoder {
     schema: SchemaRef,
-    /// What is decoded: the schema with decimals and whole numbers as text, of which the former are
-    /// then rounded as elsewhere and the latter refused where they are not whole; or a column that
-    /// nobody looks at where it has none, so that rows are still checked and counted.
+    /// What is decoded: the schema with decimals, whole numbers and bytes as text, of which the
+    /// first are then rounded as elsewhere, the second refused where they are not whole and the last
+    /// are base64; or a column that nobody looks at where it has none, so that rows are still
+    /// checked and counted.
     decoded: SchemaRef,
     has_maps: bool,
     lines: Vec<u8>,
@@ -143,7 +145,7 @@ fn decoded_type(data_type: &DataType) -> DataType {
         DataType::List(item) => DataType::List(decoded_field(item)),
         DataType::Map(entries, sorted) => DataType::Map(decoded_field(entries), *sorted),
         number if number.is_integer() => DataType::Utf8View,
-        DataType::Decimal128(..) => DataType::Utf8View,
+        DataType::Decimal128(..) | DataType::Binary => DataType::Utf8View,
         other => other.clone(),
     }
 }
@@ -188,6 +190,10 @@ fn named_as(part: &FieldRef, of: &FieldRef) -> FieldRef {
 }
 
 fn parse_texts(texts: &StringViewArray, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    if *field.data_type() == DataType::Binary {
+        let wrong = |text| format!("field '{}': expected base64, found '{text}'", field.name());
+        return bytes_of(texts).map_err(|text| ArrowError::JsonError(wrong(text)));
+    }
     let whole = field.data_type().is_integer().then(|| without_points(texts));
     let texts = whole.as_ref().unwrap_or(texts);
     let mut misfit = None;
@@ -375,6 +381,14 @@ mod tests {
         let (rows, malformed) = decode(content, "m MAP");
         assert_eq!(rows, ["{b: 2, a: 3}", "NULL", "{}", "{b: 4}", "{a: NULL}"]);
         assert!(malformed.is_empty(), "{malformed:?}");
+    }
+
+    #[test]
+    fn bytes_are_base64() {
+        let content = "{\"b\":\"AAH/\"}\n{\"b\":\"\"}\n{\"b\":null}\n{\"b\":\"A\"}\n";
+        let (rows, malformed) = decode(content, "b BYTES");
+        assert_eq!(rows, ["0001ff", "", "NULL"]);
+        assert_eq!(malformed, ["4: field 'b': expected base64, found 'A'"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod csv_records;
 mod csv_writer;
 mod encoder;
 mod field;
+mod json_bytes;
 mod json_reader;
 mod parquet_reader;
 #[cfg(test)]

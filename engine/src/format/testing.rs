@@ -26,6 +26,7 @@ fn field(column: &str) -> Field {
         "BIGINT" => DataType::Int64,
         "DOUBLE" => DataType::Float64,
         "STRING" => DataType::Utf8View,
+        "BYTES" => DataType::Binary,
         "DATE" => DataType::Date32,
         "DECIMAL" => DataType::Decimal128(10, 2),
         "TIMESTAMP" => DataType::Timestamp(TimeUnit::Millisecond, None),
