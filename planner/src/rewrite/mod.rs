@@ -6,6 +6,7 @@
 
 mod casts;
 mod constants;
+mod doubles;
 mod durations;
 mod maps;
 mod rows;
@@ -37,6 +38,7 @@ use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
 use sqlparser::tokenizer::Span;
 
+pub(crate) use self::doubles::{of_expr as doubles_of, with_doubles};
 pub(crate) use self::rows::{by_position, cast_by_position, of_expr as cast_rows_of, same_shape};
 use crate::bind::{fail, unsupported};
 

@@ -1,0 +1,195 @@
+//! What DOUBLEs and DECIMALs have in common: DOUBLE, as in Flink.
+//!
+//! A number with a point is a DECIMAL. DataFusion turns the DOUBLEs that meet one into decimals of
+//! 15 places, which loses the small ones and refuses the large ones.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, Union, Values,
+};
+use std::sync::Arc;
+
+use crate::typing::compares;
+
+/// Functions whose arguments need no common type.
+const TYPES_OF_THEIR_OWN: &[&str] = &["concat", "concat_ws", "named_struct", "struct"];
+
+/// Casts DECIMALs to DOUBLE where they are compared with DOUBLEs or share a type with them.
+///
+/// # Errors
+/// Plans that are wrong otherwise.
+pub(crate) fn with_doubles(plan: LogicalPlan) -> Result<LogicalPlan> {
+    if !mixes(&plan)? {
+        return Ok(plan);
+    }
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
+        let plan = match plan {
+            LogicalPlan::Values(values) => of_values(values)?,
+            LogicalPlan::Union(union) => of_union(union)?,
+            plan => plan,
+        };
+        let schema = merge_schema(&plan.inputs());
+        let preserver = NamePreserver::new(&plan);
+        let mapped = plan.map_expressions(|expr| {
+            let name = preserver.save(&expr);
+            let rewritten = of_expr(expr, &schema)?;
+            Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })?;
+        mapped.data.recompute_schema().map(Transformed::yes)
+    })?;
+    Ok(rewritten.data)
+}
+
+/// Does the same in one expression.
+///
+/// # Errors
+/// None of its own.
+pub(crate) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    expr.transform_up(|mut expr| {
+        let mut changed = false;
+        each_group(&mut expr, |group| changed |= widen(group, schema));
+        Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    })
+}
+
+/// Tells whether there is anything to do, which is seldom.
+fn mixes(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= match node {
+            // Their columns have a common type already.
+            LogicalPlan::Values(values) => {
+                values.schema.fields().iter().any(|field| field.data_type().is_decimal())
+            }
+            LogicalPlan::Union(union) => !mixed_columns(union).is_empty(),
+            _ => false,
+        };
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            found |= of_expr(expr.clone(), &schema)?.transformed;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Visits the groups of an expression's parts that get a common type.
+fn each_group(expr: &mut Expr, mut visit: impl FnMut(Vec<&mut Expr>)) {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+            visit(vec![left, right]);
+        }
+        Expr::Between(Between { expr, low, high, .. }) => visit(vec![expr, low, high]),
+        Expr::InList(InList { expr, list, .. }) => {
+            visit(std::iter::once(expr.as_mut()).chain(list).collect());
+        }
+        Expr::Case(case) => {
+            let (whens, thens): (Vec<_>, Vec<_>) = case
+                .when_then_expr
+                .iter_mut()
+                .map(|(when, then)| (&mut **when, &mut **then))
+                .unzip();
+            if let Some(operand) = &mut case.expr {
+                visit(std::iter::once(operand.as_mut()).chain(whens).collect());
+            }
+            visit(thens.into_iter().chain(case.else_expr.as_deref_mut()).collect());
+        }
+        Expr::ScalarFunction(call) if !TYPES_OF_THEIR_OWN.contains(&call.func.name()) => {
+            visit(call.args.iter_mut().collect());
+        }
+        _ => {}
+    }
+}
+
+fn is_comparison(op: Operator) -> bool {
+    compares(op) || matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom)
+}
+
+/// Makes DECIMALs beside DOUBLEs DOUBLEs, and tells whether there were any.
+fn widen(group: Vec<&mut Expr>, schema: &DFSchema) -> bool {
+    let types = group.iter().map(|expr| expr.get_type(schema)).collect::<Result<Vec<_>>>();
+    // What has no type is complained about elsewhere.
+    let Ok(types) = types else { return false };
+    if !is_mixed(&types) {
+        return false;
+    }
+    for (expr, data_type) in group.into_iter().zip(&types) {
+        if data_type.is_decimal() {
+            *expr = double(std::mem::take(expr));
+        }
+    }
+    true
+}
+
+fn is_mixed(types: &[DataType]) -> bool {
+    types.iter().any(DataType::is_floating) && types.iter().any(DataType::is_decimal)
+}
+
+fn double(expr: Expr) -> Expr {
+    if let Expr::Literal(value, metadata) = &expr
+        && let Ok(value) = value.cast_to(&DataType::Float64)
+    {
+        return Expr::Literal(value, metadata.clone());
+    }
+    Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
+}
+
+/// Undoes the casts that DataFusion has put around the values of a column.
+fn of_values(values: Values) -> Result<LogicalPlan> {
+    let empty = DFSchema::empty();
+    let mut rows = values.values.clone();
+    let mut changed = false;
+    for (index, field) in values.schema.fields().iter().enumerate() {
+        let written = |expr: &Expr| match expr {
+            Expr::Cast(cast) if cast.field.data_type() == field.data_type() => (*cast.expr).clone(),
+            expr => expr.clone(),
+        };
+        let mut column: Vec<Expr> = values.values.iter().map(|row| written(&row[index])).collect();
+        if widen(column.iter_mut().collect(), &empty) {
+            changed = true;
+            for (row, expr) in rows.iter_mut().zip(column) {
+                row[index] = expr;
+            }
+        }
+    }
+    if changed {
+        LogicalPlanBuilder::values(rows)?.build()
+    } else {
+        Ok(LogicalPlan::Values(values))
+    }
+}
+
+/// Returns the columns in which some queries have DOUBLEs and others DECIMALs.
+fn mixed_columns(union: &Union) -> Vec<usize> {
+    let count = union.inputs.iter().map(|input| input.schema().fields().len()).min().unwrap_or(0);
+    let is_mixed_at = |index: &usize| {
+        let data_type = |input: &Arc<LogicalPlan>| input.schema().field(*index).data_type().clone();
+        is_mixed(&union.inputs.iter().map(data_type).collect::<Vec<_>>())
+    };
+    (0..count).filter(is_mixed_at).collect()
+}
+
+fn of_union(mut union: Union) -> Result<LogicalPlan> {
+    let mixed = mixed_columns(&union);
+    for input in union.inputs.iter_mut().filter(|_| !mixed.is_empty()) {
+        let exprs = input.schema().iter().enumerate().map(|(index, (qualifier, field))| {
+            let column = Expr::from((qualifier, field));
+            if mixed.contains(&index) && field.data_type().is_decimal() {
+                double(column).alias_qualified(qualifier.cloned(), field.name())
+            } else {
+                column
+            }
+        });
+        let projection = Projection::try_new(exprs.collect(), Arc::clone(input))?;
+        *input = Arc::new(LogicalPlan::Projection(projection));
+    }
+    Ok(LogicalPlan::Union(union))
+}
