@@ -105,6 +105,7 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
                 }
                 self.resolver.function_name(function);
                 self.resolver.distinct_rows(function);
+                self.resolver.of_single_values(function);
                 quote_unit(function);
             }
             _ => {}
@@ -307,6 +308,24 @@ impl Resolver<'_> {
             let error = SqlError::at(SqlErrorCode::Unsupported, function.name.span(), message);
             self.errors.push(error.with_help("name one column"));
         }
+    }
+
+    /// Refuses FILTER and DISTINCT of functions that are no aggregates, which DataFusion ignores.
+    fn of_single_values(&mut self, function: &Function) {
+        let name = function.name.to_string();
+        let functions = self.context.functions;
+        if functions.aggregate(&name).is_some() || functions.window(&name).is_some() {
+            return;
+        }
+        let is_distinct = matches!(&function.args, FunctionArguments::List(list)
+            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+        let clause = match (&function.filter, is_distinct) {
+            (Some(_), _) => "FILTER",
+            (None, true) => "DISTINCT",
+            (None, false) => return,
+        };
+        let message = format!("{} is no aggregate and takes no {clause}", name.to_uppercase());
+        self.errors.push(SqlError::at(SqlErrorCode::Type, function.name.span(), message));
     }
 
     /// Returns what a call stands for, where it stands for another expression.

@@ -80,7 +80,7 @@ pub(crate) fn resolve_expression(
     let mut resolver = Resolver::over(context, expr);
     let mut node = expr.clone();
     let columns = Columns::of_schema(schema);
-    let scope = Scope::of(RelationScope { qualifier: None, columns });
+    let scope = Scope::of(RelationScope { columns, ..RelationScope::default() });
     resolver.expressions(&mut node, &scope);
     resolver.finish(node).map(|resolved| resolved.node)
 }
@@ -133,6 +133,7 @@ impl<'a> Resolver<'a> {
             self.errors.push(SqlError::at(SqlErrorCode::InvalidStatement, span, message));
             return;
         };
+        self.insert_partition(insert, &table.partitioned_by);
         let physical = Columns::of_schema(&table.physical_schema());
         let all = Columns::of_schema(&table.schema());
         let partition = insert.partition.iter_mut().map(|(name, _)| name);
@@ -152,6 +153,24 @@ impl<'a> Resolver<'a> {
                 let message = format!("table '{}' has no column '{}'", table.name, name.value);
                 let error = SqlError::at(SqlErrorCode::UnknownColumn, name.span, message);
                 self.errors.push(error.with_suggestion(suggest(&name.value, physical.names())));
+            }
+        }
+    }
+
+    /// Reports what cannot be said in PARTITION (…).
+    fn insert_partition(&mut self, insert: &Insert, partitioned_by: &[String]) {
+        let Some((first, _)) = insert.partition.first() else { return };
+        if insert.overwrite {
+            let message = "INSERT OVERWRITE of one PARTITION is not supported";
+            let error = SqlError::at(SqlErrorCode::Unsupported, first.span, message);
+            self.errors.push(error.with_help("INSERT OVERWRITE replaces the whole table"));
+        }
+        for (name, _) in &insert.partition {
+            let is_known = |known: &String| known.eq_ignore_ascii_case(&name.value);
+            if !partitioned_by.iter().any(is_known) {
+                let message = format!("the table is not PARTITIONED BY '{}'", name.value);
+                let code = SqlErrorCode::InvalidStatement;
+                self.errors.push(SqlError::at(code, name.span, message));
             }
         }
     }
@@ -234,7 +253,7 @@ impl<'a> Resolver<'a> {
     /// Resolves an ORDER BY over a query's own columns.
     fn order_by(&mut self, order_by: Option<&mut OrderBy>, columns: Columns) -> Columns {
         let Some(order_by) = order_by else { return columns };
-        let mut scope = Scope::of(RelationScope { qualifier: None, columns });
+        let mut scope = Scope::of(RelationScope { columns, ..RelationScope::default() });
         self.expressions(order_by, &scope);
         scope.relations.remove(0).columns
     }

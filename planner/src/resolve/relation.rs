@@ -5,6 +5,7 @@ use sqlparser::ast::{
     JoinOperator, ObjectName, ObjectNamePart, Query, Spanned, TableAlias, TableFactor,
     TableVersion, TableWithJoins,
 };
+use sqlparser::tokenizer::Span;
 
 use super::expression::WINDOW_FUNCTIONS;
 use super::scope::{Columns, OutputColumn, RelationScope, Scope};
@@ -19,7 +20,10 @@ impl Resolver<'_> {
     pub(super) fn table_with_joins(&mut self, table: &mut TableWithJoins, scope: &mut Scope<'_>) {
         self.table_factor(&mut table.relation, scope);
         for join in &mut table.joins {
+            let before = scope.relations.len();
             self.table_factor(&mut join.relation, scope);
+            hide(&join.join_operator, &mut scope.relations, before);
+            self.no_outer_using(&join.join_operator, join.relation.span());
             if let Some(constraint) = constraint(&mut join.join_operator) {
                 self.join_constraint(constraint, scope);
             }
@@ -27,6 +31,26 @@ impl Resolver<'_> {
                 self.expressions(match_condition, scope);
             }
         }
+    }
+
+    /// Refuses USING where the key is that of the right side, or of either: DataFusion takes the
+    /// left one.
+    fn no_outer_using(&mut self, operator: &JoinOperator, span: Span) {
+        let (kind, constraint) = match operator {
+            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                ("RIGHT", constraint)
+            }
+            JoinOperator::FullOuter(constraint) => ("FULL", constraint),
+            _ => return,
+        };
+        let what = match constraint {
+            JoinConstraint::Using(_) => format!("{kind} JOIN … USING"),
+            JoinConstraint::Natural => format!("NATURAL {kind} JOIN"),
+            JoinConstraint::On(_) | JoinConstraint::None => return,
+        };
+        let message = format!("{what} is not supported");
+        let error = SqlError::at(SqlErrorCode::Unsupported, span, message);
+        self.errors.push(error.with_help("write ON a.k = b.k, and COALESCE(a.k, b.k)"));
     }
 
     fn join_constraint(&mut self, constraint: &mut JoinConstraint, scope: &mut Scope<'_>) {
@@ -40,10 +64,17 @@ impl Resolver<'_> {
                 for name in names {
                     if let [ObjectNamePart::Identifier(name)] = name.0.as_mut_slice() {
                         self.identifier(name, scope);
+                        scope.merge(&name.value);
                     }
                 }
             }
-            JoinConstraint::Natural => scope.merged = true,
+            JoinConstraint::Natural => {
+                scope.merged = true;
+                let last = scope.relations.last().map(|right| right.columns.clone());
+                for name in last.iter().flat_map(Columns::names) {
+                    scope.merge(name);
+                }
+            }
             JoinConstraint::None => {}
         }
     }
@@ -120,7 +151,9 @@ impl Resolver<'_> {
         columns: Columns,
         alias: Option<&TableAlias>,
     ) -> RelationScope {
-        let Some(alias) = alias else { return RelationScope { qualifier, columns } };
+        let Some(alias) = alias else {
+            return RelationScope { qualifier, columns, ..RelationScope::default() };
+        };
         let (has, names) = (columns.list.len(), alias.columns.len());
         if names > 0 && names != has && !columns.open {
             let message =
@@ -130,6 +163,7 @@ impl Resolver<'_> {
         RelationScope {
             qualifier: Some(alias.name.value.clone()),
             columns: columns.renamed(alias.columns.iter().map(|column| &column.name)),
+            ..RelationScope::default()
         }
     }
 
@@ -141,7 +175,7 @@ impl Resolver<'_> {
         }
         let text = name.to_string();
         let first = name.0.first().and_then(ObjectNamePart::as_ident);
-        let span = first.map_or_else(sqlparser::tokenizer::Span::empty, |ident| ident.span);
+        let span = first.map_or_else(Span::empty, |ident| ident.span);
         let message = format!("there is no table or view '{text}'");
         self.errors.push(SqlError::at(SqlErrorCode::UnknownTable, span, message));
         (name.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.clone()), Columns::open())
@@ -213,7 +247,7 @@ impl Resolver<'_> {
         }
         let name = function.name.to_string();
         let part = function.name.0.first().and_then(ObjectNamePart::as_ident);
-        let span = part.map_or_else(sqlparser::tokenizer::Span::empty, |ident| ident.span);
+        let span = part.map_or_else(Span::empty, |ident| ident.span);
         let message = format!("there is no table function '{name}'");
         let error = SqlError::at(SqlErrorCode::UnknownFunction, span, message);
         self.errors.push(error.with_suggestion(suggest(&name, WINDOW_FUNCTIONS.iter().copied())));
@@ -257,7 +291,7 @@ impl Resolver<'_> {
 
     /// Resolves the time column of a windowing table function.
     fn descriptor(&mut self, name: &mut Ident, columns: &Columns) {
-        let relation = RelationScope { qualifier: None, columns: columns.clone() };
+        let relation = RelationScope { columns: columns.clone(), ..RelationScope::default() };
         self.identifier(name, &Scope::of(relation));
     }
 
@@ -278,6 +312,21 @@ impl Resolver<'_> {
         let error = SqlError::at(SqlErrorCode::UnknownTable, ident.span, message);
         self.errors.push(error.with_suggestion(suggest(&ident.value, known)));
         None
+    }
+}
+
+/// Hides what a semi or anti join does not return.
+fn hide(operator: &JoinOperator, relations: &mut [RelationScope], before: usize) {
+    let hidden = match operator {
+        JoinOperator::Semi(_)
+        | JoinOperator::LeftSemi(_)
+        | JoinOperator::Anti(_)
+        | JoinOperator::LeftAnti(_) => &mut relations[before..],
+        JoinOperator::RightSemi(_) | JoinOperator::RightAnti(_) => &mut relations[..before],
+        _ => return,
+    };
+    for relation in hidden {
+        relation.hidden = true;
     }
 }
 

@@ -171,6 +171,28 @@ fn wildcards_over_several_tables_are_their_columns() {
 }
 
 #[test]
+fn columns_of_using_come_once_and_first() {
+    check(
+        "SELECT * FROM bid a LEFT JOIN (SELECT id AS price, seller FROM auction) b USING (PRICE)",
+        "SELECT `a`.`price`, `a`.`auction`, `a`.`bidder`, `a`.`extra`, `a`.`dateTime`, `b`.`seller` FROM bid a LEFT JOIN (SELECT id AS price, seller FROM Auction) b USING(price)",
+    );
+    check(
+        "SELECT b.* FROM (SELECT id FROM auction) a NATURAL JOIN (SELECT seller, id FROM auction) b",
+        "SELECT `b`.`seller`, `b`.`id` FROM (SELECT id FROM Auction) a NATURAL JOIN (SELECT seller, id FROM Auction) b",
+    );
+    check(
+        "SELECT * FROM (SELECT id FROM auction) a LEFT SEMI JOIN (SELECT seller FROM auction) b ON a.id = b.seller",
+        "SELECT `a`.`id` FROM (SELECT id FROM Auction) a LEFT SEMI JOIN (SELECT seller FROM Auction) b ON a.id = b.seller",
+    );
+    check_errors(
+        "SELECT * FROM (SELECT id FROM auction) a FULL JOIN (SELECT id FROM auction) b USING (id)",
+        &[
+            "unsupported 1:53: FULL JOIN … USING is not supported (write ON a.k = b.k, and COALESCE(a.k, b.k))",
+        ],
+    );
+}
+
+#[test]
 fn fetch_is_limit() {
     check("SELECT id FROM auction FETCH FIRST ROW ONLY", "SELECT id FROM Auction LIMIT 1");
     check(
@@ -213,6 +235,14 @@ fn syntax_of_others_is_refused_by_its_name() {
         (
             "SELECT 1 FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(dateTime), INTERVAL '1' MINUTE))",
             "unsupported 1:35: PARTITION BY of a session window is not supported (use TUMBLE or HOP)",
+        ),
+        (
+            "SELECT UPPER(extra) FILTER (WHERE FALSE) FROM bid",
+            "type 1:8: UPPER is no aggregate and takes no FILTER",
+        ),
+        (
+            "INSERT INTO out PARTITION (price = 1) SELECT 1",
+            "invalid_statement 1:28: the table is not PARTITIONED BY 'price'",
         ),
         (
             "SELECT SUBSTR(extra) FROM bid",
