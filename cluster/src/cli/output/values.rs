@@ -48,7 +48,9 @@ impl<'a> Cells<'a> {
     }
 
     pub(crate) fn text(&self, column: usize, row: usize) -> String {
-        self.columns[column].value(row).to_string()
+        // Times beyond the calendar's have no text.
+        let text = self.columns[column].value(row).try_to_string();
+        text.unwrap_or_else(|_| "(out of range)".to_owned())
     }
 }
 
