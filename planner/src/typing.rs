@@ -29,11 +29,11 @@ use crate::error::{SqlError, SqlErrorCode};
 use crate::rewrite::{analyze, same_shape};
 
 /// Checks the types of a plan and computes its constants, so that what would fail on every row
-/// fails now.
+/// fails now. Returns the plan with its types coerced, as [`analyze`] does.
 ///
 /// # Errors
 /// The first type that does not fit, or constant that cannot be computed.
-pub(crate) fn check(plan: &LogicalPlan, functions: &Registry) -> Result<()> {
+pub(crate) fn check(plan: &LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
     each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))?;
     plan.apply_with_subqueries(|node| match node {
         LogicalPlan::Union(union) => of_union(union),
@@ -44,12 +44,13 @@ pub(crate) fn check(plan: &LogicalPlan, functions: &Registry) -> Result<()> {
     let context = OptimizerContext::new_with_config_options(Arc::new(options()))
         .without_query_execution_start_time();
     let simplify = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
-    let simplified = simplify.optimize(analyzed, &context, |_, _| {})?;
+    let simplified = simplify.optimize(analyzed.clone(), &context, |_, _| {})?;
     each_expression(&simplified, |expr, schema| {
         constants(expr)?;
         options_of_functions(expr, schema)
     })?;
-    constants_of_aggregates(&simplified)
+    constants_of_aggregates(&simplified)?;
+    Ok(analyzed)
 }
 
 fn each_expression(

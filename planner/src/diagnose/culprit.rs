@@ -101,10 +101,7 @@ impl Trial<'_> {
         let filtered = Select { selection: Some(condition.clone()), ..select.clone() };
         let errors =
             self.errors(&filtered, &one()).map_or_else(Vec::new, |error| collected(&error));
-        // That there is no aggregate in WHERE is about one part of it only.
-        let about_whole =
-            |error: &SqlError| is_of_expression(error) && !error.message.starts_with("aggregate");
-        if errors.is_empty() || !errors.iter().all(about_whole) {
+        if errors.is_empty() || !errors.iter().all(is_of_expression) {
             return Found::Continue(());
         }
         let place = |error: SqlError| error.or_at(condition.span());

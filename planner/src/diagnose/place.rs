@@ -102,7 +102,6 @@ const NAMES: &[&str] = &[
     EXISTS,
     IN,
     OVER,
-    AGGREGATE,
     HAVING,
     LIMIT,
     OFFSET,
@@ -124,7 +123,6 @@ const LATERAL: &str = "LATERAL";
 const EXISTS: &str = "EXISTS";
 const IN: &str = "IN";
 const OVER: &str = "OVER";
-const AGGREGATE: &str = "aggregate functions";
 const HAVING: &str = "HAVING";
 const LIMIT: &str = "LIMIT";
 const OFFSET: &str = "OFFSET";
@@ -196,12 +194,6 @@ impl Visitor for Constructs {
             self.add(GROUP_BY, span.unwrap_or_else(Span::empty));
         }
         if let Some(condition) = &select.selection {
-            let _ = visit_expressions(condition, |expr| {
-                if let Expr::Function(call) = expr {
-                    self.add(AGGREGATE, call.name.span());
-                }
-                ControlFlow::<()>::Continue(())
-            });
             self.add(WHERE, condition.span());
         }
         if let Some(condition) = &select.having {

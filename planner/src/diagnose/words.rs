@@ -93,14 +93,12 @@ const KNOWN: &[fn(&str) -> Option<Described>] = &[
     negative_limit,
     union_columns,
     union_types,
-    values_length,
     values_types,
     case_types,
     arithmetic,
     time_arithmetic,
     comparison,
     no_common_type,
-    aggregate_in_where,
     nested_aggregate,
     negation,
     inversion,
@@ -284,15 +282,6 @@ fn union_types(message: &str) -> Option<Described> {
     Some(of_types(format!("{DIFFERENT_QUERIES}UNION differ: column {column} is {types}")))
 }
 
-fn values_length(message: &str) -> Option<Described> {
-    let (_, rest) = message.split_once("data length across values list: got ")?;
-    let (found, rest) = rest.split_once(" values in row ")?;
-    let (row, expected) = rest.split_once(" but expected ")?;
-    let row = row.parse::<usize>().ok()? + 1;
-    let found = if found == "1" { "1 value".to_owned() } else { format!("{found} values") };
-    Some(of_types(format!("row {row} of VALUES has {found}, the first has {expected}")))
-}
-
 fn values_types(message: &str) -> Option<Described> {
     let (_, rest) = message.split_once("data type across values list at row ")?;
     let (row, rest) = rest.split_once(" column ")?;
@@ -341,12 +330,6 @@ fn no_common_type(message: &str) -> Option<Described> {
         .or_else(|| between(message, "ailed to coerce types ", " in "))?;
     let what = between(message, " in ", " expression")?;
     Some(of_types(format!("{what} does not take {}", with_sql_types(types))))
-}
-
-fn aggregate_in_where(message: &str) -> Option<Described> {
-    let found = message.contains("ggregate functions are not allowed in the WHERE clause");
-    let described = of_types("aggregate functions are not allowed in WHERE");
-    found.then(|| Described { help: Some("use HAVING".to_owned()), ..described })
 }
 
 fn nested_aggregate(message: &str) -> Option<Described> {

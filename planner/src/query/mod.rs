@@ -22,7 +22,7 @@ use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_qu
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::{graph_text, plan_text};
 use crate::lower::Lowering;
-use crate::rewrite::{analyze, refuse_distinct_on, rewrite};
+use crate::rewrite::{refuse_distinct_on, rewrite};
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::statement::{Insert, Statement};
@@ -36,12 +36,11 @@ use crate::typing;
 pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<Step, SqlErrors> {
     let plan = bind_query(context, query)?;
     let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    typing::check(&plan, context.functions).map_err(place)?;
+    let analyzed = typing::check(&plan, context.functions).map_err(place)?;
     if is_batch(&plan).map_err(place)? {
         refuse_distinct_on(&plan).map_err(place)?;
         batch::check(&plan).map_err(place)?;
-        let plan = analyze(plan, context.functions).map_err(place)?;
-        return Ok(Step::Batch(Box::new(plan)));
+        return Ok(Step::Batch(Box::new(analyzed)));
     }
     let (_, job) = select_job(context, plan, query)?;
     Ok(Step::Job(Box::new(job)))
@@ -70,12 +69,11 @@ pub(crate) fn explain(
         Statement::Query(query) => {
             let plan = bind_query(context, query)?;
             let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-            typing::check(&plan, context.functions).map_err(place)?;
+            let analyzed = typing::check(&plan, context.functions).map_err(place)?;
             if is_batch(&plan).map_err(place)? {
                 refuse_distinct_on(&plan).map_err(place)?;
                 batch::check(&plan).map_err(place)?;
-                let plan = analyze(plan, context.functions).map_err(place)?;
-                return Ok(vec![("batch plan".to_owned(), plan_text(&plan))]);
+                return Ok(vec![("batch plan".to_owned(), plan_text(&analyzed))]);
             }
             let (plan, job) = select_job(context, plan, query)?;
             (vec![plan], job)
@@ -105,8 +103,7 @@ pub(crate) fn query_schema(
 ) -> Result<SchemaRef, SqlErrors> {
     let plan = bind_query(context, query)?;
     let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    typing::check(&plan, context.functions).map_err(place)?;
-    let plan = analyze(plan, context.functions).map_err(place)?;
+    let plan = typing::check(&plan, context.functions).map_err(place)?;
     Ok(Arc::clone(plan.schema().inner()))
 }
 
@@ -123,8 +120,7 @@ pub(crate) fn view_schema(
     let plan = bind_view(context, view).map_err(|errors| errors.or_at(named))?;
     let of_view =
         |error: DataFusionError| from_datafusion(&error, Span::empty()).of_view(&view.name, named);
-    typing::check(&plan, context.functions).map_err(of_view)?;
-    let plan = analyze(plan, context.functions).map_err(of_view)?;
+    let plan = typing::check(&plan, context.functions).map_err(of_view)?;
     Ok(Arc::clone(plan.schema().inner()))
 }
 

@@ -202,7 +202,7 @@ impl<'a> Resolver<'a> {
         }
         let columns = self.query(&mut cte.query, outer);
         self.ctes.truncate(inside);
-        let columns = columns.renamed(cte.alias.columns.iter().map(|column| &column.name));
+        let columns = self.aliased(None, columns, Some(&cte.alias)).columns;
         self.ctes.push((cte.alias.name.value.clone(), columns));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::{DataType, FieldRef};
 use sqlparser::ast::{
     Expr, Ident, LimitClause, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind,
-    Spanned, Value, WildcardAdditionalOptions,
+    Spanned, Value,
 };
 use sqlparser::tokenizer::Span;
 
@@ -64,43 +64,21 @@ pub(super) fn field_name(expr: &Expr, scope: &Scope<'_>) -> Option<String> {
 /// columns, whose names can be the same; other items stay.
 pub(super) fn written_out(item: SelectItem, scope: &Scope<'_>) -> Vec<SelectItem> {
     let items = match &item {
-        SelectItem::Wildcard(options) if is_plain(options) => {
-            all_columns(options.wildcard_token.0.span, scope)
+        SelectItem::Wildcard(options) => all_columns(options.wildcard_token.0.span, scope),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            match name.0.as_slice() {
+                [ObjectNamePart::Identifier(ident)] => match scope.relation(&ident.value) {
+                    Some(relation) => {
+                        columns_of(relation, name.span(), |_| true).filter(|_| is_several(scope))
+                    }
+                    None => fields_of(ident, scope),
+                },
+                _ => None,
+            }
         }
-        SelectItem::QualifiedWildcard(
-            SelectItemQualifiedWildcardKind::ObjectName(name),
-            options,
-        ) => match name.0.as_slice() {
-            [ObjectNamePart::Identifier(ident)] => match scope.relation(&ident.value) {
-                Some(relation) if is_plain(options) => {
-                    columns_of(relation, name.span(), |_| true).filter(|_| is_several(scope))
-                }
-                Some(_) => None,
-                None => fields_of(ident, scope),
-            },
-            _ => None,
-        },
         _ => None,
     };
     items.unwrap_or_else(|| vec![item])
-}
-
-fn is_plain(options: &WildcardAdditionalOptions) -> bool {
-    let WildcardAdditionalOptions {
-        wildcard_token: _,
-        opt_ilike,
-        opt_exclude,
-        opt_except,
-        opt_replace,
-        opt_rename,
-        opt_alias,
-    } = options;
-    opt_ilike.is_none()
-        && opt_exclude.is_none()
-        && opt_except.is_none()
-        && opt_replace.is_none()
-        && opt_rename.is_none()
-        && opt_alias.is_none()
 }
 
 fn is_several(scope: &Scope<'_>) -> bool {
@@ -149,17 +127,16 @@ fn columns_of(
 
 /// Writes FETCH FIRST n ROWS ONLY as LIMIT n.
 pub(super) fn fetch_as_limit(query: &mut Query) {
-    let Some(fetch) = query.fetch.take_if(|fetch| !fetch.with_ties && !fetch.percent) else {
-        return;
-    };
+    let Some(fetch) = query.fetch.take() else { return };
     let one = || Expr::value(Value::Number("1".to_owned(), false));
-    let rows = fetch.quantity.unwrap_or_else(one);
+    let rows = Some(fetch.quantity.unwrap_or_else(one));
     match &mut query.limit_clause {
-        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(rows),
-        Some(_) => {}
+        Some(LimitClause::LimitOffset { limit, .. }) => *limit = rows,
+        // What says both is refused.
+        Some(LimitClause::OffsetCommaLimit { .. }) => {}
         None => {
             let clause =
-                LimitClause::LimitOffset { limit: Some(rows), offset: None, limit_by: Vec::new() };
+                LimitClause::LimitOffset { limit: rows, offset: None, limit_by: Vec::new() };
             query.limit_clause = Some(clause);
         }
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use rainstorm_engine::function::Registry;
 use sqlparser::ast::{
-    Expr, Fetch, Query, Select, SelectItem, Spanned, TableFactor, TopQuantity, Value,
+    Expr, Fetch, LimitClause, Query, Select, SelectItem, Spanned, TableFactor, TopQuantity, Value,
     ValueWithSpan, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
@@ -77,27 +77,37 @@ impl Visitor for OfSeveralRows<'_> {
 struct Refusals(Vec<SqlError>);
 
 impl Refusals {
-    fn add(&mut self, span: Span, what: &str) -> &mut SqlError {
-        let message = format!("{what} is not supported");
-        self.0.push(SqlError::at(SqlErrorCode::Unsupported, span, message));
-        self.0.last_mut().expect("it was just added")
+    fn add(&mut self, span: Span, what: &str) {
+        self.0.push(refusal(span, what));
     }
 
     fn add_with_help(&mut self, span: Span, what: &str, help: &str) {
-        self.add(span, what).help = Some(help.to_owned());
+        self.0.push(refusal(span, what).with_help(help));
     }
+}
+
+fn refusal(span: Span, what: &str) -> SqlError {
+    SqlError::at(SqlErrorCode::Unsupported, span, format!("{what} is not supported"))
 }
 
 impl Visitor for Refusals {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        if let Some(Fetch { quantity, with_ties, percent }) = &query.fetch
-            && (*with_ties || *percent)
-        {
+        if let Some(Fetch { quantity, with_ties, percent }) = &query.fetch {
             let span = quantity.as_ref().map_or_else(|| query.span(), Spanned::span);
-            let what = if *with_ties { "FETCH … WITH TIES" } else { "FETCH … PERCENT" };
-            self.add(span, what);
+            let has_limit = match &query.limit_clause {
+                Some(LimitClause::LimitOffset { limit, .. }) => limit.is_some(),
+                Some(LimitClause::OffsetCommaLimit { .. }) => true,
+                None => false,
+            };
+            if *with_ties {
+                self.add(span, "FETCH … WITH TIES");
+            } else if *percent {
+                self.add(span, "FETCH … PERCENT");
+            } else if has_limit {
+                self.add_with_help(span, "LIMIT together with FETCH", "write one of them");
+            }
         }
         if !query.locks.is_empty() || query.for_clause.is_some() {
             self.add(query.body.span(), "SELECT … FOR");

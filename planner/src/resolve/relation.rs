@@ -145,7 +145,7 @@ impl Resolver<'_> {
     }
 
     /// Applies an alias, with names for columns where it has them.
-    fn aliased(
+    pub(super) fn aliased(
         &mut self,
         qualifier: Option<String>,
         columns: Columns,

@@ -203,6 +203,10 @@ fn fetch_is_limit() {
         "SELECT id FROM auction FETCH FIRST 3 ROWS WITH TIES",
         &["unsupported 1:36: FETCH … WITH TIES is not supported"],
     );
+    check_errors(
+        "SELECT id FROM auction LIMIT 5 FETCH FIRST 3 ROWS ONLY",
+        &["unsupported 1:44: LIMIT together with FETCH is not supported (write one of them)"],
+    );
 }
 
 #[test]
@@ -259,6 +263,10 @@ fn syntax_of_others_is_refused_by_its_name() {
         (
             "SELECT 1 FROM auction JOIN bid ON max(id) = (SELECT max(price) FROM bid)",
             "type 1:35: aggregate functions are not allowed in ON (compute it in a query of its own, in FROM)",
+        ),
+        (
+            "WITH a(x) AS (SELECT 1, 2) SELECT * FROM a",
+            "type 1:6: the table has 2 columns, its alias names 1",
         ),
         ("VALUES (1, 2), (3)", "type 1:16: row 2 of VALUES has 1 value, the first has 2"),
         (

@@ -18,13 +18,14 @@ use crate::cli::execute::complain;
 use crate::cli::interrupt::Operation;
 use crate::cli::output::write_results;
 use crate::master::{self, Master};
+use crate::membership::HeartbeatConfig;
 
 /// How long a worker may take to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long jobs are waited for once all workers are gone: longer than a silent worker takes to be
+/// How much longer jobs are waited for, once all workers are gone, than a silent worker takes to be
 /// dead.
-const LOSS_TIMEOUT: Duration = Duration::from_secs(8);
+const LOSS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs a cluster of processes until it is asked to stop.
 pub(crate) async fn local(local: Local, context: &Context) -> Result<()> {
@@ -37,7 +38,8 @@ pub(crate) async fn local(local: Local, context: &Context) -> Result<()> {
     let result = serve(&local, context, &master.address(), &mut workers, &mut operation).await;
     if result.is_err() && workers.is_empty() {
         // Jobs fail by the loss of their workers, which says more than that they were cancelled.
-        let failed = tokio::time::timeout(LOSS_TIMEOUT, master.jobs_ended());
+        let patience = HeartbeatConfig::default().dead_after + LOSS_PATIENCE;
+        let failed = tokio::time::timeout(patience, master.jobs_ended());
         let _ = operation.or_interrupted(async { Ok(failed.await) }).await;
     }
     master.cancel_jobs().await;
