@@ -289,6 +289,9 @@ pub enum Emit {
     Changes,
     /// Once, when the input has ended, so that nothing is taken back.
     Final,
+    /// Each key once, with its first row and at once: nothing is gathered and nothing is ever
+    /// taken back. Only for append-only input with keys and without aggregates (DISTINCT).
+    First,
 }
 
 /// Output columns: the left ones, then the right ones; for semi and anti joins only one side's.

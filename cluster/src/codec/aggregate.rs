@@ -84,6 +84,7 @@ pub(super) fn encode_group(spec: &GroupAggregateSpec) -> Result<proto::GroupAggr
         aggregates: spec.aggregates.iter().map(encode_call).collect::<Result<_>>()?,
         retracts: spec.input == ChangelogMode::Retract,
         r#final: spec.emit == Emit::Final,
+        new_keys: spec.emit == Emit::First,
     })
 }
 
@@ -95,7 +96,15 @@ pub(super) fn decode_group(
         keys: indices(&spec.keys),
         aggregates: decode_calls(&spec.aggregates, decoder)?,
         input: decode_changelog(spec.retracts),
-        emit: if spec.r#final { Emit::Final } else { Emit::Changes },
+        emit: match (spec.r#final, spec.new_keys) {
+            (false, false) => Emit::Changes,
+            (true, false) => Emit::Final,
+            (false, true) => Emit::First,
+            (true, true) => {
+                let message = "an aggregate that emits both at the end and at once";
+                return Err(Error::Invalid(message.to_owned()));
+            }
+        },
     })
 }
 

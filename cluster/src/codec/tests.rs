@@ -123,6 +123,12 @@ fn chain() -> Vec<OperatorNode> {
         input: ChangelogMode::Retract,
         emit: Emit::Final,
     };
+    let new_keys = GroupAggregateSpec {
+        keys: vec![0],
+        aggregates: vec![],
+        input: ChangelogMode::AppendOnly,
+        emit: Emit::First,
+    };
     let assign = WindowSpec::ProcessingTime { window: tumble };
     vec![
         projection(),
@@ -134,6 +140,7 @@ fn chain() -> Vec<OperatorNode> {
         operator(7, OperatorSpec::GroupAggregate(group), 1),
         operator(11, local, 1),
         operator(12, last, 1),
+        operator(13, OperatorSpec::GroupAggregate(new_keys), 1),
     ]
 }
 

@@ -35,7 +35,8 @@ const DIRTY_MAX: usize = 65_536;
 /// group that always has one. Groups unused for longer than the state's time to live are forgotten
 /// without a word, as in Flink: their emitted rows stay.
 ///
-/// Where only final rows are wanted, all groups count as changed until the input has ended.
+/// Where only final rows are wanted, all groups count as changed until the input has ended. Where
+/// there is nothing but keys to emit and no row is taken back, a key is emitted with its first row.
 pub(super) struct GroupAggregate {
     keys: Vec<usize>,
     input: ChangelogMode,
@@ -45,6 +46,7 @@ pub(super) struct GroupAggregate {
     columns: Vec<Box<dyn Column>>,
     groups: Groups,
     before: Before,
+    emit: Emit,
     /// Whether changes are emitted; with [`Emit::Final`] not before the input has ended.
     emits: bool,
     /// Whether this subtask owns the group without a key.
@@ -58,13 +60,19 @@ impl GroupAggregate {
     /// Makes the operator.
     ///
     /// # Errors
-    /// `Invalid` where an aggregate cannot take rows back that its input does; `Compute` where a
-    /// function does not take its arguments.
+    /// `Invalid` where an aggregate cannot take rows back that its input does, or where new keys
+    /// are asked for that more than keys would follow from; `Compute` where a function does not
+    /// take its arguments.
     pub(super) fn new(
         spec: &GroupAggregateSpec,
         node: &OperatorNode,
         context: &OperatorContext,
     ) -> Result<Self> {
+        let only_keys = spec.aggregates.is_empty() && !spec.keys.is_empty();
+        if spec.emit == Emit::First && !(only_keys && spec.input == ChangelogMode::AppendOnly) {
+            let message = "new keys are emitted of insertions only, and without aggregates";
+            return Err(Error::Invalid(message.to_owned()));
+        }
         let input = &node.inputs[0];
         let keys: Vec<_> = spec.keys.iter().map(|key| Arc::clone(&input.fields()[*key])).collect();
         let aggregates = spec
@@ -78,7 +86,7 @@ impl GroupAggregate {
             .zip(&aggregates)
             .map(|(call, aggregate)| column(call, aggregate, input, spec.input))
             .collect::<Result<Vec<_>>>()?;
-        let emits = spec.emit == Emit::Changes;
+        let emits = spec.emit != Emit::Final;
         let expires = emits && !keys.is_empty();
         let mut operator = Self {
             keys: spec.keys.clone(),
@@ -89,6 +97,7 @@ impl GroupAggregate {
             aggregates,
             columns,
             groups: Groups::new(context.state_ttl.filter(|_| expires)),
+            emit: spec.emit,
             emits,
             owns_keyless: keys.is_empty() && context.key_groups.contains(&0),
             key_group_count: context.key_group_count,
@@ -130,6 +139,22 @@ impl GroupAggregate {
 
     fn has_row(&self, id: u32) -> bool {
         self.keys.is_empty() || self.groups.rows[id as usize] > 0
+    }
+
+    /// Emits the keys among those just found that are new.
+    fn emit_new(&mut self, out: &mut Output) -> Result<()> {
+        let mut new = Vec::new();
+        for id in &self.ids {
+            let index = *id as usize;
+            self.groups.rows[index] += 1;
+            if !std::mem::replace(&mut self.groups.emitted[index], true) {
+                new.push(*id);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.emit(Changes { ids: new, columns: Vec::new(), weights: None }, out)
     }
 
     fn emit(&mut self, changes: Changes, out: &mut Output) -> Result<()> {
@@ -234,6 +259,9 @@ impl Operator for GroupAggregate {
         let keys: Vec<ArrayRef> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
         self.find(batch.num_rows(), &keys)?;
         self.groups.use_at(&self.ids, now);
+        if self.emit == Emit::First {
+            return self.emit_new(out);
+        }
         let emitted = self.groups.touch(&self.ids);
         if !emitted.is_empty() {
             let columns = self.read(&emitted)?;
@@ -347,5 +375,7 @@ fn filtered_weights(filter: &BooleanArray, weights: Option<&[i8]>) -> Vec<i8> {
 
 #[cfg(test)]
 mod final_rows_tests;
+#[cfg(test)]
+mod new_keys_tests;
 #[cfg(test)]
 mod tests;

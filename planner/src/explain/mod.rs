@@ -134,6 +134,7 @@ pub(crate) fn operator_text(spec: &OperatorSpec, inputs: &[SchemaRef]) -> String
             let when = match spec.emit {
                 Emit::Changes => "",
                 Emit::Final => "; at the end",
+                Emit::First => "; new keys",
             };
             format!("GroupAggregate: {}{how}{when}", grouped(&spec.keys, &spec.aggregates, input))
         }
