@@ -1,6 +1,6 @@
 //! CSV to columns.
 //!
-//! Records are cut into fields by csv-core; only the fields of wanted columns are parsed, column
+//! Records are cut into fields; only the fields of wanted columns are parsed, column
 //! by column, straight from the gathered bytes.
 
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl CsvDecoder {
     /// Parses all columns and leaves out the rows that do not fit.
     fn decode(&mut self) -> Result<RecordBatch> {
         let failed = |error| Error::compute("read rows of a csv file", error);
-        let text = std::str::from_utf8(&self.records.data[..self.records.data_len]).ok();
+        let text = std::str::from_utf8(&self.records.data).ok();
         let mut misfits = Vec::new();
         let columns = (0..self.places.len()).map(|column| self.parse(text, column, &mut misfits));
         let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -181,19 +181,20 @@ impl RowDecoder for CsvDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::{decode_all, schema};
-
-    const STYLE: &CsvStyle =
-        &CsvStyle { header: true, delimiter: b',', quote: b'"', null_literal: String::new() };
+    use crate::format::testing::{STYLE, decode_all, schema};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     fn decode(content: &str, columns: &str) -> (Vec<String>, Vec<String>) {
+        decode_styled(STYLE, content, columns)
+    }
+
+    fn decode_styled(style: &CsvStyle, content: &str, columns: &str) -> (Vec<String>, Vec<String>) {
         let mut all = Vec::new();
         for block in [1, 3, 1000] {
-            let decoder = CsvDecoder::new(STYLE, &names(&["a", "b", "c"]), &schema(columns), 1);
+            let decoder = CsvDecoder::new(style, &names(&["a", "b", "c"]), &schema(columns), 1);
             all.push(decode_all(decoder.unwrap(), content.as_bytes(), block));
         }
         assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
@@ -259,6 +260,42 @@ mod tests {
         assert_eq!(malformed, ["2: field 2: its quote is not closed"]);
         let (rows, malformed) = decode("1,a,\"2\"", "b STRING, c DOUBLE");
         assert_eq!((rows, malformed.len()), (vec!["a|2.0".to_owned()], 0));
+    }
+
+    #[test]
+    fn a_quote_within_quotes_is_doubled_or_closes_them() {
+        let content = "1,\"{\\\"k\\\":1}\",2\n2,\"\"a\"\",3\r\n3,\"b\" ,4\n4,\"\"\"\"\"\",5\r\n\
+            5,\"c\" \"d\",6\n6,\"e\"";
+        let (rows, malformed) = decode(&format!("{content},7"), "b STRING");
+        assert_eq!(rows, ["\"\"", "e"]);
+        let behind = |line| format!("{line}: field 2: there is text behind its closing quote");
+        assert_eq!(malformed, [1, 2, 3, 5].map(behind));
+    }
+
+    #[test]
+    fn quotes_within_plain_fields_are_text() {
+        let content = "1,a\"b\"c,2\r\n2, \"x\",3\n3,5\" pipe,4\n4,\"\",5\n5,a\"";
+        let (rows, malformed) = decode(&format!("{content},6\r"), "b STRING");
+        assert_eq!(rows, ["a\"b\"c", " \"x\"", "5\" pipe", "", "a\""]);
+        assert!(malformed.is_empty(), "{malformed:?}");
+    }
+
+    #[test]
+    fn an_escaped_character_is_text() {
+        let style = CsvStyle { escape: Some(b'\\'), ..STYLE.clone() };
+        let content = "1,\"{\\\"k\\\":1}\",2\n2,a\\,b\\\\,3\r\n3,\"\\n\"\"\\t\\0\\é\",4\n\
+            4,a\\\nb,\\5\n5,x\\\"\r\n6,\"x\"\\,7\n7,y,8\n";
+        let (rows, malformed) = decode_styled(&style, content, "b STRING, c DOUBLE");
+        let expected = ["{\"k\":1}|2.0", "a,b\\|3.0", "\n\"\t\0é|4.0", "a\nb|5.0", "y|8.0"];
+        assert_eq!(rows, expected);
+        let expected =
+            ["6: expected 3 fields, found 2", "7: field 2: there is text behind its closing quote"];
+        assert_eq!(malformed, expected);
+        let (rows, malformed) = decode_styled(&style, "1,x,\\", "b STRING");
+        assert_eq!(
+            (rows.len(), malformed),
+            (0, vec!["1: field 3: nothing follows its escape character".to_owned()])
+        );
     }
 
     #[test]

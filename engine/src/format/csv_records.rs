@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use csv_core::ReadFieldResult;
-
 use super::CsvStyle;
 
 /// The first record of a file and what it takes up.
@@ -24,10 +22,11 @@ pub(crate) fn parse_header(content: &[u8], ended: bool, style: &CsvStyle) -> Opt
     let mark = if content.starts_with(MARK) { MARK.len() } else { 0 };
     let mut records = Records::new(style);
     let mut consumed = mark + records.push(&content[mark..], 1);
+    // A line feed may still belong to a carriage return.
+    if !ended && (records.count() == 0 || records.after_return) {
+        return None;
+    }
     if records.count() == 0 {
-        if !ended {
-            return None;
-        }
         records.finish();
         consumed = content.len();
     }
@@ -41,21 +40,29 @@ pub(crate) fn parse_header(content: &[u8], ended: bool, style: &CsvStyle) -> Opt
 const RECORD_BYTES_MAX: usize = 16 << 20;
 
 /// Records cut into fields, one after the other in one buffer.
+///
+/// A quote counts only where a field begins with it. Inside of quotes it is doubled or escaped, and
+/// after the one that closes them their field ends.
 pub(super) struct Records {
-    core: csv_core::Reader,
     quote: u8,
+    delimiter: u8,
+    escape: Option<u8>,
+    /// The bytes that end what is outside of quotes, or need a look.
+    is_special: [bool; 256],
     /// Whether an empty line is a record, as it is in files of one column.
     pub(super) has_empty: bool,
     pub(super) data: Vec<u8>,
-    pub(super) data_len: usize,
     pub(super) fields: Vec<FieldPlace>,
     /// The number of fields of each record.
     pub(super) widths: Vec<usize>,
     /// The line on which each record begins.
     pub(super) lines: Vec<u64>,
-    /// The record that is being read.
-    open: Option<Open>,
-    /// What is wrong with the quotes of the record that was read last.
+    state: State,
+    /// Where the fields and the data of the record begin that is being read.
+    record: (usize, usize),
+    /// Whether the field that is being read is in quotes.
+    quoted: bool,
+    /// What is wrong with the record that was read last.
     pub(super) flaw: Option<String>,
     /// Whether a carriage return has ended a line, to which a line feed may still belong.
     pub(super) after_return: bool,
@@ -70,57 +77,41 @@ pub(super) struct FieldPlace {
     pub(super) quoted: bool,
 }
 
-/// A record that is being read.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    first_field: usize,
-    /// Whether the field that is being read is in quotes, once that is known.
-    quoted: Option<bool>,
-    /// How the quotes of the field that is being read stand.
-    quotes: Quotes,
-}
-
-/// The quotes of a field that begins with one, so far.
-#[derive(Debug, Clone, Copy, Default)]
-struct Quotes {
-    /// Whether there is an odd number of them: what follows is inside.
-    open: bool,
-    /// Whether the last byte is one.
-    last: bool,
-}
-
-impl Quotes {
-    fn take(&mut self, input: &[u8], quote: u8) {
-        let count = input.iter().map(|byte| usize::from(*byte == quote)).sum::<usize>();
-        self.open ^= count % 2 == 1;
-        self.last = input.last().map_or(self.last, |last| *last == quote);
-    }
-
-    fn flaw(self, field: usize) -> Option<String> {
-        if self.open {
-            Some(format!("field {field}: its quote is not closed"))
-        } else if !self.last {
-            Some(format!("field {field}: there is text behind its closing quote"))
-        } else {
-            None
-        }
-    }
+/// Where in a record reading stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between two records.
+    Outside,
+    /// Before a field's first byte.
+    Begin,
+    /// In a field or a part of one that is not in quotes.
+    Plain,
+    /// In quotes.
+    Quoted,
+    /// After a quote in quotes, which closes them unless another one follows.
+    AfterQuote,
+    /// After an escape character.
+    Escaped,
 }
 
 impl Records {
     pub(super) fn new(style: &CsvStyle) -> Self {
-        let core =
-            csv_core::ReaderBuilder::new().delimiter(style.delimiter).quote(style.quote).build();
+        let mut is_special = [false; 256];
+        let special = [Some(style.delimiter), style.escape, Some(b'\n'), Some(b'\r')];
+        special.into_iter().flatten().for_each(|byte| is_special[usize::from(byte)] = true);
         Self {
-            core,
             quote: style.quote,
+            delimiter: style.delimiter,
+            escape: style.escape,
+            is_special,
             has_empty: false,
             data: Vec::new(),
-            data_len: 0,
             fields: Vec::new(),
             widths: Vec::new(),
             lines: Vec::new(),
-            open: None,
+            state: State::Outside,
+            record: (0, 0),
+            quoted: false,
             flaw: None,
             after_return: false,
             line: 1,
@@ -139,10 +130,10 @@ impl Records {
                 let line_feed = input[at] == b'\n';
                 self.line += u64::from(line_feed);
                 at += usize::from(line_feed);
-            } else if self.open.is_some() || !matches!(input[at], b'\n' | b'\r') {
+            } else if self.state != State::Outside || !matches!(input[at], b'\n' | b'\r') {
                 at += self.read(&input[at..]);
             } else {
-                self.end_line(input[at]);
+                self.end_blank_line(input[at]);
                 at += 1;
             }
         }
@@ -150,66 +141,141 @@ impl Records {
     }
 
     /// Takes the end of a blank line.
-    fn end_line(&mut self, byte: u8) {
+    fn end_blank_line(&mut self, byte: u8) {
         self.after_return = byte == b'\r';
         if self.has_empty {
             self.lines.push(self.line);
-            self.fields.push(FieldPlace { end: self.data_len, quoted: false });
+            self.fields.push(FieldPlace { end: self.data.len(), quoted: false });
             self.widths.push(1);
         }
         self.line += u64::from(byte == b'\n');
     }
 
-    /// Takes a part of a field.
+    /// Takes input of a record, at most up to its end, and returns how much of it.
     fn read(&mut self, input: &[u8]) -> usize {
-        if self.data_len == self.data.len() {
-            self.data.resize((2 * self.data.len()).max(64 << 10), 0);
-        }
-        let mut open = self.open.unwrap_or_else(|| {
+        if self.state == State::Outside {
             self.lines.push(self.line);
             self.flaw = None;
-            Open { first_field: self.fields.len(), quoted: None, quotes: Quotes::default() }
-        });
-        let first = input.first().copied();
-        let quoted = *open.quoted.get_or_insert(first == Some(self.quote));
-        let (result, taken, written) = self.core.read_field(input, &mut self.data[self.data_len..]);
-        self.line += input[..taken].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
-        self.data_len += written;
-        let begin = open.first_field.checked_sub(1).map_or(0, |field| self.fields[field].end);
-        if self.data_len - begin > RECORD_BYTES_MAX {
-            self.fields.truncate(open.first_field);
-            self.data_len = begin;
+            self.record = (self.fields.len(), self.data.len());
+            self.state = State::Begin;
+        }
+        let mut rest = input;
+        while let [byte, after @ ..] = rest {
+            match self.state {
+                State::Outside => break,
+                State::Begin if *byte == self.quote => {
+                    self.quoted = true;
+                    self.state = State::Quoted;
+                    rest = after;
+                }
+                State::Begin => self.state = State::Plain,
+                State::Plain => rest = self.read_plain(rest),
+                State::Quoted => rest = self.read_quoted(rest),
+                State::AfterQuote => rest = self.read_after_quote(*byte, rest),
+                State::Escaped => {
+                    self.unescape(*byte);
+                    rest = after;
+                }
+            }
+        }
+        input.len() - rest.len()
+    }
+
+    /// Takes what is outside of quotes, up to the end of its field, and returns what remains.
+    fn read_plain<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
+        let special = input.iter().position(|byte| self.is_special[usize::from(*byte)]);
+        let (plain, rest) = input.split_at(special.unwrap_or(input.len()));
+        self.keep(plain);
+        let [byte, rest @ ..] = rest else { return rest };
+        if Some(*byte) == self.escape {
+            self.state = State::Escaped;
+        } else {
+            self.end_field(*byte);
+        }
+        rest
+    }
+
+    /// Takes what is in quotes, up to the next one, and returns what remains.
+    fn read_quoted<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
+        let special = memchr::memchr2(self.quote, self.escape.unwrap_or(self.quote), input);
+        let (text, rest) = input.split_at(special.unwrap_or(input.len()));
+        self.keep(text);
+        self.line += memchr::memchr_iter(b'\n', text).count() as u64;
+        let [byte, rest @ ..] = rest else { return rest };
+        self.state = if *byte == self.quote { State::AfterQuote } else { State::Escaped };
+        rest
+    }
+
+    /// Finds out what the quote before `byte`, the first of `input`, was.
+    fn read_after_quote<'a>(&mut self, byte: u8, input: &'a [u8]) -> &'a [u8] {
+        if byte == self.quote {
+            self.keep(&[byte]);
+            self.state = State::Quoted;
+            return &input[1..];
+        }
+        if !self.is_special[usize::from(byte)] || Some(byte) == self.escape {
+            self.complain("there is text behind its closing quote");
+            self.quoted = false;
+        }
+        self.state = State::Plain;
+        input
+    }
+
+    /// Takes the byte after an escape character.
+    fn unescape(&mut self, byte: u8) {
+        self.line += u64::from(byte == b'\n');
+        self.keep(&[match byte {
+            b'0' => 0,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            other => other,
+        }]);
+        self.state = if self.quoted { State::Quoted } else { State::Plain };
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+        let (field, begin) = self.record;
+        if self.data.len() - begin > RECORD_BYTES_MAX {
+            self.fields.truncate(field);
+            self.data.truncate(begin);
             let megabytes = RECORD_BYTES_MAX >> 20;
             self.flaw =
                 Some(format!("it is longer than {megabytes} MiB: a quote may not be closed"));
         }
-        let ends_field = matches!(result, ReadFieldResult::Field { .. });
-        if quoted {
-            // What ends a field, unless it is the end of the file, is no part of it.
-            let of_field = taken - usize::from(ends_field && taken > 0);
-            open.quotes.take(&input[..of_field], self.quote);
+    }
+
+    /// Notes what is wrong with the field that is being read, unless something was before it.
+    fn complain(&mut self, reason: &str) {
+        let field = self.fields.len() - self.record.0 + 1;
+        self.flaw.get_or_insert_with(|| format!("field {field}: {reason}"));
+    }
+
+    /// Ends a field, and its record where a line ends.
+    fn end_field(&mut self, byte: u8) {
+        let quoted = std::mem::take(&mut self.quoted);
+        self.fields.push(FieldPlace { end: self.data.len(), quoted });
+        self.state = State::Begin;
+        if byte != self.delimiter {
+            self.widths.push(self.fields.len() - self.record.0);
+            self.after_return = byte == b'\r';
+            self.line += u64::from(byte == b'\n');
+            self.state = State::Outside;
         }
-        self.open = Some(open);
-        if let ReadFieldResult::Field { record_end } = result {
-            if quoted && self.flaw.is_none() {
-                self.flaw = open.quotes.flaw(self.fields.len() - open.first_field + 1);
-            }
-            self.fields.push(FieldPlace { end: self.data_len, quoted });
-            self.open = Some(Open { quoted: None, quotes: Quotes::default(), ..open });
-            if record_end {
-                self.after_return = input[..taken].last() == Some(&b'\r');
-                self.widths.push(self.fields.len() - open.first_field);
-                self.open = None;
-            }
-        }
-        taken
     }
 
     /// Ends the record that is being read.
     pub(super) fn finish(&mut self) {
-        while self.open.is_some() {
-            self.read(&[]);
+        match self.state {
+            State::Outside => return,
+            State::Quoted => self.complain("its quote is not closed"),
+            State::Escaped => self.complain("nothing follows its escape character"),
+            State::Begin | State::Plain | State::AfterQuote => {}
         }
+        let line = self.line;
+        self.end_field(b'\n');
+        self.line = line;
     }
 
     /// Returns where a field is in `data`.
@@ -227,11 +293,11 @@ impl Records {
         let width = self.widths.pop().unwrap_or(0);
         self.lines.pop();
         self.fields.truncate(self.fields.len() - width);
-        self.data_len = self.fields.last().map_or(0, |field| field.end);
+        self.data.truncate(self.fields.last().map_or(0, |field| field.end));
     }
 
     pub(super) fn clear(&mut self) {
-        self.data_len = 0;
+        self.data.clear();
         self.fields.clear();
         self.widths.clear();
         self.lines.clear();
@@ -241,10 +307,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::text;
-
-    const STYLE: &CsvStyle =
-        &CsvStyle { header: true, delimiter: b',', quote: b'"', null_literal: String::new() };
+    use crate::format::testing::{STYLE, text};
 
     #[test]
     fn a_record_without_end_is_not_kept() {
@@ -271,5 +334,7 @@ mod tests {
         assert_eq!((header.bytes, header.next_line), (17, 4));
         assert_eq!(parse_header(b"a,b", true, STYLE).unwrap().names, ["a", "b"]);
         assert!(parse_header(b"", true, STYLE).unwrap().names.is_empty());
+        assert_eq!(parse_header(b"a\r", false, STYLE), None);
+        assert_eq!(parse_header(b"a\r\n", false, STYLE).unwrap().bytes, 3);
     }
 }

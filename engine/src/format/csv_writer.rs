@@ -58,29 +58,31 @@ fn begin_field(index: usize, style: &CsvStyle, text: &mut Vec<u8>) {
 /// When a field is put into quotes.
 struct Quoting<'a> {
     style: &'a CsvStyle,
-    /// Whether numbers and times may contain the delimiter or the quote.
+    /// Whether numbers and times may contain what is special in the style.
     plain_values_too: bool,
 }
 
 impl<'a> Quoting<'a> {
     fn new(style: &'a CsvStyle) -> Self {
         let in_values = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.: ".contains(&byte);
-        Self { style, plain_values_too: in_values(style.delimiter) || in_values(style.quote) }
+        let special = [Some(style.delimiter), Some(style.quote), style.escape];
+        Self { style, plain_values_too: special.into_iter().flatten().any(in_values) }
     }
 
     fn write(&self, value: &[u8], text: &mut Vec<u8>) {
-        let CsvStyle { delimiter, quote, null_literal, .. } = self.style;
+        let CsvStyle { delimiter, quote, escape, null_literal, .. } = self.style;
+        let escape = escape.unwrap_or(*quote);
         let is_special = memchr::memchr3(*delimiter, *quote, b'\n', value).is_some()
-            || memchr::memchr(b'\r', value).is_some();
+            || memchr::memchr2(b'\r', escape, value).is_some();
         if !is_special && value != null_literal.as_bytes() {
             text.extend_from_slice(value);
             return;
         }
         text.push(*quote);
         let mut rest = value;
-        while let Some(at) = memchr::memchr(*quote, rest) {
-            text.extend_from_slice(&rest[..=at]);
-            text.push(*quote);
+        while let Some(at) = memchr::memchr2(*quote, escape, rest) {
+            text.extend_from_slice(&rest[..at]);
+            text.extend([escape, rest[at]]);
             rest = &rest[at + 1..];
         }
         text.extend_from_slice(rest);

@@ -152,8 +152,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn csv_survives_in_blocks_of_any_size(rows in rows(), block in 1_usize..40) {
-            let (rows, style) = (batch(&rows), CsvStyle::default());
+        fn csv_survives_in_blocks_of_any_size(
+            rows in rows(),
+            block in 1_usize..40,
+            escape in proptest::option::of(prop_oneof![Just(b'\\'), Just(b'-'), Just(b'\'')]),
+        ) {
+            let (rows, style) = (batch(&rows), CsvStyle { escape, ..CsvStyle::default() });
             let content = file(Format::Csv, &style, &rows);
             let header = parse_header(&content, false, &style).unwrap();
             let schema = rows.schema();

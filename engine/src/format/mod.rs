@@ -89,15 +89,25 @@ pub struct CsvStyle {
     pub header: bool,
     /// What is between fields.
     pub delimiter: u8,
-    /// What is around fields that contain delimiters or line ends; doubled inside.
+    /// What is around fields that contain delimiters or line ends; doubled or escaped inside.
     pub quote: u8,
+    /// What is before a character that is to be text: a quote inside of quotes, a delimiter
+    /// outside. After it, as in Flink, `n`, `r`, `t` and `0` are the control characters that they
+    /// are in C.
+    pub escape: Option<u8>,
     /// The field that stands for null.
     pub null_literal: String,
 }
 
 impl Default for CsvStyle {
     fn default() -> Self {
-        Self { header: true, delimiter: b',', quote: b'"', null_literal: String::new() }
+        Self {
+            header: true,
+            delimiter: b',',
+            quote: b'"',
+            escape: None,
+            null_literal: String::new(),
+        }
     }
 }
 

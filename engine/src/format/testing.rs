@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::RowDecoder;
+use super::{CsvStyle, RowDecoder};
 
 /// Makes a schema of text such as `a INT, b STRING NOT NULL`.
 pub(crate) fn schema(columns: &str) -> SchemaRef {
@@ -41,6 +41,15 @@ fn field(column: &str) -> Field {
     };
     Field::new(name, data_type, nullable)
 }
+
+/// The default style.
+pub(crate) const STYLE: &CsvStyle = &CsvStyle {
+    header: true,
+    delimiter: b',',
+    quote: b'"',
+    escape: None,
+    null_literal: String::new(),
+};
 
 pub(crate) fn text(content: &str) -> Vec<u8> {
     content.as_bytes().to_vec()

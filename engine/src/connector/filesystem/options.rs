@@ -17,10 +17,13 @@ pub const OPTIONS: &[&str] = &[
     "csv.field-delimiter",
     "csv.null-literal",
     "csv.quote-character",
+    "csv.escape-character",
     "csv.ignore-parse-errors",
     "json.ignore-parse-errors",
     "sink.rolling-policy.file-size",
 ];
+
+const ESCAPE: &str = "csv.escape-character";
 
 /// The size of files, in bytes, where nothing is said.
 const FILE_BYTES: u64 = 128 << 20;
@@ -174,20 +177,47 @@ fn file_bytes(options: &BTreeMap<String, String>) -> Result<u64> {
 
 fn csv_style(options: &BTreeMap<String, String>) -> Result<CsvStyle> {
     let default = CsvStyle::default();
+    let quote = character(options, "csv.quote-character")?.unwrap_or(default.quote);
     let style = CsvStyle {
         header: boolean(options, "csv.header")?.unwrap_or(default.header),
         delimiter: character(options, "csv.field-delimiter")?.unwrap_or(default.delimiter),
-        quote: character(options, "csv.quote-character")?.unwrap_or(default.quote),
+        quote,
+        // A quote that is escaped by itself is doubled, as it is anyway.
+        escape: character(options, ESCAPE)?.filter(|escape| *escape != quote),
         null_literal: options.get("csv.null-literal").cloned().unwrap_or(default.null_literal),
     };
-    if style.quote == style.delimiter {
-        return Err(wrong(
-            "csv.quote-character",
-            char::from(style.quote),
-            "another character than the field delimiter",
-        ));
-    }
+    check_style(&style)?;
     Ok(style)
+}
+
+/// Refuses characters that cannot be told apart.
+fn check_style(style: &CsvStyle) -> Result<()> {
+    let other = "another character than the field delimiter";
+    let clash = |key: &str, byte: u8, expected: &str| Err(wrong(key, char::from(byte), expected));
+    if style.quote == style.delimiter {
+        return clash("csv.quote-character", style.quote, other);
+    }
+    match style.escape {
+        Some(escape) if escape == style.delimiter => return clash(ESCAPE, escape, other),
+        Some(escape @ (b'0' | b'n' | b'r' | b't')) => {
+            return clash(
+                ESCAPE,
+                escape,
+                "another character than 0, n, r and t, which it is before",
+            );
+        }
+        _ => {}
+    }
+    let is_special = |byte: &u8| {
+        matches!(byte, b'\r' | b'\n')
+            || [style.delimiter, style.quote].contains(byte)
+            || style.escape == Some(*byte)
+    };
+    if style.null_literal.as_bytes().iter().any(is_special) {
+        let expected = "a text without delimiter, quote, escape character and line end";
+        return Err(wrong("csv.null-literal", &style.null_literal, expected));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -212,6 +242,20 @@ mod tests {
         assert_eq!(parse(&[("csv.field-delimiter", "\\t")]).unwrap().csv.delimiter, b'\t');
         assert!(parse(&[("csv.field-delimiter", "||")]).is_err());
         assert!(parse(&[("csv.field-delimiter", "\"")]).is_err());
+    }
+
+    #[test]
+    fn characters_that_mean_something_differ() {
+        let escape = |text| parse(&[("csv.escape-character", text)]).map(|it| it.csv.escape);
+        assert_eq!(escape("\\"), Ok(Some(b'\\')));
+        assert_eq!(escape("\""), Ok(None));
+        assert!(escape(",").unwrap_err().contains("than the field delimiter"));
+        assert!(escape("n").unwrap_err().contains("than 0, n, r and t"));
+        let null = parse(&[("csv.escape-character", "\\"), ("csv.null-literal", "\\N")]);
+        assert!(
+            null.unwrap_err().starts_with("option 'csv.null-literal' = '\\N': expected a text")
+        );
+        assert!(parse(&[("csv.null-literal", "\\N")]).is_ok());
     }
 
     #[test]
