@@ -29,6 +29,7 @@ pub mod session;
 pub mod settings;
 mod show;
 pub mod statement;
+mod stream;
 pub mod types;
 mod typing;
 

@@ -1,53 +1,14 @@
-//! What is known of tables, columns and streams beyond their types.
+//! What is known of tables and functions beyond their types.
 
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use rainstorm_engine::connector::ConnectorInfo;
 use rainstorm_engine::connector::{self, TableOptions};
-use rainstorm_engine::graph::Window;
 use sqlparser::tokenizer::Span;
 
 use crate::bind::fail;
 use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlErrorCode};
-
-/// Which of a window's columns a column is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WindowPart {
-    Start,
-    End,
-    Time,
-}
-
-impl WindowPart {
-    /// The parts in the order in which windows add their columns.
-    pub(crate) const ALL: [Self; 3] = [Self::Start, Self::End, Self::Time];
-}
-
-/// How the windows are cut that a column belongs to. Two columns of equal windows and equal
-/// values mean the same window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WindowKind {
-    pub(crate) window: Window,
-    /// By event time, else by processing time.
-    pub(crate) event_time: bool,
-}
-
-impl WindowKind {
-    /// Tells whether start, end or time alone says which window it is.
-    pub(crate) fn one_part_names_it(self) -> bool {
-        !matches!(self.window, Window::Cumulate { .. })
-    }
-}
-
-/// What a column means beside its value. It follows the column through projections and filters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Meaning {
-    /// The watermark holds for it: later rows have greater values.
-    pub(crate) is_time: bool,
-    /// It names the window that the row belongs to.
-    pub(crate) window: Option<(WindowPart, WindowKind)>,
-}
 
 /// Returns a table as its connector sees it.
 pub(crate) fn table_options(table: &TableDefinition) -> TableOptions {

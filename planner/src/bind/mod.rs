@@ -2,10 +2,8 @@
 
 mod failure;
 mod group_window;
-mod nodes;
 mod table;
 mod temporal;
-mod time_attribute;
 mod window_table;
 
 use std::cell::RefCell;
@@ -28,11 +26,7 @@ use sqlparser::ast::{Expr as SqlExpr, Query, Spanned, Statement};
 use sqlparser::tokenizer::Span;
 
 pub(crate) use failure::{fail, unsupported};
-pub(crate) use nodes::{
-    TemporalTable, WINDOW_COLUMNS, Watermark, WindowTable, describe_window, node_of, plan_of,
-};
 pub use table::CatalogTable;
-pub(crate) use temporal::{find as temporal_table, without_temporal};
 pub(crate) use window_table::interval_ms;
 
 use self::table::PlannedRelation;
@@ -42,6 +36,7 @@ use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::resolve::resolve_query;
 use crate::rewrite::{cast_by_position, cast_rows_of, doubles_of, with_doubles};
 use crate::session::QueryContext;
+use crate::stream::{Watermark, plan_of};
 use crate::types::FlinkTypePlanner;
 
 /// Binds a query's names: tables to scans, views to their plans, functions to functions.

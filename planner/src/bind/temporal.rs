@@ -1,6 +1,6 @@
 //! `table FOR SYSTEM_TIME AS OF time`: the right side of a lookup join.
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, TableReference};
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
@@ -10,9 +10,8 @@ use datafusion::logical_expr::planner::{
 use sqlparser::ast::{Expr as SqlExpr, Spanned, TableFactor, TableVersion};
 use sqlparser::tokenizer::Span;
 
-use super::nodes::{TemporalTable, node_of, plan_of};
-use super::time_attribute::{TimeAttribute, time_attribute};
 use super::{fail, unsupported};
+use crate::stream::{TemporalTable, TimeColumn, as_of, plan_of, time_of};
 
 /// Plans tables with a time, which DataFusion would read without it.
 #[derive(Debug)]
@@ -66,10 +65,10 @@ fn time_name(time: &SqlExpr) -> Result<String> {
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     plan.apply(|node| {
         if let LogicalPlan::Join(join) = node
-            && let Some(time) = find(&join.right)
+            && let Some(time) = as_of(&join.right)
             && time != "PROCTIME()"
         {
-            check_time(&join.left, &time)?;
+            check_time(&join.left, time)?;
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -84,13 +83,13 @@ fn check_time(left: &LogicalPlan, time: &str) -> Result<()> {
             None => Column::new_unqualified(time),
         },
     };
-    match time_attribute(left, &column) {
-        Some(TimeAttribute::Processing) => Ok(()),
-        Some(TimeAttribute::Event) => Err(fail(
+    match time_of(left, &column)? {
+        Some(TimeColumn::Processing) => Ok(()),
+        Some(TimeColumn::Event) => Err(fail(
             unsupported(Span::empty(), "a temporal join by event time is not supported")
                 .with_help("join as of a column that is PROCTIME()"),
         )),
-        None => Err(fail(
+        Some(TimeColumn::Window(..)) | None => Err(fail(
             unsupported(
                 Span::empty(),
                 format!("FOR SYSTEM_TIME AS OF {time}, which is no processing time"),
@@ -98,25 +97,4 @@ fn check_time(left: &LogicalPlan, time: &str) -> Result<()> {
             .with_help("declare a column AS PROCTIME() and join as of that"),
         )),
     }
-}
-
-/// Returns the time of the table that the right side of a join is.
-pub(crate) fn find(plan: &LogicalPlan) -> Option<String> {
-    match plan {
-        LogicalPlan::SubqueryAlias(alias) => find(&alias.input),
-        LogicalPlan::Projection(projection) => find(&projection.input),
-        LogicalPlan::Filter(filter) => find(&filter.input),
-        plan => node_of::<TemporalTable>(plan).map(|table| table.time.clone()),
-    }
-}
-
-/// Returns the table alone, without the time that it is as of.
-pub(crate) fn without_temporal(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    let without = plan.clone().transform_down(|plan| {
-        Ok(match node_of::<TemporalTable>(&plan) {
-            Some(table) => Transformed::yes(table.input.clone()),
-            None => Transformed::no(plan),
-        })
-    })?;
-    Ok(without.data)
 }

@@ -13,10 +13,11 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::nodes::{WindowTable, plan_of};
-use super::time_attribute::{TimeAttribute, time_attribute};
 use super::{fail, unsupported};
 use crate::error::{SqlError, SqlErrorCode};
+use crate::stream::{
+    Domain, Results, TimeColumn, WindowPart, WindowTable, derive, plan_of, time_of,
+};
 
 /// Plans windowing table functions, with `TABLE(…)` around them or not, with `TABLE` and
 /// `DESCRIPTOR` inside or, as RisingWave has it, not.
@@ -94,7 +95,11 @@ impl Call {
     fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
         let input = context.plan(self.data()?)?;
         let time = self.time(&input)?;
-        self.check_kind(time.is_some())?;
+        let domain = match &time {
+            Some(time) => time_of(&input, time)?.and_then(TimeColumn::above_watermark),
+            None => Some(Domain::Clock),
+        };
+        self.check_kind(domain == Some(Domain::Event))?;
         let length = |name, context: &mut dyn RelationPlannerContext| match self.argument(name)? {
             Some(expr) => milliseconds(expr, context),
             None => Err(self.wrong(format!("{} lacks {name}", self.function))),
@@ -110,7 +115,7 @@ impl Call {
             _ => Window::Cumulate { size_ms, step_ms: length("STEP", context)?, offset_ms },
         };
         self.check(&window)?;
-        Ok(plan_of(WindowTable::try_new(input, window, time)?))
+        Ok(plan_of(WindowTable::try_new(input, window, time.map(Expr::Column))?))
     }
 
     fn check(&self, window: &Window) -> Result<()> {
@@ -220,8 +225,8 @@ impl Call {
         }
     }
 
-    /// Returns the event time's column, `None` for a processing time.
-    fn time(&self, input: &LogicalPlan) -> Result<Option<Expr>> {
+    /// Returns the column by which rows fall into windows, `None` where the clock decides.
+    fn time(&self, input: &LogicalPlan) -> Result<Option<Column>> {
         let Some(argument) = self.argument("TIMECOL")? else {
             if self.is_grouped() && self.argument("SIZE")?.is_some() {
                 return self.only_event_time(input).map(Some);
@@ -238,10 +243,10 @@ impl Call {
             return Err(self.wrong(format!("{} needs DESCRIPTOR(column)", self.function)));
         };
         let column = resolve(input.schema(), &names)?;
-        match time_attribute(input, &column) {
-            Some(TimeAttribute::Event) => Ok(Some(Expr::Column(column))),
-            Some(TimeAttribute::Processing) => Ok(None),
-            None => Err(fail(
+        match time_of(input, &column)? {
+            Some(TimeColumn::Processing) => Ok(None),
+            Some(time) if cuts_windows(time) => Ok(Some(column)),
+            Some(_) | None => Err(fail(
                 SqlError::at(
                     SqlErrorCode::InvalidStatement,
                     span,
@@ -259,9 +264,13 @@ impl Call {
 impl Call {
     /// Returns the event time of a table that has one: `GROUP BY tumble(interval …)`, as Arroyo has
     /// it, does not name it.
-    fn only_event_time(&self, input: &LogicalPlan) -> Result<Expr> {
-        let mut columns = input.schema().columns();
-        columns.retain(|column| time_attribute(input, column) == Some(TimeAttribute::Event));
+    fn only_event_time(&self, input: &LogicalPlan) -> Result<Column> {
+        let times = derive(input, Results::Changes)?.properties.times;
+        let columns = input.schema().columns().into_iter().zip(times);
+        let columns: Vec<Column> = columns
+            .filter(|(_, time)| time.is_some_and(cuts_windows))
+            .map(|(column, _)| column)
+            .collect();
         let [time] = columns.as_slice() else {
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             let found = match names.as_slice() {
@@ -270,8 +279,14 @@ impl Call {
             };
             return Err(self.wrong(format!("{} over a table that {found}", self.function)));
         };
-        Ok(Expr::Column(time.clone()))
+        Ok(time.clone())
     }
+}
+
+/// Tells whether a column is a time that windows can be cut by: of a window only its time goes on
+/// being one, start and end are data.
+fn cuts_windows(time: TimeColumn) -> bool {
+    matches!(time, TimeColumn::Event | TimeColumn::Window(WindowPart::Time, _))
 }
 
 fn descriptor(call: &Function) -> Option<Vec<Ident>> {

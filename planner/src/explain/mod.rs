@@ -13,7 +13,7 @@ use rainstorm_engine::graph::{
 };
 use rainstorm_engine::wording::{describe_ms, expression_sql as sql, with_sql_types};
 
-use crate::bind::describe_window;
+use crate::stream::describe_window;
 
 /// Writes a logical plan as DataFusion does, but with SQL's names of types and plain literals.
 pub(crate) fn plan_text(plan: &LogicalPlan) -> String {

@@ -18,15 +18,9 @@ use rainstorm_engine::wording::with_sql_types;
 use super::Lowering;
 use super::expr::{columns_of, renumber, unaliased};
 use super::flow::{Distribution, FlowKind, FlowNode, Port, schema_of};
-use super::relation::{Layout, Place, Relation, RelationColumn, field_of, window_fields};
-use crate::analysis::{Meaning, WindowKind, WindowPart, takes_rows_back};
-
-/// The windows that rows are grouped by.
-struct GroupWindow {
-    kind: WindowKind,
-    /// Which of the window's columns each grouping expression is, `None` for a key.
-    parts: Vec<Option<WindowPart>>,
-}
+use super::relation::{Layout, Place, Relation, field_of, window_fields};
+use crate::analysis::takes_rows_back;
+use crate::stream::{Changes, Derived, GroupWindow, Properties, WindowPart};
 
 /// The input of an aggregate, laid out for it.
 struct Prepared {
@@ -37,14 +31,19 @@ struct Prepared {
 }
 
 impl Lowering<'_> {
-    pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Relation> {
+    pub(super) fn aggregate(
+        &mut self,
+        aggregate: &Aggregate,
+        node: &Derived<'_>,
+        below: &Derived<'_>,
+    ) -> Result<Relation> {
         if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
             return self.unsupported("GROUP BY with GROUPING SETS, ROLLUP or CUBE", "");
         }
-        let mut input = self.lower(&aggregate.input)?;
+        let mut input = self.lower(below)?;
         let schema = aggregate.input.schema();
         let groups: Vec<&Expr> = aggregate.group_expr.iter().map(unaliased).collect();
-        let window = group_window(&input, &groups, schema)?;
+        let window = GroupWindow::of(aggregate, &below.properties);
         let is_key =
             |index: usize| window.as_ref().is_none_or(|window| window.parts[index].is_none());
         let keys = (0..groups.len()).filter(|index| is_key(*index)).map(|index| groups[index]);
@@ -53,14 +52,21 @@ impl Lowering<'_> {
                 input = input.assign_windows(&mut self.flow)?;
             }
         }
-        if window.is_none() {
+        let is_pending = |window: &GroupWindow| {
+            WindowPart::ALL.into_iter().any(|part| {
+                let column = below.properties.window_column(part, window.window);
+                column.is_some_and(|column| input.node_column(column).is_none())
+            })
+        };
+        if !window.as_ref().is_some_and(is_pending) {
             input = input.assign_windows(&mut self.flow)?;
         }
         self.check_changelog(aggregate, &input, window.is_some())?;
-        let prepared = self.prepare(aggregate, input, &groups, window.as_ref())?;
+        let prepared =
+            self.prepare(aggregate, input, &below.properties, &groups, window.as_ref())?;
         match window {
             Some(window) => self.window_aggregate(&window, prepared),
-            None => self.group_aggregate(prepared),
+            None => self.group_aggregate(prepared, node),
         }
     }
 
@@ -94,6 +100,7 @@ impl Lowering<'_> {
         &mut self,
         aggregate: &Aggregate,
         input: Relation,
+        known: &Properties,
         groups: &[&Expr],
         window: Option<&GroupWindow>,
     ) -> Result<Prepared> {
@@ -125,7 +132,8 @@ impl Lowering<'_> {
         let window = match window {
             None => None,
             Some(window) => {
-                Some(self.window_spec(window, &input, |index| layout.keep(index, &schema))?)
+                let keep = |index| layout.keep(index, &schema);
+                Some(self.window_spec(window, &input, known, keep)?)
             }
         };
         // Without columns there would be nothing to count.
@@ -145,23 +153,13 @@ impl Lowering<'_> {
         &self,
         group: &GroupWindow,
         input: &Relation,
+        known: &Properties,
         mut keep: impl FnMut(usize) -> usize,
     ) -> Result<WindowSpec> {
-        let window = group.kind.window;
         if let Some(pending) = input.pending {
-            return Ok(match pending.time {
-                Some(time) => WindowSpec::EventTime { window, time: keep(time) },
-                None => WindowSpec::ProcessingTime { window },
-            });
+            return Ok(pending.spec(pending.time.map(keep)));
         }
-        let find = |part| {
-            let wanted = Some((part, group.kind));
-            let found = input.columns.iter().find(|column| column.meaning.window == wanted)?;
-            match found.place {
-                Place::Node(index) => Some(index),
-                Place::Window(_) => None,
-            }
-        };
+        let find = |part| input.node_column(known.window_column(part, group.window)?);
         match (find(WindowPart::Start), find(WindowPart::End)) {
             (Some(start), Some(end)) => {
                 Ok(WindowSpec::Attached { start: keep(start), end: keep(end) })
@@ -207,19 +205,12 @@ impl Lowering<'_> {
         let Prepared { input, keys, calls, window: spec } = prepared;
         let Some(spec) = spec else { return internal_err!("a window aggregate without window") };
         let (key_count, first) = (keys.len(), keys.len() + calls.len());
-        let kind = window.kind;
-        let mut next_key = 0;
-        let groups = window.parts.iter().map(|part| {
-            if let Some(part) = *part {
-                let is_time = kind.event_time && part != WindowPart::Start;
-                let meaning = Meaning { is_time, window: Some((part, kind)) };
-                return RelationColumn { place: Place::Node(first + part as usize), meaning };
-            }
-            next_key += 1;
-            RelationColumn { place: Place::Node(next_key - 1), meaning: Meaning::default() }
+        let mut keys_before = 0..;
+        let groups = window.parts.iter().map(|part| match *part {
+            Some(part) => Place::Node(first + part as usize),
+            None => Place::Node(keys_before.next().unwrap_or_default()),
         });
-        let calls_at = (key_count..first)
-            .map(|index| RelationColumn { place: Place::Node(index), meaning: Meaning::default() });
+        let calls_at = (key_count..first).map(Place::Node);
         let columns = groups.collect::<Vec<_>>().into_iter().chain(calls_at).collect();
         let spec = OperatorSpec::WindowAggregate(WindowAggregateSpec {
             window: spec,
@@ -232,15 +223,14 @@ impl Lowering<'_> {
         Ok(Relation { nodes: vec![node], columns, pending: None })
     }
 
-    fn group_aggregate(&mut self, prepared: Prepared) -> Result<Relation> {
+    fn group_aggregate(&mut self, prepared: Prepared, node: &Derived<'_>) -> Result<Relation> {
         let Prepared { input, keys, calls, .. } = prepared;
         let columns = keys.len() + calls.len();
-        let (emit, changelog) = if self.final_rows && input.is_bounded(&self.flow) {
-            (Emit::Final, ChangelogMode::AppendOnly)
-        } else {
-            (Emit::Changes, ChangelogMode::Retract)
+        let (emit, changelog) = match node.properties.changes {
+            Changes::Append => (Emit::Final, ChangelogMode::AppendOnly),
+            Changes::Retract => (Emit::Changes, ChangelogMode::Retract),
         };
-        if !input.is_bounded(&self.flow) && self.settings.state_ttl.is_none() && !keys.is_empty() {
+        if !node.properties.bounded && self.settings.state_ttl.is_none() && !keys.is_empty() {
             let schema = input.schema(&self.flow)?;
             let names: Vec<&str> =
                 keys.iter().map(|key| schema.field(*key).name().as_str()).collect();
@@ -276,13 +266,10 @@ impl Lowering<'_> {
         let call_fields = calls.iter().map(|call| Arc::clone(&call.output));
         let fields = key_fields.chain(call_fields).chain(more.iter().cloned()).collect();
         let own_keys = (0..keys.len()).collect::<Vec<_>>();
-        let updates = changelog == ChangelogMode::Retract;
-        let upsert_key = updates.then(|| own_keys.clone());
         let partitioned = (!keys.is_empty()).then_some(own_keys);
         let parallelism = if keys.is_empty() { 1 } else { self.parallelism };
         let distribution =
             if keys.is_empty() { Distribution::Single } else { Distribution::Keys(keys) };
-        let bounded = input.is_bounded(&self.flow);
         Ok(self.flow.add(FlowNode {
             kind: FlowKind::Operator(spec),
             ports: vec![Port { from: input.nodes.clone(), distribution }],
@@ -290,33 +277,8 @@ impl Lowering<'_> {
             changelog,
             parallelism,
             partitioned,
-            upsert_key,
-            bounded,
         }))
     }
-}
-
-/// Finds the windows among the grouping expressions.
-fn group_window(
-    input: &Relation,
-    groups: &[&Expr],
-    schema: &DFSchemaRef,
-) -> Result<Option<GroupWindow>> {
-    let mut parts = vec![None; groups.len()];
-    let mut found: Option<WindowKind> = None;
-    for (index, expr) in groups.iter().enumerate() {
-        let Expr::Column(column) = expr else { continue };
-        let meaning = input.columns[schema.index_of_column(column)?].meaning;
-        let Some((part, kind)) = meaning.window else { continue };
-        if found.is_none_or(|known| known == kind) {
-            found = Some(kind);
-            parts[index] = Some(part);
-        }
-    }
-    let Some(kind) = found else { return Ok(None) };
-    let has = |part| parts.contains(&Some(part));
-    let named = kind.one_part_names_it() || (has(WindowPart::Start) && has(WindowPart::End));
-    Ok(named.then_some(GroupWindow { kind, parts }))
 }
 
 fn call_of(expr: &Expr) -> Result<&AggregateFunction> {

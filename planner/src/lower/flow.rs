@@ -60,10 +60,6 @@ pub(super) struct FlowNode {
     pub(super) parallelism: usize,
     /// The columns by whose hash rows are divided among subtasks, if by one.
     pub(super) partitioned: Option<Vec<usize>>,
-    /// The columns in which no two rows that stand at a time are equal, if there are such.
-    pub(super) upsert_key: Option<Vec<usize>>,
-    /// Whether it ends.
-    pub(super) bounded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -103,15 +99,12 @@ impl Flow {
         schema: SchemaRef,
         place_of: impl Fn(usize) -> Option<usize>,
     ) -> FlowId {
-        let FlowNode { changelog, parallelism, bounded, partitioned, upsert_key, .. } =
-            self.node(input);
-        let (changelog, parallelism, bounded) = (*changelog, *parallelism, *bounded);
-        let moved = |columns: &Option<Vec<usize>>| -> Option<Vec<usize>> {
-            columns.as_ref()?.iter().map(|column| place_of(*column)).collect()
+        let FlowNode { changelog, parallelism, partitioned, .. } = self.node(input);
+        let (changelog, parallelism) = (*changelog, *parallelism);
+        let moved = |columns: &Vec<usize>| -> Option<Vec<usize>> {
+            columns.iter().map(|column| place_of(*column)).collect()
         };
-        let partitioned = moved(partitioned);
-        let repeats_rows = matches!(spec, OperatorSpec::WindowAssign(_));
-        let upsert_key = if repeats_rows { None } else { moved(upsert_key) };
+        let partitioned = partitioned.as_ref().and_then(moved);
         self.add(FlowNode {
             kind: FlowKind::Operator(spec),
             ports: vec![Port { from: vec![input], distribution: Distribution::Forward }],
@@ -119,8 +112,6 @@ impl Flow {
             changelog,
             parallelism,
             partitioned,
-            upsert_key,
-            bounded,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
-use datafusion::common::{DFSchemaRef, JoinSide, JoinType, NullEquality};
+use datafusion::common::{DFSchemaRef, JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Join};
@@ -15,11 +15,9 @@ use rainstorm_engine::graph::{
 use super::Lowering;
 use super::expr::{physical, renumber, unaliased};
 use super::flow::{Distribution, Flow, FlowKind, FlowNode, Port, schema_of};
-use super::interval::{self, Bounds};
 use super::join_words::join_sql;
-use super::relation::{Place, Relation, RelationColumn, field_of};
-use crate::analysis::{Meaning, WindowPart};
-use crate::bind::temporal_table;
+use super::relation::{Place, Relation, field_of};
+use crate::stream::{Bounds, Changes, Derived, JoinMethod, WindowPairs, WindowPart};
 
 /// Both sides of a join, with nothing in them that the join does not need.
 struct Sides {
@@ -30,7 +28,12 @@ struct Sides {
 }
 
 impl Lowering<'_> {
-    pub(super) fn join(&mut self, join: &Join) -> Result<Relation> {
+    pub(super) fn join(
+        &mut self,
+        join: &Join,
+        left: &Derived<'_>,
+        right: &Derived<'_>,
+    ) -> Result<Relation> {
         if join.null_equality == NullEquality::NullEqualsNull {
             let what = match join.join_type {
                 JoinType::LeftSemi => "INTERSECT over streams",
@@ -39,32 +42,32 @@ impl Lowering<'_> {
             };
             return self.unsupported(what, "");
         }
-        let is_lookup = temporal_table(&join.right).is_some();
-        let left = self.lower(&join.left)?;
-        let right = if is_lookup { self.lookup_table(join)? } else { self.lower(&join.right)? };
-        if is_lookup {
-            return self.lookup_join(join, left, right);
+        let method = JoinMethod::of(join, &left.properties, &right.properties)?;
+        if matches!(method, JoinMethod::Lookup) {
+            let stream = self.lower(left)?;
+            let table = self.lookup_table(right)?;
+            return self.lookup_join(join, stream, table);
         }
-        if let Some(window_pairs) = window_pairs(join, &left, &right)? {
-            return self.window_join(join, left, right, &window_pairs);
+        let inputs = (self.lower(left)?, self.lower(right)?);
+        match method {
+            JoinMethod::Window(pairs) => self.window_join(join, [left, right], inputs, &pairs),
+            JoinMethod::Interval(bounds) => self.interval_join(join, inputs, bounds),
+            JoinMethod::Unbounded | JoinMethod::Lookup => self.refuse_join(join),
         }
-        self.interval_join(join, left, right)
     }
 
     /// Lowers the table of a lookup join, past the node that marks it.
-    fn lookup_table(&mut self, join: &Join) -> Result<Relation> {
-        let plan = crate::bind::without_temporal(&join.right)?;
-        let table = self.lower(&plan)?.assign_windows(&mut self.flow)?;
-        if !table.is_bounded(&self.flow) {
+    fn lookup_table(&mut self, right: &Derived<'_>) -> Result<Relation> {
+        if !right.properties.bounded {
             return self.unsupported(
                 "FOR SYSTEM_TIME AS OF over an unbounded table",
                 "a lookup join reads its table to the end first",
             );
         }
-        if table.changelog(&self.flow) == ChangelogMode::Retract {
+        if right.properties.changes == Changes::Retract {
             return self.unsupported("FOR SYSTEM_TIME AS OF over an updating query", "");
         }
-        Ok(table)
+        self.lower(right)?.assign_windows(&mut self.flow)
     }
 
     /// Lays both sides out, with columns for what is compared. `leave_out` are equalities that
@@ -135,18 +138,24 @@ impl Lowering<'_> {
     fn window_join(
         &mut self,
         join: &Join,
-        left: Relation,
-        right: Relation,
-        pairs: &[usize],
+        known: [&Derived<'_>; 2],
+        (left, right): (Relation, Relation),
+        pairs: &WindowPairs,
     ) -> Result<Relation> {
         self.append_only(&left, &right, "a window join")?;
         if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
             return self.unsupported("EXISTS or IN inside OR", "");
         }
-        let sides = self.sides(join, left, right, pairs)?;
-        let (Some(left_window), Some(right_window)) =
-            (window_of(&sides.left), window_of(&sides.right))
-        else {
+        let sides = self.sides(join, left, right, &pairs.on)?;
+        let window_of = |side: &Relation, known: &Derived<'_>, window| {
+            let find = |part| side.node_column(known.properties.window_column(part, window)?);
+            Some((find(WindowPart::Start)?, find(WindowPart::End)?))
+        };
+        let windows = (
+            window_of(&sides.left, known[0], pairs.left),
+            window_of(&sides.right, known[1], pairs.right),
+        );
+        let (Some(left_window), Some(right_window)) = windows else {
             return self.unsupported(
                 "a window join on one end of the window only",
                 "select window_start and window_end of both sides and compare both",
@@ -160,10 +169,10 @@ impl Lowering<'_> {
             right_window,
             filter,
         });
-        self.add_join(spec, join.join_type, &sides, true)
+        self.add_join(spec, join.join_type, &sides)
     }
 
-    fn interval_join(&mut self, join: &Join, left: Relation, right: Relation) -> Result<Relation> {
+    fn refuse_join<T>(&self, join: &Join) -> Result<T> {
         let interval_types = [JoinType::Inner, JoinType::Left, JoinType::Right, JoinType::Full];
         if !interval_types.contains(&join.join_type) {
             return self.unsupported(
@@ -172,28 +181,25 @@ impl Lowering<'_> {
                  interval of time; a join within an interval is",
             );
         }
-        let all = conditions(join);
-        let both = join.left.schema().join(join.right.schema())?;
-        let left_columns = join.left.schema().fields().len();
-        let time_of = |column: &datafusion::common::Column| {
-            let index = both.maybe_index_of_column(column)?;
-            let (side, relation, index) = if index < left_columns {
-                (JoinSide::Left, &left, index)
-            } else {
-                (JoinSide::Right, &right, index - left_columns)
-            };
-            relation.columns[index].meaning.is_time.then_some((side, index))
-        };
-        let Some(Bounds { left_time, right_time, lower_ms, upper_ms, rest }) =
-            interval::bounds(&all, &join.on, time_of)
-        else {
-            return self.unsupported(
-                format!("{} without a window or a bound on time", join_sql(join)),
-                "join on the window of both sides, or bound the distance of their event times \
-                 from both sides (a.ts BETWEEN b.ts - INTERVAL … AND b.ts), or look a bounded \
-                 table up with FOR SYSTEM_TIME AS OF",
-            );
-        };
+        self.unsupported(
+            format!("{} without a window or a bound on time", join_sql(join)),
+            "join on the window of both sides, or bound the distance of their event times \
+             from both sides (a.ts BETWEEN b.ts - INTERVAL … AND b.ts), or look a bounded \
+             table up with FOR SYSTEM_TIME AS OF",
+        )
+    }
+
+    fn interval_join(
+        &mut self,
+        join: &Join,
+        (left, right): (Relation, Relation),
+        bounds: Bounds,
+    ) -> Result<Relation> {
+        let interval_types = [JoinType::Inner, JoinType::Left, JoinType::Right, JoinType::Full];
+        if !interval_types.contains(&join.join_type) {
+            return self.refuse_join(join);
+        }
+        let Bounds { left_time, right_time, lower_ms, upper_ms, rest } = bounds;
         self.append_only(&left, &right, "an interval join")?;
         let sides = self.sides(join, left, right, &[])?;
         let filter = self.condition(join, &sides, rest)?;
@@ -207,7 +213,7 @@ impl Lowering<'_> {
             upper_ms,
             filter,
         });
-        self.add_join(spec, join.join_type, &sides, false)
+        self.add_join(spec, join.join_type, &sides)
     }
 
     fn lookup_join(&mut self, join: &Join, left: Relation, right: Relation) -> Result<Relation> {
@@ -242,17 +248,8 @@ impl Lowering<'_> {
             changelog: left.changelog(&self.flow),
             parallelism: left.parallelism(&self.flow),
             partitioned,
-            upsert_key: None,
-            bounded: left.is_bounded(&self.flow),
         };
         let columns = joined_columns(&sides, join.join_type, &self.flow)?;
-        // The table's columns mean nothing to the stream.
-        let left_count = left.columns.len();
-        let columns = columns.into_iter().enumerate().map(|(index, column)| RelationColumn {
-            meaning: if index < left_count { column.meaning } else { Meaning::default() },
-            ..column
-        });
-        let columns = columns.collect();
         Ok(Relation { nodes: vec![self.flow.add(node)], columns, pending: None })
     }
 
@@ -261,7 +258,6 @@ impl Lowering<'_> {
         spec: OperatorSpec,
         join_type: JoinType,
         sides: &Sides,
-        keeps_window: bool,
     ) -> Result<Relation> {
         let Sides { left, right, on } = sides;
         let (left_keys, right_keys): (Vec<_>, Vec<_>) = on.iter().copied().unzip();
@@ -283,15 +279,8 @@ impl Lowering<'_> {
             changelog: ChangelogMode::AppendOnly,
             parallelism: if keyed { self.parallelism } else { 1 },
             partitioned: (keyed && keeps_keys).then_some(left_keys),
-            upsert_key: None,
-            bounded: left.is_bounded(&self.flow) && right.is_bounded(&self.flow),
         };
-        let mut columns = joined_columns(sides, join_type, &self.flow)?;
-        if !keeps_window {
-            for column in &mut columns {
-                column.meaning.window = None;
-            }
-        }
+        let columns = joined_columns(sides, join_type, &self.flow)?;
         Ok(Relation { nodes: vec![self.flow.add(node)], columns, pending: None })
     }
 
@@ -302,45 +291,6 @@ impl Lowering<'_> {
         }
         Ok(())
     }
-}
-
-/// Finds the equalities of windows in a join's condition; `None` where they do not name one.
-fn window_pairs(join: &Join, left: &Relation, right: &Relation) -> Result<Option<Vec<usize>>> {
-    let mut pairs = Vec::new();
-    let mut parts = Vec::new();
-    let mut one_part_is_enough = false;
-    for (index, (left_expr, right_expr)) in join.on.iter().enumerate() {
-        let (Expr::Column(left_column), Expr::Column(right_column)) =
-            (unaliased(left_expr), unaliased(right_expr))
-        else {
-            continue;
-        };
-        let left_column = join.left.schema().index_of_column(left_column)?;
-        let right_column = join.right.schema().index_of_column(right_column)?;
-        let windows =
-            (left.columns[left_column].meaning.window, right.columns[right_column].meaning.window);
-        if let (Some((left_part, left_kind)), Some((right_part, right_kind))) = windows
-            && left_part == right_part
-            && left_kind.event_time == right_kind.event_time
-        {
-            one_part_is_enough |= left_kind == right_kind && left_kind.one_part_names_it();
-            pairs.push(index);
-            parts.push(left_part);
-        }
-    }
-    let both = parts.contains(&WindowPart::Start) && parts.contains(&WindowPart::End);
-    Ok((both || one_part_is_enough).then_some(pairs))
-}
-
-/// Returns the columns of the window that rows belong to.
-fn window_of(side: &Relation) -> Option<(usize, usize)> {
-    let find = |wanted| {
-        side.columns.iter().find_map(|column| match (column.meaning.window, column.place) {
-            (Some((part, _)), Place::Node(index)) if part == wanted => Some(index),
-            _ => None,
-        })
-    };
-    Some((find(WindowPart::Start)?, find(WindowPart::End)?))
 }
 
 fn conditions(join: &Join) -> Vec<Expr> {
@@ -381,26 +331,20 @@ fn joined_schema(left: &SchemaRef, right: &SchemaRef, join_type: JoinType) -> Sc
     schema_of(fields)
 }
 
-/// Returns the columns of a join's output; what may be null has no meaning.
-fn joined_columns(sides: &Sides, join_type: JoinType, flow: &Flow) -> Result<Vec<RelationColumn>> {
+/// Returns the columns of a join's output.
+fn joined_columns(sides: &Sides, join_type: JoinType, flow: &Flow) -> Result<Vec<Place>> {
     let (has_left, has_right) = outputs(join_type);
     let shift = if has_left { sides.left.schema(flow)?.fields().len() } else { 0 };
-    let side = |relation: &Relation, shift: usize, nulls: bool| -> Vec<RelationColumn> {
-        let columns = relation.columns.iter().map(|column| RelationColumn {
-            place: match column.place {
-                Place::Node(index) => Place::Node(index + shift),
-                window @ Place::Window(_) => window,
-            },
-            meaning: if nulls { Meaning::default() } else { column.meaning },
-        });
-        columns.collect()
+    let shifted = |column: &Place| match *column {
+        Place::Node(index) => Place::Node(index + shift),
+        window @ Place::Window(_) => window,
     };
     let mut columns = Vec::new();
     if has_left {
-        columns.extend(side(&sides.left, 0, fills_left_with_nulls(join_type)));
+        columns.extend(&sides.left.columns);
     }
     if has_right {
-        columns.extend(side(&sides.right, shift, fills_right_with_nulls(join_type)));
+        columns.extend(sides.right.columns.iter().map(shifted));
     }
     Ok(columns)
 }

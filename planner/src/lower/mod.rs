@@ -4,7 +4,6 @@ mod aggregate;
 mod expr;
 mod flow;
 mod identity;
-mod interval;
 mod join;
 mod join_words;
 mod relation;
@@ -30,10 +29,12 @@ use sqlparser::tokenizer::Span;
 
 use self::expr::{physical, unaliased};
 use self::flow::{Flow, FlowId};
-use self::relation::{Layout, PendingWindow, Place, Relation, RelationColumn, field_of};
+use self::relation::{Layout, PendingWindow, Place, Relation, field_of};
 use self::site::{Site, Sites};
-use crate::analysis::{Meaning, WindowKind, WindowPart};
-use crate::bind::{TemporalTable, Watermark, WindowTable, fail, node_of, unsupported};
+use crate::bind::{fail, unsupported};
+use crate::stream::{
+    Derived, Results, TemporalTable, Watermark, WindowPart, WindowTable, derive, node_of,
+};
 
 /// Lowers plans, one after the other, into one graph.
 pub(crate) struct Lowering<'a> {
@@ -43,9 +44,8 @@ pub(crate) struct Lowering<'a> {
     sources: BTreeMap<usize, FlowId>,
     settings: &'a JobSettings,
     parallelism: usize,
-    /// Whether a query's bounded parts emit final rows alone, because its table takes insertions
-    /// only.
-    final_rows: bool,
+    /// Whether all queries end.
+    bounded: bool,
     /// Where complaints without a place are shown.
     span: Span,
     warnings: Vec<String>,
@@ -69,7 +69,7 @@ impl<'a> Lowering<'a> {
             sources: BTreeMap::new(),
             settings,
             parallelism,
-            final_rows: false,
+            bounded: true,
             span: Span::empty(),
             warnings: Vec::new(),
         })
@@ -84,11 +84,10 @@ impl<'a> Lowering<'a> {
     pub(crate) fn finish(self) -> Result<(JobGraph, bool, Vec<String>)> {
         let mut nodes = self.flow.into_nodes();
         stages::tidy(&mut nodes)?;
-        let bounded = nodes.iter().all(|node| node.bounded);
         let mut graph = stages::cut(&nodes, self.settings.clone());
         split_window_aggregates(&mut graph)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        Ok((graph, bounded, self.warnings))
+        Ok((graph, self.bounded, self.warnings))
     }
 
     /// Refuses something by its name in SQL, by which its place is found.
@@ -104,38 +103,48 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Lowers a whole query, of which `results` are wanted.
+    fn root<'p>(
+        &mut self,
+        plan: &'p LogicalPlan,
+        results: Results,
+    ) -> Result<(Relation, Derived<'p>)> {
+        let derived = derive(plan, results)?;
+        self.bounded &= derived.properties.bounded;
+        let relation = self.lower(&derived)?.assign_windows(&mut self.flow)?;
+        Ok((relation, derived))
+    }
+
     /// Lowers a plan whose rows go on to something else.
-    fn lower(&mut self, plan: &LogicalPlan) -> Result<Relation> {
-        if let Some(site) = Site::of(plan) {
+    fn lower(&mut self, node: &Derived<'_>) -> Result<Relation> {
+        if let Some(site) = Site::of(node.plan) {
             return self.site(&site);
         }
-        match plan {
-            LogicalPlan::Projection(projection) => self.projection(projection),
-            LogicalPlan::Filter(filter) => self.filter(filter),
-            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
-            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
-            LogicalPlan::Join(join) => self.join(join),
-            LogicalPlan::Union(union) => self.union(union),
-            LogicalPlan::Values(values) => self.values(values),
-            LogicalPlan::EmptyRelation(empty) => self.empty(empty),
-            LogicalPlan::Extension(_) => self.extension(plan),
-            other => self.refuse(other),
+        match (node.plan, node.inputs.as_slice()) {
+            (LogicalPlan::Projection(projection), [input]) => self.projection(projection, input),
+            (LogicalPlan::Filter(filter), [input]) => self.filter(filter, input),
+            (LogicalPlan::SubqueryAlias(_), [input]) => self.lower(input),
+            (LogicalPlan::Aggregate(aggregate), [input]) => self.aggregate(aggregate, node, input),
+            (LogicalPlan::Join(join), [left, right]) => self.join(join, left, right),
+            (LogicalPlan::Union(union), inputs) => self.union(union, inputs),
+            (LogicalPlan::Values(values), _) => self.values(values),
+            (LogicalPlan::EmptyRelation(empty), _) => self.empty(empty),
+            (LogicalPlan::Extension(_), [input]) => self.extension(node.plan, input),
+            (other, _) => self.refuse(other),
         }
     }
 
-    fn extension(&mut self, plan: &LogicalPlan) -> Result<Relation> {
+    fn extension(&mut self, plan: &LogicalPlan, input: &Derived<'_>) -> Result<Relation> {
         if let Some(table) = node_of::<WindowTable>(plan) {
-            return self.window_table(table);
+            return self.window_table(table, input);
         }
-        if node_of::<TemporalTable>(plan).is_some() {
-            let what = "FOR SYSTEM_TIME AS OF outside the right side of a join";
-            return self.unsupported(what, "");
-        }
-        // A watermark above something that is more than a table: it is there already.
-        let Some(watermark) = node_of::<Watermark>(plan) else {
+        // A lookup join knows its table. A watermark above more than a table is there already.
+        let is_passed =
+            node_of::<TemporalTable>(plan).is_some() || node_of::<Watermark>(plan).is_some();
+        if !is_passed {
             return internal_err!("an unknown node: {}", plan.display());
-        };
-        self.lower(&watermark.input)
+        }
+        self.lower(input)
     }
 
     fn refuse(&self, plan: &LogicalPlan) -> Result<Relation> {
@@ -161,9 +170,9 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn projection(&mut self, projection: &Projection) -> Result<Relation> {
+    fn projection(&mut self, projection: &Projection, below: &Derived<'_>) -> Result<Relation> {
         let exprs: Vec<&Expr> = projection.expr.iter().map(unaliased).collect();
-        let mut input = self.lower(&projection.input)?;
+        let mut input = self.lower(below)?;
         let schema = projection.input.schema();
         let computes = |expr: &Expr| !matches!(expr, Expr::Column(_));
         if !exprs.iter().any(|expr| computes(expr)) {
@@ -180,19 +189,14 @@ impl<'a> Lowering<'a> {
         let mut columns = Vec::with_capacity(exprs.len());
         for (expr, field) in exprs.iter().zip(projection.schema.fields()) {
             columns.push(if let Expr::Column(column) = expr {
-                let column = input.columns[schema.index_of_column(column)?];
-                match column.place {
-                    Place::Node(index) => RelationColumn {
-                        place: Place::Node(layout.keep(index, &node_schema)),
-                        ..column
-                    },
-                    Place::Window(_) => column,
+                match input.columns[schema.index_of_column(column)?] {
+                    Place::Node(index) => Place::Node(layout.keep(index, &node_schema)),
+                    window @ Place::Window(_) => window,
                 }
             } else {
                 let expr = input.expr(&self.flow, expr, schema)?;
                 let field = field_of(field.name(), &expr, &node_schema)?;
-                let place = Place::Node(layout.add(&expr, &field));
-                RelationColumn { place, meaning: Meaning::default() }
+                Place::Node(layout.add(&expr, &field))
             });
         }
         let pending = input.pending.map(|pending| PendingWindow {
@@ -203,8 +207,8 @@ impl<'a> Lowering<'a> {
         Ok(Relation { nodes, columns, pending })
     }
 
-    fn filter(&mut self, filter: &Filter) -> Result<Relation> {
-        let mut input = self.lower(&filter.input)?;
+    fn filter(&mut self, filter: &Filter, below: &Derived<'_>) -> Result<Relation> {
+        let mut input = self.lower(below)?;
         let schema = filter.input.schema();
         if input.reads_pending(&filter.predicate, schema)? {
             input = input.assign_windows(&mut self.flow)?;
@@ -218,8 +222,8 @@ impl<'a> Lowering<'a> {
         Ok(input)
     }
 
-    fn window_table(&mut self, table: &WindowTable) -> Result<Relation> {
-        let mut input = self.lower(&table.input)?.assign_windows(&mut self.flow)?;
+    fn window_table(&mut self, table: &WindowTable, below: &Derived<'_>) -> Result<Relation> {
+        let mut input = self.lower(below)?.assign_windows(&mut self.flow)?;
         let time = match &table.time {
             Some(Expr::Column(column)) => {
                 input.node_column(table.input.schema().index_of_column(column)?)
@@ -227,35 +231,19 @@ impl<'a> Lowering<'a> {
             Some(other) => return internal_err!("event time {other} is no column"),
             None => None,
         };
-        let kind = WindowKind { window: table.window, event_time: table.time.is_some() };
-        for part in WindowPart::ALL {
-            // A window's end and its time are greater than the watermark while it is open.
-            let is_time = kind.event_time && part != WindowPart::Start;
-            let meaning = Meaning { is_time, window: Some((part, kind)) };
-            input.columns.push(RelationColumn { place: Place::Window(part), meaning });
-        }
-        input.pending = Some(PendingWindow { kind, time });
+        input.columns.extend(WindowPart::ALL.map(Place::Window));
+        input.pending = Some(PendingWindow { window: table.window, time });
         Ok(input)
     }
 
-    fn union(&mut self, union: &Union) -> Result<Relation> {
+    fn union(&mut self, union: &Union, inputs: &[Derived<'_>]) -> Result<Relation> {
         let mut nodes = Vec::new();
-        let mut meanings: Option<Vec<Meaning>> = None;
-        for input in &union.inputs {
+        for input in inputs {
             let input = self.lower(input)?.assign_windows(&mut self.flow)?;
-            let found: Vec<Meaning> = input.columns.iter().map(|column| column.meaning).collect();
-            meanings = Some(match meanings {
-                None => found,
-                Some(known) => known.into_iter().zip(found).map(common).collect(),
-            });
             nodes.extend(self.laid_out(&input, &union.schema)?);
         }
-        let meanings = meanings.unwrap_or_default();
-        let columns = meanings
-            .into_iter()
-            .enumerate()
-            .map(|(index, meaning)| RelationColumn { place: Place::Node(index), meaning });
-        Ok(Relation { nodes, columns: columns.collect(), pending: None })
+        let columns = (0..union.schema.fields().len()).map(Place::Node).collect();
+        Ok(Relation { nodes, columns, pending: None })
     }
 
     /// Makes the nodes' columns exactly those of a schema, with its names.
@@ -278,24 +266,12 @@ impl<'a> Lowering<'a> {
     }
 }
 
-fn plain_columns(
-    input: &Relation,
-    exprs: &[&Expr],
-    schema: &DFSchemaRef,
-) -> Result<Vec<RelationColumn>> {
+fn plain_columns(input: &Relation, exprs: &[&Expr], schema: &DFSchemaRef) -> Result<Vec<Place>> {
     let place = |expr: &&Expr| match expr {
         Expr::Column(column) => Ok(input.columns[schema.index_of_column(column)?]),
         other => internal_err!("{other} is no column"),
     };
     exprs.iter().map(place).collect()
-}
-
-/// A union's column means what it means in all its inputs.
-fn common((left, right): (Meaning, Meaning)) -> Meaning {
-    Meaning {
-        is_time: left.is_time && right.is_time,
-        window: left.window.filter(|window| right.window == Some(*window)),
-    }
 }
 
 /// Makes a physical expression without columns.

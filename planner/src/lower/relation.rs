@@ -9,11 +9,11 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
-use rainstorm_engine::graph::{ChangelogMode, OperatorSpec, WindowSpec};
+use rainstorm_engine::graph::{ChangelogMode, OperatorSpec, Window, WindowSpec};
 
 use super::expr::{physical, renumber};
 use super::flow::{Flow, FlowId, merged_changelog, schema_of};
-use crate::analysis::{Meaning, WindowKind, WindowPart};
+use crate::stream::{WINDOW_COLUMNS, WindowPart};
 
 /// Where a column's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,19 +24,23 @@ pub(super) enum Place {
     Window(WindowPart),
 }
 
-/// A column of a logical node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RelationColumn {
-    pub(super) place: Place,
-    pub(super) meaning: Meaning,
-}
-
 /// Windows that rows are still to be put into: an aggregate does it in passing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingWindow {
-    pub(super) kind: WindowKind,
-    /// The event time's column in the nodes.
+    pub(super) window: Window,
+    /// The time's column in the nodes; `None` where the clock decides.
     pub(super) time: Option<usize>,
+}
+
+impl PendingWindow {
+    /// Returns the window with the time's column at this place.
+    pub(super) fn spec(self, time: Option<usize>) -> WindowSpec {
+        let window = self.window;
+        match time {
+            Some(time) => WindowSpec::EventTime { window, time },
+            None => WindowSpec::ProcessingTime { window },
+        }
+    }
 }
 
 /// Rows of a logical node. Projections that only rename and drop columns cost nothing: they
@@ -45,24 +49,19 @@ pub(super) struct PendingWindow {
 pub(super) struct Relation {
     /// Nodes of equal schemas; several are a UNION ALL.
     pub(super) nodes: Vec<FlowId>,
-    pub(super) columns: Vec<RelationColumn>,
+    /// Where each column of the logical node is.
+    pub(super) columns: Vec<Place>,
     pub(super) pending: Option<PendingWindow>,
 }
 
 impl Relation {
-    /// Makes a relation of a node's columns, without meanings.
+    /// Makes a relation of a node's columns.
     pub(super) fn of_node(node: FlowId, columns: usize) -> Self {
-        let column =
-            |index| RelationColumn { place: Place::Node(index), meaning: Meaning::default() };
-        Self { nodes: vec![node], columns: (0..columns).map(column).collect(), pending: None }
+        Self { nodes: vec![node], columns: (0..columns).map(Place::Node).collect(), pending: None }
     }
 
     pub(super) fn changelog(&self, flow: &Flow) -> ChangelogMode {
         merged_changelog(self.nodes.iter().map(|node| flow.node(*node).changelog))
-    }
-
-    pub(super) fn is_bounded(&self, flow: &Flow) -> bool {
-        self.nodes.iter().all(|node| flow.node(*node).bounded)
     }
 
     pub(super) fn parallelism(&self, flow: &Flow) -> usize {
@@ -76,8 +75,8 @@ impl Relation {
 
     /// Returns the node's column of a logical one.
     pub(super) fn node_column(&self, column: usize) -> Option<usize> {
-        match self.columns.get(column)?.place {
-            Place::Node(index) => Some(index),
+        match self.columns.get(column)? {
+            Place::Node(index) => Some(*index),
             Place::Window(_) => None,
         }
     }
@@ -107,11 +106,7 @@ impl Relation {
     /// Puts rows into their windows where that has not been done.
     pub(super) fn assign_windows(mut self, flow: &mut Flow) -> Result<Self> {
         let Some(pending) = self.pending.take() else { return Ok(self) };
-        let window = pending.kind.window;
-        let spec = match pending.time {
-            Some(time) => WindowSpec::EventTime { window, time },
-            None => WindowSpec::ProcessingTime { window },
-        };
+        let spec = pending.spec(pending.time);
         let first = self.schema(flow)?.fields().len();
         self.nodes = self
             .nodes
@@ -123,8 +118,8 @@ impl Relation {
             })
             .collect();
         for column in &mut self.columns {
-            if let Place::Window(part) = column.place {
-                column.place = Place::Node(first + part as usize);
+            if let Place::Window(part) = *column {
+                *column = Place::Node(first + part as usize);
             }
         }
         Ok(self)
@@ -165,8 +160,8 @@ impl Relation {
         let schema = Arc::clone(self.schema(flow)?);
         let mut layout = Layout::default();
         for column in &mut self.columns {
-            if let Place::Node(index) = column.place {
-                column.place = Place::Node(layout.keep(index, &schema));
+            if let Place::Node(index) = *column {
+                *column = Place::Node(layout.keep(index, &schema));
             }
         }
         let places = extra.iter().map(|(expr, field)| layout.add(expr, field)).collect();
@@ -221,7 +216,7 @@ impl Layout {
 /// Returns the columns that windows add.
 pub(super) fn window_fields() -> [FieldRef; 3] {
     let data_type = DataType::Timestamp(TimeUnit::Millisecond, None);
-    crate::bind::WINDOW_COLUMNS.map(|name| Arc::new(Field::new(name, data_type.clone(), false)))
+    WINDOW_COLUMNS.map(|name| Arc::new(Field::new(name, data_type.clone(), false)))
 }
 
 /// Returns the field of a computed column.

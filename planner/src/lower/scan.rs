@@ -18,10 +18,10 @@ use rainstorm_engine::graph::{
 use super::Lowering;
 use super::expr::physical;
 use super::flow::{Flow, FlowId, FlowKind, FlowNode, schema_of};
-use super::relation::{Layout, Place, Relation, RelationColumn, field_of};
+use super::relation::{Layout, Place, Relation, field_of};
 use super::site::{Site, narrowed};
 use super::subexpression;
-use crate::analysis::{Meaning, describe};
+use crate::analysis::describe;
 use crate::bind::{fail, unsupported};
 use crate::catalog::TableDefinition;
 use crate::types::declared_length;
@@ -68,12 +68,8 @@ impl Lowering<'_> {
             let steps = later_steps(site, merged, self.flow.schema(node))?;
             (chain(&mut self.flow, node, steps), (0..site.columns.len()).collect())
         };
-        let time = merged.watermark.as_ref().map(|(time, _)| time);
-        let columns = places.into_iter().zip(&site.columns).map(|(place, expr)| {
-            let meaning = Meaning { is_time: Some(expr) == time, window: None };
-            RelationColumn { place: Place::Node(place), meaning }
-        });
-        Ok(Relation { nodes: vec![node], columns: columns.collect(), pending: None })
+        let columns = places.into_iter().map(Place::Node).collect();
+        Ok(Relation { nodes: vec![node], columns, pending: None })
     }
 
     fn source(&mut self, site: &Site) -> Result<FlowId> {
@@ -129,8 +125,6 @@ impl Lowering<'_> {
             changelog: ChangelogMode::AppendOnly,
             parallelism: self.parallelism,
             partitioned: None,
-            upsert_key: None,
-            bounded: info.bounded,
         });
         Ok(if prepared_at_source { node } else { chain(&mut self.flow, node, steps) })
     }

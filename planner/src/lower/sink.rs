@@ -14,6 +14,7 @@ use crate::analysis::{describe, table_options};
 use crate::bind::{fail, unsupported};
 use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlErrorCode};
+use crate::stream::{Changes, Properties, Results};
 
 impl Lowering<'_> {
     /// Lowers a query whose rows go into a table. Its columns are the table's physical ones.
@@ -40,10 +41,8 @@ impl Lowering<'_> {
                 "use INSERT INTO",
             );
         }
-        self.final_rows = mode == SinkMode::Insert;
-        let input = self.lower(plan);
-        self.final_rows = false;
-        let input = input?.assign_windows(&mut self.flow)?;
+        let results = if mode == SinkMode::Insert { Results::Final } else { Results::Changes };
+        let (input, derived) = self.root(plan, results)?;
         let changelog = input.changelog(&self.flow);
         let options = table_options(table);
         self.check_mode(table, mode, changelog)?;
@@ -61,7 +60,7 @@ impl Lowering<'_> {
             // The table's columns: they may refuse nulls that the query's do not.
             schema: options.table_schema,
             changelog,
-            upsert_key: self.upsert_key(&nodes),
+            upsert_key: upsert_key(&derived.properties),
         };
         // All changes of one key go through one writer, in their order.
         let keyed = changelog == ChangelogMode::Retract && !options.primary_key.is_empty();
@@ -110,10 +109,10 @@ impl Lowering<'_> {
         &mut self,
         plan: &LogicalPlan,
     ) -> Result<(ChangelogMode, Option<Vec<usize>>)> {
-        let input = self.lower(plan)?.assign_windows(&mut self.flow)?;
+        let (input, derived) = self.root(plan, Results::Changes)?;
         let changelog = input.changelog(&self.flow);
         let nodes = self.laid_out(&input, plan.schema())?;
-        let upsert_key = self.upsert_key(&nodes);
+        let upsert_key = upsert_key(&derived.properties);
         let spec = SinkSpec {
             id: OperatorId(0),
             table: "client".to_owned(),
@@ -126,14 +125,6 @@ impl Lowering<'_> {
         Ok((changelog, upsert_key))
     }
 
-    /// Returns the upsert key of a stream: none is known of the rows of several nodes together.
-    fn upsert_key(&self, nodes: &[super::FlowId]) -> Option<Vec<usize>> {
-        match nodes {
-            [node] => self.flow.node(*node).upsert_key.clone(),
-            _ => None,
-        }
-    }
-
     fn add_sink(
         &mut self,
         spec: SinkSpec,
@@ -141,7 +132,6 @@ impl Lowering<'_> {
         distribution: Distribution,
         parallelism: usize,
     ) {
-        let bounded = from.iter().all(|node| self.flow.node(*node).bounded);
         self.flow.add(FlowNode {
             schema: Arc::clone(&spec.schema),
             changelog: spec.changelog,
@@ -149,8 +139,12 @@ impl Lowering<'_> {
             ports: vec![Port { from, distribution }],
             parallelism,
             partitioned: None,
-            upsert_key: None,
-            bounded,
         });
     }
+}
+
+/// Returns the columns by which changes find their rows. Rows that are never taken back need none.
+fn upsert_key(properties: &Properties) -> Option<Vec<usize>> {
+    let retracts = properties.changes == Changes::Retract;
+    properties.upsert_keys.first().filter(|_| retracts).cloned()
 }

@@ -16,8 +16,9 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::expr::unaliased;
 use crate::analysis::enforces;
-use crate::bind::{CatalogTable, Watermark, node_of};
+use crate::bind::CatalogTable;
 use crate::catalog::TableDefinition;
+use crate::stream::{TemporalTable, Watermark, node_of};
 
 /// One place of a plan that reads a table.
 #[derive(Debug, Clone)]
@@ -87,6 +88,9 @@ impl Site {
                 Some(site)
             }
             plan => {
+                if let Some(table) = node_of::<TemporalTable>(plan) {
+                    return Self::of(&table.input);
+                }
                 let watermark = node_of::<Watermark>(plan)?;
                 let mut site = Self::of(&watermark.input)?;
                 let schema = watermark.input.schema();

@@ -8,20 +8,17 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use rainstorm_engine::graph::{
     Edge, JobGraph, JobSettings, OperatorNode, OperatorSpec, Partitioning, SourceSpec, Stage,
-    WindowSpec,
 };
 use rainstorm_engine::{OperatorId, StageId};
 
 use super::flow::{Distribution, FlowId, FlowKind, FlowNode};
 use super::identity;
 
-/// Drops what feeds nothing, joins projections that follow each other, and takes watermarks away
-/// that nobody consumes.
+/// Drops what feeds nothing and joins projections that follow each other.
 pub(super) fn tidy(nodes: &mut Vec<FlowNode>) -> Result<()> {
     drop_unused(nodes);
     join_projections(nodes)?;
     drop_unused(nodes);
-    drop_watermarks(nodes);
     Ok(())
 }
 
@@ -116,31 +113,6 @@ fn over_input(expr: &Arc<dyn PhysicalExpr>, inner: &Exprs) -> Result<Arc<dyn Phy
         })
     })?;
     Ok(written.data)
-}
-
-fn drop_watermarks(nodes: &mut [FlowNode]) {
-    let mut needed = vec![false; nodes.len()];
-    for index in (0..nodes.len()).rev() {
-        let consumes = match &nodes[index].kind {
-            FlowKind::Operator(OperatorSpec::WindowAggregate(spec)) => {
-                !matches!(spec.window, WindowSpec::ProcessingTime { .. })
-            }
-            FlowKind::Operator(OperatorSpec::WindowJoin(_) | OperatorSpec::IntervalJoin(_)) => true,
-            _ => needed[index],
-        };
-        if consumes {
-            for FlowId(input) in nodes[index].inputs().collect::<Vec<_>>() {
-                needed[input] = true;
-            }
-        }
-    }
-    for (node, needed) in nodes.iter_mut().zip(needed) {
-        if let FlowKind::Source(spec) = &mut node.kind
-            && !needed
-        {
-            spec.watermark = None;
-        }
-    }
 }
 
 /// Cuts a flow into stages.

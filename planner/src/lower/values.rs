@@ -76,8 +76,6 @@ impl Lowering<'_> {
             changelog: ChangelogMode::AppendOnly,
             parallelism: 1,
             partitioned: None,
-            upsert_key: None,
-            bounded: true,
         })
     }
 }

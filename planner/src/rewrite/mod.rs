@@ -80,8 +80,9 @@ pub(crate) fn rewrite(plan: LogicalPlan, functions: &Registry) -> Result<Logical
     let options = crate::bind::options();
     refuse_distinct_on(&plan)?;
     let plan = analyze(plan, functions)?;
-    let plan = watermarks::drop_unused(plan, false)?;
     let plan = run(rules(), plan, &options)?;
+    // Only now subqueries are joins, which may wait for watermarks.
+    let plan = watermarks::drop_unused(&plan)?;
     let plan = watermarks::filter_at_source(plan)?;
     let plan = run(vec![Arc::new(PushDownFilter::new())], plan, &options)?;
     let plan = constants::propagate(plan)?;

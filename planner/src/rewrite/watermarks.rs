@@ -3,37 +3,30 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, internal_datafusion_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan};
 
 use crate::analysis::enforces;
-use crate::bind::{CatalogTable, Watermark, WindowTable, node_of, plan_of, temporal_table};
+use crate::bind::CatalogTable;
+use crate::stream::{Derived, Results, Watermark, derive, node_of, plan_of};
 
-/// Takes watermarks out where nothing above needs them. `needed` tells whether something does.
-pub(super) fn drop_unused(plan: LogicalPlan, needed: bool) -> Result<LogicalPlan> {
-    if !needed && let Some(watermark) = node_of::<Watermark>(&plan) {
-        return drop_unused(watermark.input.clone(), needed);
-    }
-    if let LogicalPlan::Join(join) = plan {
-        return through_join(join, needed);
-    }
-    let needed = needed
-        || matches!(&plan, LogicalPlan::Aggregate(aggregate) if reads_windows(&aggregate.input))
-        || matches!(&plan, LogicalPlan::Distinct(distinct) if reads_windows(distinct.input()));
-    let children = plan.map_children(|child| Ok(Transformed::yes(drop_unused(child, needed)?)))?;
-    Ok(children.data)
+/// Takes watermarks out where nobody waits for them.
+pub(super) fn drop_unused(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    without_unused(&derive(plan, Results::Changes)?, false)
 }
 
-/// A lookup needs no time; other joins are bounded by it.
-fn through_join(mut join: Join, needed: bool) -> Result<LogicalPlan> {
-    let is_lookup = temporal_table(&join.right).is_some();
-    let left = Arc::unwrap_or_clone(join.left);
-    let right = Arc::unwrap_or_clone(join.right);
-    join.left = Arc::new(drop_unused(left, needed || !is_lookup)?);
-    join.right = Arc::new(drop_unused(right, !is_lookup)?);
-    Ok(LogicalPlan::Join(join))
+/// `awaited` tells whether somebody above waits for the node's watermark.
+fn without_unused(node: &Derived<'_>, awaited: bool) -> Result<LogicalPlan> {
+    let inputs = node.inputs.iter().zip(node.awaited(awaited));
+    let inputs = inputs.map(|(input, awaited)| without_unused(input, awaited));
+    let mut inputs = inputs.collect::<Result<Vec<_>>>()?.into_iter();
+    if !awaited && node_of::<Watermark>(node.plan).is_some() {
+        return inputs.next().ok_or_else(|| internal_datafusion_err!("a watermark of no rows"));
+    }
+    let replaced = |input| Ok(Transformed::yes(inputs.next().unwrap_or(input)));
+    Ok(node.plan.clone().map_children(replaced)?.data)
 }
 
 /// Puts conditions that a source applies itself below its watermark: rows that it never makes
@@ -94,10 +87,4 @@ fn over(condition: Expr, schema: &DFSchema, columns: &[Expr]) -> Result<Expr> {
         _ => Ok(Transformed::no(expr)),
     })?;
     Ok(written.data)
-}
-
-fn reads_windows(plan: &LogicalPlan) -> bool {
-    let is_windowed =
-        |plan: &LogicalPlan| node_of::<WindowTable>(plan).is_some_and(|table| table.time.is_some());
-    plan.exists(|plan| Ok(is_windowed(plan))).unwrap_or(true)
 }

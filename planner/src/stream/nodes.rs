@@ -18,6 +18,11 @@ use datafusion::logical_expr::{
 use rainstorm_engine::graph::Window;
 use rainstorm_engine::wording::describe_ms;
 
+use super::property::{
+    Domain, OutputWatermark, Properties, RowWindow, TimeColumn, WindowKind, WindowPart,
+};
+use super::rules::{column_of, only};
+
 /// The columns that a windowing table adds.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
@@ -49,8 +54,46 @@ pub(crate) struct TemporalTable {
     pub(crate) time: String,
 }
 
+/// What every node of ours has beside what DataFusion asks for.
+pub(crate) trait Node: UserDefinedLogicalNodeCore + sealed::Known {
+    /// Derives what is known of the node's rows from what is known of its inputs'.
+    ///
+    /// # Errors
+    /// Where columns are not where the node says.
+    fn properties(&self, inputs: &[&Properties]) -> Result<Properties>;
+}
+
+mod sealed {
+    /// A node that [`super::properties`] finds. Only the list there makes one known, and only
+    /// known ones can be put into plans: a node that is left out does not compile.
+    pub(crate) trait Known {}
+}
+
+macro_rules! known_nodes {
+    ($($node:ty),*) => {
+        $(impl sealed::Known for $node {})*
+
+        /// Derives what is known of the rows of whichever node of ours this is.
+        ///
+        /// # Errors
+        /// As [`Node::properties`].
+        pub(super) fn properties(
+            extension: &Extension,
+            inputs: &[&Properties],
+        ) -> Result<Properties> {
+            let node = extension.node.as_any();
+            $(if let Some(node) = node.downcast_ref::<$node>() {
+                return node.properties(inputs);
+            })*
+            plan_err!("a node of somebody else's: {}", extension.node.name())
+        }
+    };
+}
+
+known_nodes!(Watermark, WindowTable, TemporalTable);
+
 /// Wraps a node as a plan.
-pub(crate) fn plan_of(node: impl UserDefinedLogicalNodeCore) -> LogicalPlan {
+pub(crate) fn plan_of(node: impl Node) -> LogicalPlan {
     LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 
@@ -66,6 +109,26 @@ fn one<T>(mut items: Vec<T>) -> Result<T> {
     match items.pop() {
         Some(item) if items.is_empty() => Ok(item),
         _ => plan_err!("expected one input or expression"),
+    }
+}
+
+impl Node for Watermark {
+    fn properties(&self, inputs: &[&Properties]) -> Result<Properties> {
+        let input = only(inputs)?;
+        let time = column_of(&self.time, self.input.schema());
+        let mut times = input.times.clone();
+        for (column, known) in times.iter_mut().enumerate() {
+            if Some(column) == time {
+                *known = Some(TimeColumn::Event);
+            } else if *known != Some(TimeColumn::Processing) {
+                *known = None;
+            }
+        }
+        Ok(Properties {
+            times,
+            watermark: OutputWatermark::Passes(Domain::Event),
+            ..input.passed()
+        })
     }
 }
 
@@ -125,6 +188,34 @@ impl WindowTable {
     }
 }
 
+impl Node for WindowTable {
+    fn properties(&self, inputs: &[&Properties]) -> Result<Properties> {
+        let input = only(inputs)?;
+        let time = match &self.time {
+            Some(time) => column_of(time, self.input.schema()).and_then(|time| input.times[time]),
+            None => Some(TimeColumn::Processing),
+        };
+        let mut known = input.passed();
+        let domain = if self.time.is_some() {
+            time.and_then(TimeColumn::above_watermark).unwrap_or(Domain::Event)
+        } else {
+            // From here on the watermark is the clock's, and says nothing of other times.
+            known.watermark = OutputWatermark::Passes(Domain::Clock);
+            for time in &mut known.times {
+                *time = time.filter(|time| *time == TimeColumn::Processing);
+            }
+            Domain::Clock
+        };
+        let over = time.and_then(TimeColumn::window).map(|(_, window)| window.number);
+        let kind = WindowKind { window: self.window, domain };
+        let window = RowWindow { kind, number: input.next_window(), over };
+        known.times.extend(WindowPart::ALL.map(|part| Some(TimeColumn::Window(part, window))));
+        // A row comes once per window.
+        known.upsert_keys.clear();
+        Ok(known)
+    }
+}
+
 impl PartialOrd for WindowTable {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         (self == other).then_some(Ordering::Equal)
@@ -167,6 +258,12 @@ impl UserDefinedLogicalNodeCore for WindowTable {
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let columns = self.input.schema().fields().len();
         Some(vec![output_columns.iter().copied().filter(|column| *column < columns).collect()])
+    }
+}
+
+impl Node for TemporalTable {
+    fn properties(&self, inputs: &[&Properties]) -> Result<Properties> {
+        Ok(only(inputs)?.passed())
     }
 }
 

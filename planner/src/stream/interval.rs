@@ -1,29 +1,43 @@
 //! Bounds on the distance of two event times, read from a join's condition.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Column, JoinSide};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, Operator};
 
-use super::expr::unaliased;
+use super::rules::unaliased;
 use crate::bind::interval_ms;
 
 /// What a join's condition says of the distance `left time - right time`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// The left side's time, as a column of the side.
-    pub(super) left_time: usize,
+    pub(crate) left_time: usize,
     /// The right side's time, as a column of the side.
-    pub(super) right_time: usize,
-    pub(super) lower_ms: i64,
-    pub(super) upper_ms: i64,
+    pub(crate) right_time: usize,
+    pub(crate) lower_ms: i64,
+    pub(crate) upper_ms: i64,
     /// Conditions that the bounds do not say.
-    pub(super) rest: Vec<Expr>,
+    pub(crate) rest: Vec<Expr>,
+}
+
+/// A column above whose values the watermark stays.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    pub(super) side: JoinSide,
+    /// Its place in the side.
+    pub(super) column: usize,
+    /// Whether two of its values may lie less than a millisecond apart.
+    pub(super) is_fine: bool,
+}
+
+/// Tells whether values of a type may lie less than a millisecond apart.
+pub(super) fn is_fine(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _))
 }
 
 /// A time's column plus a length of time.
 struct Term {
-    side: JoinSide,
-    column: usize,
+    time: Time,
     plus_ms: i64,
     /// Whether a cast changes its unit: then bounds in milliseconds may be too wide.
     rounded: bool,
@@ -43,7 +57,7 @@ struct Comparison {
 pub(super) fn bounds(
     conditions: &[Expr],
     on: &[(Expr, Expr)],
-    time_of: impl Fn(&Column) -> Option<(JoinSide, usize)>,
+    time_of: impl Fn(&Column) -> Option<Time>,
 ) -> Option<Bounds> {
     let mut found: Option<(usize, usize)> = None;
     let (mut lower, mut upper) = (i64::MIN, i64::MAX);
@@ -72,11 +86,11 @@ pub(super) fn bounds(
         let (Expr::Column(left), Expr::Column(right)) = (unaliased(left), unaliased(right)) else {
             continue;
         };
-        if let (Some((JoinSide::Left, left)), Some((JoinSide::Right, right))) =
-            (time_of(left), time_of(right))
-            && found.is_none_or(|known| known == (left, right))
+        if let (Some(left), Some(right)) = (time_of(left), time_of(right))
+            && (left.side, right.side) == (JoinSide::Left, JoinSide::Right)
+            && found.is_none_or(|known| known == (left.column, right.column))
         {
-            found = Some((left, right));
+            found = Some((left.column, right.column));
             (lower, upper) = (lower.max(0), upper.min(0));
         }
     }
@@ -87,7 +101,7 @@ pub(super) fn bounds(
 
 fn comparisons(
     condition: &Expr,
-    time_of: &impl Fn(&Column) -> Option<(JoinSide, usize)>,
+    time_of: &impl Fn(&Column) -> Option<Time>,
 ) -> Option<Vec<Comparison>> {
     match condition {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
@@ -105,42 +119,43 @@ fn comparison(
     left: &Expr,
     op: Operator,
     right: &Expr,
-    time_of: &impl Fn(&Column) -> Option<(JoinSide, usize)>,
+    time_of: &impl Fn(&Column) -> Option<Time>,
 ) -> Option<Comparison> {
     let (first, second) = (term(left, time_of)?, term(right, time_of)?);
-    let (first, op, second) = match (first.side, second.side) {
+    let (first, op, second) = match (first.time.side, second.time.side) {
         (JoinSide::Left, JoinSide::Right) => (first, op, second),
         (JoinSide::Right, JoinSide::Left) => (second, op.swap()?, first),
         _ => return None,
     };
     // first.time + a <op> second.time + b says first.time - second.time <op> b - a.
     let distance = second.plus_ms.checked_sub(first.plus_ms)?;
+    // Less than a millisecond apart is apart: there the next millisecond would be too far.
+    let is_fine = first.time.is_fine || second.time.is_fine;
+    let next_ms = i64::from(!is_fine);
     let (lower_ms, upper_ms) = match op {
         Operator::Eq => (Some(distance), Some(distance)),
         Operator::GtEq => (Some(distance), None),
-        Operator::Gt => (Some(distance.checked_add(1)?), None),
+        Operator::Gt => (Some(distance.checked_add(next_ms)?), None),
         Operator::LtEq => (None, Some(distance)),
-        Operator::Lt => (None, Some(distance.checked_sub(1)?)),
+        Operator::Lt => (None, Some(distance.checked_sub(next_ms)?)),
         _ => return None,
     };
-    let exact = !first.rounded && !second.rounded;
+    let rounded = first.rounded || second.rounded;
+    let strict = matches!(op, Operator::Gt | Operator::Lt);
     // Between rounded times a bound may be off by one millisecond; the condition stays.
-    let wider = i64::from(!exact);
+    let wider = i64::from(rounded);
     Some(Comparison {
-        left_time: first.column,
-        right_time: second.column,
+        left_time: first.time.column,
+        right_time: second.time.column,
         lower_ms: lower_ms.map(|lower| lower.saturating_sub(wider)),
         upper_ms: upper_ms.map(|upper| upper.saturating_add(wider)),
-        exact,
+        exact: !(rounded || (strict && is_fine)),
     })
 }
 
-fn term(expr: &Expr, time_of: &impl Fn(&Column) -> Option<(JoinSide, usize)>) -> Option<Term> {
+fn term(expr: &Expr, time_of: &impl Fn(&Column) -> Option<Time>) -> Option<Term> {
     match unaliased(expr) {
-        Expr::Column(column) => {
-            let (side, column) = time_of(column)?;
-            Some(Term { side, column, plus_ms: 0, rounded: false })
-        }
+        Expr::Column(column) => Some(Term { time: time_of(column)?, plus_ms: 0, rounded: false }),
         Expr::Cast(Cast { expr, field }) => {
             let DataType::Timestamp(_, None) = field.data_type() else { return None };
             Some(Term { rounded: true, ..term(expr, time_of)? })
