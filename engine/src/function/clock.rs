@@ -1,5 +1,6 @@
 //! Functions of the current time.
 
+use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use datafusion::logical_expr::{
 
 use super::scalar::exact;
 use super::time::seconds_of_texts;
-use crate::time::ClockRef;
+use crate::time::{ClockRef, TimestampMs};
 
 const MS_PER_DAY: i64 = 86_400_000;
 
@@ -44,6 +45,33 @@ const FUNCTIONS: &[(&str, Part)] = &[
     ("unix_timestamp", Part::Seconds),
 ];
 
+/// Tells whether a function is one of the current time. All of them have one value per row,
+/// however often they are written.
+#[must_use]
+pub fn is_current_time(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+thread_local! {
+    /// The time at which the rows were taken that this thread computes on.
+    static TAKEN_AT: Cell<Option<TimestampMs>> = const { Cell::new(None) };
+}
+
+/// Computes on rows that were taken at a time, which is the current time for their expressions.
+pub(crate) fn at<T>(taken_at: TimestampMs, compute: impl FnOnce() -> T) -> T {
+    let _restored = Restored(TAKEN_AT.replace(Some(taken_at)));
+    compute()
+}
+
+/// Sets the time back when it is dropped, also where an expression panics.
+struct Restored(Option<TimestampMs>);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        TAKEN_AT.set(self.0);
+    }
+}
+
 pub(super) fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     let function = |(name, part): &(&'static str, Part)| {
         let signature = match part {
@@ -61,7 +89,8 @@ pub(super) fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     FUNCTIONS.iter().map(function).collect()
 }
 
-/// Reads the injected clock once per batch. Volatile: it is never folded into a plan.
+/// Returns the time at which rows were taken, outside of an operator the injected clock's. Volatile:
+/// it is never folded into a plan.
 #[derive(Debug)]
 struct CurrentTime {
     name: &'static str,
@@ -106,7 +135,7 @@ impl ScalarUDFImpl for CurrentTime {
         if !args.args.is_empty() {
             return seconds_of_texts(&args).map(ColumnarValue::Array);
         }
-        let now_ms = self.clock.now_ms();
+        let now_ms = TAKEN_AT.get().unwrap_or_else(|| self.clock.now_ms());
         Ok(ColumnarValue::Scalar(match self.part {
             Part::Timestamp => ScalarValue::TimestampMillisecond(Some(now_ms), None),
             Part::Date => ScalarValue::Date32(Some(now_ms.div_euclid(MS_PER_DAY) as i32)),
@@ -143,6 +172,18 @@ mod tests {
         assert_eq!(date.as_primitive::<Date32Type>().value(0), 1);
         let seconds = call(&functions, "unix_timestamp", vec![], 1).unwrap();
         assert_eq!(seconds.as_primitive::<Int64Type>().value(0), 86_402);
+    }
+
+    #[test]
+    fn rows_of_an_operator_have_the_time_at_which_they_were_taken() {
+        let clock: ClockRef = Arc::new(SimulatedClock::new(5));
+        let functions = functions(&clock);
+        let now = || {
+            let array = call(&functions, "now", vec![], 1).unwrap();
+            array.as_primitive::<TimestampMillisecondType>().value(0)
+        };
+        assert_eq!(at(3, || (now(), at(4, now), now())), (3, 4, 3));
+        assert_eq!(now(), 5);
     }
 
     #[test]

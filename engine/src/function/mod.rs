@@ -14,6 +14,8 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 
 use crate::time::ClockRef;
+pub(crate) use clock::at;
+pub use clock::is_current_time;
 pub use registry::{Registry, registry};
 pub use rows::{RENAME_FIELDS, renamed};
 pub use time::TIMESTAMP_TEXT;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::batch::Batch;
+use crate::function;
 use crate::graph::OperatorNode;
 use crate::operator::{self, Operator, OperatorContext, Output};
 use crate::state::{StateReader, StateTable, StateWriter, TaskSnapshot};
@@ -186,7 +187,7 @@ fn feed(
         emitted.push(batch);
         return Ok(());
     };
-    first.operator.process(port, batch, now, &mut first.output)?;
+    function::at(now, || first.operator.process(port, batch, now, &mut first.output))?;
     drain(first, rest, now, emitted)
 }
 
