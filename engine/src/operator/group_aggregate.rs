@@ -128,6 +128,14 @@ impl GroupAggregate {
         columns.map(|(column, field)| conform(column.read(ids)?, field)).collect()
     }
 
+    /// Emits from now on: no rows come any more.
+    fn input_is_over(&mut self) {
+        self.emits = true;
+        if self.owns_keyless && !self.groups.emitted[0] {
+            self.groups.touch(&[0]);
+        }
+    }
+
     fn weights<'a>(&self, batch: &'a Batch) -> Result<Option<&'a [i8]>> {
         let weights = batch.weights().map(|weights| weights.values().as_ref());
         let retracts = weights.is_some_and(|weights: &[i8]| weights.contains(&-1));
@@ -280,7 +288,11 @@ impl Operator for GroupAggregate {
 
     fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
         if watermark == Watermark::MAX {
+            self.input_is_over();
             self.flush(out)?;
+        } else if !self.emits {
+            // What is held back until the input has ended must not come behind its watermark.
+            return Ok(Watermark::MIN);
         }
         Ok(watermark)
     }
@@ -298,10 +310,7 @@ impl Operator for GroupAggregate {
     }
 
     fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {
-        self.emits = true;
-        if self.owns_keyless && !self.groups.emitted[0] {
-            self.groups.touch(&[0]);
-        }
+        self.input_is_over();
         Ok(())
     }
 
