@@ -170,6 +170,20 @@ fn filters_without_columns_leave_the_watermark_in_place() {
 }
 
 #[test]
+fn subqueries_over_windows_wait_for_the_watermark() {
+    let windows = "SELECT k, window_start, window_end FROM
+        TABLE(TUMBLE(TABLE endless, DESCRIPTOR(ts), INTERVAL '1' DAY))";
+    for condition in ["EXISTS", "NOT EXISTS", "k IN", "k NOT IN"] {
+        let plan = graph(&format!(
+            "CREATE VIEW w AS {windows};
+             SELECT k FROM w AS w1 WHERE {condition} (SELECT k FROM w AS w2 WHERE
+             w2.window_start = w1.window_start AND w2.window_end = w1.window_end);"
+        ));
+        assert!(plan.contains("  Watermark: ts") && plan.contains("WindowJoin"), "{plan}");
+    }
+}
+
+#[test]
 fn aggregates_stand_on_aggregates() {
     insta::assert_snapshot!(graph(
         "SELECT n, COUNT(*) FROM (SELECT k, COUNT(DISTINCT v) AS n FROM endless GROUP BY k) AS t
@@ -271,7 +285,7 @@ fn what_is_not_supported_is_named() {
         "SELECT n, STRING_AGG('a', ',') FROM (SELECT k, COUNT(*) AS n FROM endless GROUP BY k) AS t
          GROUP BY n;",
         "INSERT INTO files SELECT k, 'a', CAST(NULL AS TIMESTAMP(3)) FROM
-         (SELECT CAST(k AS INT) AS k, COUNT(*) FROM endless GROUP BY k) AS t;",
+         (SELECT CAST(k AS INT) AS k, COUNT(*) AS n FROM endless GROUP BY k) AS t WHERE n > 1;",
         "INSERT OVERWRITE printed SELECT k, v FROM endless;",
         "SELECT e.k FROM endless AS e JOIN files FOR SYSTEM_TIME AS OF e.ts AS f ON e.k = f.a;",
         "SELECT e.k FROM endless AS e JOIN endless FOR SYSTEM_TIME AS OF e.p AS f ON e.k = f.k;",

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use rainstorm_engine::graph::{
-    AggregateCall, AggregatePhase, ChangelogMode, Emit, GroupAggregateSpec, OperatorSpec,
+    AggregateCall, AggregatePhase, ChangelogMode, GroupAggregateSpec, OperatorSpec,
     WindowAggregateSpec, WindowSpec,
 };
 use rainstorm_engine::wording::with_sql_types;
@@ -20,7 +20,7 @@ use super::expr::{columns_of, renumber, unaliased};
 use super::flow::{Distribution, FlowKind, FlowNode, Port, schema_of};
 use super::relation::{Layout, Place, Relation, field_of, window_fields};
 use crate::analysis::takes_rows_back;
-use crate::stream::{Changes, Derived, GroupWindow, Properties, WindowPart};
+use crate::stream::{Changes, Derived, GroupWindow, Properties, WindowPart, emission};
 
 /// The input of an aggregate, laid out for it.
 struct Prepared {
@@ -66,7 +66,7 @@ impl Lowering<'_> {
             self.prepare(aggregate, input, &below.properties, &groups, window.as_ref())?;
         match window {
             Some(window) => self.window_aggregate(&window, prepared),
-            None => self.group_aggregate(prepared, node),
+            None => self.group_aggregate(prepared, node, below),
         }
     }
 
@@ -223,12 +223,18 @@ impl Lowering<'_> {
         Ok(Relation { nodes: vec![node], columns, pending: None })
     }
 
-    fn group_aggregate(&mut self, prepared: Prepared, node: &Derived<'_>) -> Result<Relation> {
+    fn group_aggregate(
+        &mut self,
+        prepared: Prepared,
+        node: &Derived<'_>,
+        below: &Derived<'_>,
+    ) -> Result<Relation> {
         let Prepared { input, keys, calls, .. } = prepared;
         let columns = keys.len() + calls.len();
-        let (emit, changelog) = match node.properties.changes {
-            Changes::Append => (Emit::Final, ChangelogMode::AppendOnly),
-            Changes::Retract => (Emit::Changes, ChangelogMode::Retract),
+        let emit = emission(keys.len(), calls.len(), &below.properties, self.results);
+        let changelog = match node.properties.changes {
+            Changes::Append => ChangelogMode::AppendOnly,
+            Changes::Retract => ChangelogMode::Retract,
         };
         if !node.properties.bounded && self.settings.state_ttl.is_none() && !keys.is_empty() {
             let schema = input.schema(&self.flow)?;

@@ -41,13 +41,10 @@ pub(super) enum FlowKind {
 }
 
 impl FlowKind {
-    /// Tells whether one may stand for the other. What is written twice is written twice.
+    /// Tells whether one may stand for the other. What is written twice is written twice, and
+    /// which reads of a table are one source is known before.
     fn does_the_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Source(one), Self::Source(other)) => one == other,
-            (Self::Operator(one), Self::Operator(other)) => one == other,
-            _ => false,
-        }
+        matches!((self, other), (Self::Operator(one), Self::Operator(other)) if one == other)
     }
 }
 

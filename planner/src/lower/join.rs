@@ -67,7 +67,10 @@ impl Lowering<'_> {
         if right.properties.changes == Changes::Retract {
             return self.unsupported("FOR SYSTEM_TIME AS OF over an updating query", "");
         }
-        self.lower(right)?.assign_windows(&mut self.flow)
+        self.lookups += 1;
+        let table = self.lower(right);
+        self.lookups -= 1;
+        table?.assign_windows(&mut self.flow)
     }
 
     /// Lays both sides out, with columns for what is compared. `leave_out` are equalities that

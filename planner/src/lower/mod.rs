@@ -30,6 +30,7 @@ use sqlparser::tokenizer::Span;
 use self::expr::{physical, unaliased};
 use self::flow::{Flow, FlowId};
 use self::relation::{Layout, PendingWindow, Place, Relation, field_of};
+pub(crate) use self::sink::results_for;
 use self::site::{Site, Sites};
 use crate::bind::{fail, unsupported};
 use crate::stream::{
@@ -44,6 +45,10 @@ pub(crate) struct Lowering<'a> {
     sources: BTreeMap<usize, FlowId>,
     settings: &'a JobSettings,
     parallelism: usize,
+    /// What is asked of the query that is lowered.
+    results: Results,
+    /// How many lookup joins' tables what is lowered is part of.
+    lookups: usize,
     /// Whether all queries end.
     bounded: bool,
     /// Where complaints without a place are shown.
@@ -61,7 +66,7 @@ impl<'a> Lowering<'a> {
         let mut sites = Sites::default();
         for plan in plans {
             subquery::refuse(plan)?;
-            sites.collect(plan)?;
+            sites.collect(plan, 0);
         }
         Ok(Self {
             flow: Flow::default(),
@@ -69,6 +74,8 @@ impl<'a> Lowering<'a> {
             sources: BTreeMap::new(),
             settings,
             parallelism,
+            results: Results::Changes,
+            lookups: 0,
             bounded: true,
             span: Span::empty(),
             warnings: Vec::new(),
@@ -110,6 +117,7 @@ impl<'a> Lowering<'a> {
         results: Results,
     ) -> Result<(Relation, Derived<'p>)> {
         let derived = derive(plan, results)?;
+        self.results = results;
         self.bounded &= derived.properties.bounded;
         let relation = self.lower(&derived)?.assign_windows(&mut self.flow)?;
         Ok((relation, derived))
@@ -118,7 +126,7 @@ impl<'a> Lowering<'a> {
     /// Lowers a plan whose rows go on to something else.
     fn lower(&mut self, node: &Derived<'_>) -> Result<Relation> {
         if let Some(site) = Site::of(node.plan) {
-            return self.site(&site);
+            return self.site(&Site { lookups: self.lookups, ..site });
         }
         match (node.plan, node.inputs.as_slice()) {
             (LogicalPlan::Projection(projection), [input]) => self.projection(projection, input),

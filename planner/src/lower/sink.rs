@@ -143,6 +143,15 @@ impl Lowering<'_> {
     }
 }
 
+/// Tells what a table takes of a query: where insertions only, final rows.
+///
+/// # Errors
+/// `InvalidOption` where the connector refuses the table's options.
+pub(crate) fn results_for(table: &TableDefinition) -> Result<Results> {
+    let is_insert = describe(table)?.sink == Some(SinkMode::Insert);
+    Ok(if is_insert { Results::Final } else { Results::Changes })
+}
+
 /// Returns the columns by which changes find their rows. Rows that are never taken back need none.
 fn upsert_key(properties: &Properties) -> Option<Vec<usize>> {
     let retracts = properties.changes == Changes::Retract;

@@ -18,12 +18,15 @@ use super::expr::unaliased;
 use crate::analysis::enforces;
 use crate::bind::CatalogTable;
 use crate::catalog::TableDefinition;
-use crate::stream::{TemporalTable, Watermark, node_of};
+use crate::stream::{TemporalTable, Watermark, is_lookup, node_of};
 
 /// One place of a plan that reads a table.
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     pub(super) table: Arc<TableDefinition>,
+    /// How many lookup joins' tables it is part of. Such a table is read to its end before the
+    /// other side is, so that a source of both would wait for itself.
+    pub(super) lookups: usize,
     /// Conditions that the source applies itself, over the table's columns.
     pub(super) filters: Vec<Expr>,
     /// The event time and the watermark, over the table's columns.
@@ -46,6 +49,7 @@ impl Site {
                 let plain = scan.filters.is_empty() && scan.fetch.is_none();
                 plain.then(|| Self {
                     table,
+                    lookups: 0,
                     filters: Vec::new(),
                     watermark: None,
                     later_filters: Vec::new(),
@@ -156,6 +160,7 @@ impl Site {
     /// Tells whether two sites can be one source.
     fn reads_same_rows(&self, other: &Self) -> bool {
         self.table.name == other.table.name
+            && self.lookups == other.lookups
             && self.filters.len() == other.filters.len()
             && self.filters.iter().all(|filter| other.filters.contains(filter))
     }
@@ -221,16 +226,16 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    /// Finds the sites of a plan.
-    pub(super) fn collect(&mut self, plan: &LogicalPlan) -> Result<()> {
-        plan.apply(|plan| match Site::of(plan) {
-            Some(site) => {
-                self.add(site);
-                Ok(TreeNodeRecursion::Jump)
-            }
-            None => Ok(TreeNodeRecursion::Continue),
-        })?;
-        Ok(())
+    /// Finds the sites of a plan that is part of so many lookup joins' tables.
+    pub(super) fn collect(&mut self, plan: &LogicalPlan, lookups: usize) {
+        if let Some(site) = Site::of(plan) {
+            self.add(Site { lookups, ..site });
+            return;
+        }
+        let is_lookup = matches!(plan, LogicalPlan::Join(join) if is_lookup(join));
+        for (place, input) in plan.inputs().into_iter().enumerate() {
+            self.collect(input, lookups + usize::from(is_lookup && place == 1));
+        }
     }
 
     fn add(&mut self, site: Site) {

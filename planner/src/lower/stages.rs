@@ -1,7 +1,9 @@
 //! From a flow to stages: what can run in one task without queues is one stage.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::common::internal_err;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::physical_expr::expressions::{Column, Literal};
@@ -11,7 +13,7 @@ use rainstorm_engine::graph::{
 };
 use rainstorm_engine::{OperatorId, StageId};
 
-use super::flow::{Distribution, FlowId, FlowKind, FlowNode};
+use super::flow::{Distribution, FlowId, FlowKind, FlowNode, Port};
 use super::identity;
 
 /// Drops what feeds nothing and joins projections that follow each other.
@@ -19,6 +21,30 @@ pub(super) fn tidy(nodes: &mut Vec<FlowNode>) -> Result<()> {
     drop_unused(nodes);
     join_projections(nodes)?;
     drop_unused(nodes);
+    check_lookups(nodes)
+}
+
+/// No source feeds both sides of a lookup join: it could not go on with the rows of one before the
+/// other, which has to end first.
+fn check_lookups(nodes: &[FlowNode]) -> Result<()> {
+    let mut sources: Vec<BTreeSet<usize>> = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        let of_port = |port: &Port| -> BTreeSet<usize> {
+            port.from.iter().flat_map(|FlowId(input)| sources[*input].iter().copied()).collect()
+        };
+        let ports: Vec<BTreeSet<usize>> = node.ports.iter().map(of_port).collect();
+        if let (FlowKind::Operator(OperatorSpec::LookupJoin(_)), [stream, table]) =
+            (&node.kind, ports.as_slice())
+            && !stream.is_disjoint(table)
+        {
+            return internal_err!("a source feeds both sides of a lookup join");
+        }
+        let mut all: BTreeSet<usize> = ports.into_iter().flatten().collect();
+        if matches!(node.kind, FlowKind::Source(_)) {
+            all.insert(index);
+        }
+        sources.push(all);
+    }
     Ok(())
 }
 
@@ -195,7 +221,7 @@ fn put(stage: &mut Stage, nodes: &[FlowNode], node: &FlowNode, id: OperatorId) {
             stage.sink = Some(spec);
         }
         FlowKind::Operator(spec) => {
-            let input = |port: &super::flow::Port| {
+            let input = |port: &Port| {
                 port.from.first().map(|FlowId(input)| Arc::clone(&nodes[*input].schema))
             };
             stage.chain.push(OperatorNode {

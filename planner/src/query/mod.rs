@@ -21,11 +21,12 @@ use crate::catalog::{TableDefinition, ViewDefinition};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::{graph_text, plan_text};
-use crate::lower::Lowering;
+use crate::lower::{Lowering, results_for};
 use crate::rewrite::{refuse_distinct_on, rewrite};
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::statement::{Insert, Statement};
+use crate::stream::Results;
 use crate::typing;
 
 /// Plans a SELECT whose names are resolved: for DataFusion where all its tables are plain files,
@@ -131,7 +132,7 @@ fn select_job(
 ) -> Result<(LogicalPlan, JobPlan), SqlErrors> {
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
-        let plan = rewrite(output.plan, context.functions)?;
+        let plan = rewrite(output.plan, context.functions, Results::Changes)?;
         let settings = context.session.settings.job_settings();
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;
@@ -176,7 +177,8 @@ fn insert_job(
         let bound = bind_query(context, &insert.source)?;
         let plan = coerce::to_table(context, &bound, table, insert)?;
         typing::check(&plan, context.functions).map_err(place)?;
-        plans.push(rewrite(plan, context.functions).map_err(place)?);
+        let results = results_for(table).map_err(place)?;
+        plans.push(rewrite(plan, context.functions, results).map_err(place)?);
         tables.push(Arc::clone(table));
     }
     let settings = context.session.settings.job_settings();

@@ -9,8 +9,10 @@ mod constants;
 mod doubles;
 mod durations;
 mod maps;
+mod not_in;
 mod rows;
 mod texts;
+mod volatile;
 mod watermarks;
 
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use sqlparser::tokenizer::Span;
 pub(crate) use self::doubles::{of_expr as doubles_of, with_doubles};
 pub(crate) use self::rows::{by_position, cast_by_position, of_expr as cast_rows_of, same_shape};
 use crate::bind::{fail, unsupported};
+use crate::stream::{self, Results};
 
 type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -72,15 +75,20 @@ fn last_rules() -> Rules {
     ]
 }
 
-/// Rewrites a bound plan.
+/// Rewrites a bound plan, of which `results` are wanted.
 ///
 /// # Errors
-/// Types that do not fit, and what DataFusion's rules complain about.
-pub(crate) fn rewrite(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
+/// Types that do not fit, what DataFusion's rules complain about and what [`stream::check`] does.
+pub(crate) fn rewrite(
+    plan: LogicalPlan,
+    functions: &Registry,
+    results: Results,
+) -> Result<LogicalPlan> {
     let options = crate::bind::options();
     refuse_distinct_on(&plan)?;
-    let plan = analyze(plan, functions)?;
-    let plan = run(rules(), plan, &options)?;
+    let plan = analyze(not_in::rewrite(plan)?, functions)?;
+    let plan = run(rules(), volatile::number(plan)?, &options)?;
+    stream::check(&stream::derive(&plan, results)?)?;
     // Only now subqueries are joins, which may wait for watermarks.
     let plan = watermarks::drop_unused(&plan)?;
     let plan = watermarks::filter_at_source(plan)?;

@@ -1,6 +1,7 @@
 //! GROUP BY and DISTINCT: per window where a window is among the keys, else without end.
 
 use datafusion::logical_expr::{Aggregate, Expr};
+use rainstorm_engine::graph::Emit;
 
 use super::property::{
     Changes, OutputWatermark, Properties, Results, RowWindow, State, TimeColumn, WindowPart,
@@ -47,6 +48,17 @@ fn grouping_columns(aggregate: &Aggregate) -> Vec<Option<usize>> {
     aggregate.group_expr.iter().map(|expr| column_of(expr, schema)).collect()
 }
 
+/// Tells when groups without a window are emitted.
+pub(crate) fn emission(keys: usize, calls: usize, input: &Properties, results: Results) -> Emit {
+    if keys > 0 && calls == 0 && input.changes == Changes::Append {
+        return Emit::First;
+    }
+    match results {
+        Results::Final if input.bounded => Emit::Final,
+        Results::Final | Results::Changes => Emit::Changes,
+    }
+}
+
 pub(super) fn properties(
     aggregate: &Aggregate,
     input: &Properties,
@@ -54,26 +66,22 @@ pub(super) fn properties(
 ) -> Properties {
     let columns = aggregate.schema.fields().len();
     let mut groups = grouping_columns(aggregate);
+    let emit = emission(groups.len(), aggregate.aggr_expr.len(), input, results);
     if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
         groups = vec![None; columns - aggregate.aggr_expr.len()];
     }
-    grouped(&groups, columns, input, results)
+    grouped(&groups, columns, input, emit)
 }
 
 /// DISTINCT groups by all columns.
 pub(super) fn distinct(input: &Properties, results: Results) -> Properties {
     let columns = input.times.len();
     let groups: Vec<Option<usize>> = (0..columns).map(Some).collect();
-    grouped(&groups, columns, input, results)
+    grouped(&groups, columns, input, emission(columns, 0, input, results))
 }
 
 /// Says what comes of rows that are grouped by these columns of theirs (`None`: an expression).
-fn grouped(
-    groups: &[Option<usize>],
-    columns: usize,
-    input: &Properties,
-    results: Results,
-) -> Properties {
+fn grouped(groups: &[Option<usize>], columns: usize, input: &Properties, emit: Emit) -> Properties {
     let mut times: Vec<Option<TimeColumn>> =
         groups.iter().map(|group| input.times[(*group)?]).collect();
     times.resize(columns, None);
@@ -91,13 +99,12 @@ fn grouped(
     times.iter_mut().filter(|time| **time == Some(TimeColumn::Processing)).for_each(|time| {
         *time = None;
     });
-    let ends = results == Results::Final && input.bounded;
     let held = input.watermark.domain().map_or(OutputWatermark::None, OutputWatermark::HeldToEnd);
     Properties {
-        changes: if ends { Changes::Append } else { Changes::Retract },
+        changes: if emit == Emit::Changes { Changes::Retract } else { Changes::Append },
         upsert_keys: vec![(0..groups.len()).collect()],
         times,
-        watermark: if ends { held } else { input.watermark },
+        watermark: if emit == Emit::Final { held } else { input.watermark },
         waits: false,
         state: State::EveryKey,
         bounded: input.bounded,

@@ -55,7 +55,7 @@ impl JoinMethod {
 }
 
 /// Tells whether a join's right side is a table as of a processing time.
-pub(super) fn is_lookup(join: &Join) -> bool {
+pub(crate) fn is_lookup(join: &Join) -> bool {
     as_of(&join.right).is_some()
 }
 

@@ -8,6 +8,7 @@
 //! none of them has an opinion of its own.
 
 mod aggregate;
+mod check;
 mod interval;
 mod join;
 mod nodes;
@@ -18,9 +19,10 @@ use datafusion::common::Column;
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 
-pub(crate) use aggregate::GroupWindow;
+pub(crate) use aggregate::{GroupWindow, emission};
+pub(crate) use check::check;
 pub(crate) use interval::Bounds;
-pub(crate) use join::{JoinMethod, WindowPairs, as_of};
+pub(crate) use join::{JoinMethod, WindowPairs, as_of, is_lookup};
 pub(crate) use nodes::{
     TemporalTable, WINDOW_COLUMNS, Watermark, WindowTable, describe_window, node_of, plan_of,
 };
@@ -42,7 +44,7 @@ impl Derived<'_> {
         let awaited = above || self.properties.waits;
         match self.plan {
             // A lookup reads its table to the end first, whatever the time is there.
-            LogicalPlan::Join(join) if join::is_lookup(join) => vec![above, false],
+            LogicalPlan::Join(join) if is_lookup(join) => vec![above, false],
             // The clock tells of the windows above, not the rows below.
             plan if node_of::<WindowTable>(plan).is_some_and(|table| table.time.is_none()) => {
                 vec![false]
