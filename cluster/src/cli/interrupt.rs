@@ -7,11 +7,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::error::{CliError, Result};
+use super::terminal;
 
 /// Listens for the user's wish to stop. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt {
-    presses: watch::Receiver<u64>,
+    presses: watch::Sender<u64>,
     /// Presses since the current operation began.
     current: Arc<AtomicU32>,
     /// Whether a second Ctrl-C leaves the program alive.
@@ -27,24 +28,42 @@ impl Interrupt {
         let failed = |error| CliError::io("listen for Ctrl-C", error);
         let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
-        let (sender, presses) = watch::channel(0);
-        let current = Arc::new(AtomicU32::new(0));
-        let stays = Arc::new(AtomicBool::new(false));
-        let (counted, staying) = (Arc::clone(&current), Arc::clone(&stays));
+        let interrupt = Self {
+            presses: watch::Sender::new(0),
+            current: Arc::new(AtomicU32::new(0)),
+            stays: Arc::new(AtomicBool::new(false)),
+        };
+        let pressed = interrupt.clone();
         tokio::spawn(async move {
             loop {
-                let may_stay = tokio::select! {
-                    _ = interrupts.recv() => staying.load(Ordering::Relaxed),
-                    _ = terminations.recv() => false,
-                };
-                if counted.fetch_add(1, Ordering::Relaxed) > 0 && !may_stay {
-                    // What was acknowledged is on disk, so nothing is lost.
-                    std::process::exit(130);
+                tokio::select! {
+                    _ = interrupts.recv() => pressed.press(),
+                    _ = terminations.recv() => pressed.count(false),
                 }
-                sender.send_modify(|presses| *presses += 1);
             }
         });
-        Ok(Self { presses, current, stays })
+        Ok(interrupt)
+    }
+
+    /// Makes one that hears no signals.
+    #[cfg(test)]
+    pub(crate) fn deaf() -> Self {
+        let (current, stays) = (Arc::default(), Arc::default());
+        Self { presses: watch::Sender::new(0), current, stays }
+    }
+
+    /// Does what Ctrl-C does where the terminal sends it as a key.
+    pub(crate) fn press(&self) {
+        self.count(self.stays.load(Ordering::Relaxed));
+    }
+
+    fn count(&self, may_stay: bool) {
+        if self.current.fetch_add(1, Ordering::Relaxed) > 0 && !may_stay {
+            // What was acknowledged is on disk, so nothing is lost.
+            terminal::restore();
+            std::process::exit(130);
+        }
+        self.presses.send_modify(|presses| *presses += 1);
     }
 
     /// Keeps the program alive however often Ctrl-C is pressed while it has a prompt to go back to.
@@ -55,7 +74,7 @@ impl Interrupt {
     /// Begins an operation: earlier presses do not count for it.
     pub(crate) fn begin(&self) -> Operation {
         self.current.store(0, Ordering::Relaxed);
-        Operation { before: *self.presses.borrow(), presses: self.presses.clone() }
+        Operation { before: *self.presses.borrow(), presses: self.presses.subscribe() }
     }
 }
 
@@ -109,16 +128,17 @@ mod tests {
 
     #[test]
     fn an_operation_counts_the_presses_since_it_began() {
-        let (sender, presses) = watch::channel(1);
-        let (current, stays) = (Arc::default(), Arc::default());
-        let mut operation = Interrupt { presses, current, stays }.begin();
+        let interrupt = Interrupt::deaf();
+        interrupt.stay(true);
+        interrupt.press();
+        let mut operation = interrupt.begin();
         assert!(operation.interrupted().now_or_never().is_none());
-        sender.send_modify(|presses| *presses += 1);
+        interrupt.press();
         for _ in 0..2 {
             assert!(operation.interrupted().now_or_never().is_some());
         }
         assert!(operation.interrupted_again().now_or_never().is_none());
-        sender.send_modify(|presses| *presses += 1);
+        interrupt.press();
         assert!(operation.interrupted_again().now_or_never().is_some());
     }
 }

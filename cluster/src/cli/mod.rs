@@ -6,6 +6,7 @@
 //! - `repl`: the prompt
 //! - `session`: statements and commands one after the other
 //! - `reach`: finds or starts the cluster that a command talks to
+//! - `terminal`, `type_ahead`: keys that are pressed while statements run
 //! - `execute`: runs statements there and shows what comes back
 //! - `output`, `progress`, `sql_errors`: how that looks
 
@@ -20,6 +21,8 @@ mod reach;
 mod repl;
 mod session;
 mod sql_errors;
+mod terminal;
+mod type_ahead;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

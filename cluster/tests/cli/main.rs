@@ -7,6 +7,7 @@ mod clusters;
 mod files;
 mod master;
 mod nexmark;
+mod prompt;
 mod scripts;
 mod statements;
 

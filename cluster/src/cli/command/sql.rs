@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, IsTerminal};
 
-use rainstorm_planner::Planner;
 use rainstorm_proto::client::ExecuteRequest;
 use tokio::sync::mpsc;
 
@@ -12,7 +11,7 @@ use crate::cli::args::Sql;
 use crate::cli::error::{CliError, Result};
 use crate::cli::execute::Outcome;
 use crate::cli::repl;
-use crate::cli::session::{Handled, Meta, Session};
+use crate::cli::session::{Handled, Pending, Session};
 
 /// Lines of standard input that are read ahead.
 const QUEUED_LINES: usize = 16;
@@ -51,7 +50,7 @@ fn handle(session: &mut Session<'_>, text: &str) -> Result<bool> {
 /// Runs each statement of standard input once it is complete.
 fn run_stdin(session: &mut Session<'_>, context: &Context) -> Result<()> {
     let mut lines = read_lines();
-    let mut pending = Pending::default();
+    let mut pending = Pending::of_input();
     loop {
         let mut operation = context.interrupt.begin();
         let next = operation.or_interrupted(async { Ok(lines.recv().await) });
@@ -90,46 +89,4 @@ fn read_lines() -> mpsc::Receiver<io::Result<String>> {
         }
     });
     lines
-}
-
-/// The lines since the last complete statement.
-#[derive(Debug, Default)]
-struct Pending {
-    /// Begins with an empty line for each that was taken before, so that errors tell the lines of
-    /// the whole input.
-    text: String,
-}
-
-impl Pending {
-    /// Adds a line and takes what is complete with it.
-    fn push(&mut self, line: &str) -> Option<String> {
-        let command = self.text.trim().is_empty() && Meta::is_one_line(line);
-        self.text.push_str(line);
-        if command || (line.contains(';') && Planner::is_complete(&self.text)) {
-            return self.take();
-        }
-        None
-    }
-
-    fn take(&mut self) -> Option<String> {
-        let lines = self.text.matches('\n').count();
-        let text = std::mem::replace(&mut self.text, "\n".repeat(lines));
-        (!text.trim().is_empty()).then_some(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_are_taken_once_they_are_complete() {
-        let mut pending = Pending::default();
-        assert_eq!(pending.push("SELECT 1,\n"), None);
-        assert_eq!(pending.push("';';\n").as_deref(), Some("SELECT 1,\n';';\n"));
-        assert_eq!(pending.push("\\d t\n").as_deref(), Some("\n\n\\d t\n"));
-        assert_eq!(pending.push("SELECT 2"), None);
-        assert_eq!(pending.take().as_deref(), Some("\n\n\nSELECT 2"));
-        assert_eq!(pending.take(), None);
-    }
 }

@@ -22,11 +22,11 @@ const KEYWORDS: &str = "ALTER AND ARRAY AS ASC BETWEEN BIGINT BOOLEAN BY CASE CA
 
 /// Names of tables and views, as last heard. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct Names(Arc<Mutex<BTreeSet<String>>>);
 
 impl Names {
     /// Asks the master for names; where it does not answer, the old ones stay.
-    pub(super) async fn refresh(
+    pub(crate) async fn refresh(
         &self,
         client: &mut ClientClient<Channel>,
         request: ExecuteRequest,

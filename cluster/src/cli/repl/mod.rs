@@ -1,22 +1,19 @@
 //! The prompt.
 
 mod complete;
+mod editor;
 
-use rainstorm_planner::Planner;
-use reedline::{
-    ColumnarMenu, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Reedline,
-    ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator, default_emacs_keybindings,
-};
+use reedline::{EditCommand, HistoryItem, Reedline, Signal};
 
-use self::complete::{Names, SqlCompleter};
+pub(super) use self::complete::Names;
+use self::editor::{Prompt, echo, editor};
 use super::Context;
 use super::args::Sql;
 use super::error::{CliError, Result};
-use super::execute::complain;
-use super::session::{Handled, Meta, Session};
-
-const HISTORY_LINES: usize = 10_000;
-const MENU: &str = "completion_menu";
+use super::execute::{Outcome, complain};
+use super::session::{Handled, Pending, Session};
+use super::terminal::Quiet;
+use super::type_ahead::{Next, TypeAhead};
 
 /// Reads statements and runs them until the user leaves.
 ///
@@ -25,106 +22,112 @@ const MENU: &str = "completion_menu";
 pub(super) fn run(sql: Sql, context: &Context) -> Result<()> {
     let mut session = Session::start(sql, context, true)?;
     context.interrupt.stay(true);
-    let names = Names::default();
-    refresh(&mut session, &names);
-    let mut editor = editor(names.clone());
     complain("Rainstorm. Statements end with ; and \\? tells more.\n");
-    let result = loop {
-        match editor.read_line(&Prompt) {
-            Ok(Signal::Success(text)) => {
-                let left = Meta::before_quit(&text);
-                let statements = left.unwrap_or(&text);
-                let unfinished = left.is_some() && !Planner::is_complete(statements);
-                if !unfinished && session.handle(statements) == Handled::Quit || left.is_some() {
-                    break Ok(());
-                }
-                refresh(&mut session, &names);
-            }
-            Ok(Signal::CtrlD) => break Ok(()),
-            Ok(_) => {}
-            Err(error) => break Err(CliError::io("read from the terminal", error)),
-        }
-    };
+    let quiet = Quiet::begin();
+    session.listen();
+    let names = Names::default();
+    let editor = editor(names.clone());
+    let result = Repl { session: &mut session, editor, names, pending: Pending::default() }.run();
+    drop(quiet);
     context.interrupt.stay(false);
     session.close();
     result
 }
 
-/// Learns the names that can be completed.
-fn refresh(session: &mut Session<'_>, names: &Names) {
-    let request = session.request_of("SHOW TABLES;");
-    let context = session.context();
-    let mut operation = context.interrupt.begin();
-    let refresh = async {
-        names.refresh(session.client(), request).await;
-        Ok(())
-    };
-    // Names are a convenience: without an answer the prompt comes all the same.
-    let _ = context.runtime.block_on(operation.or_interrupted(refresh));
+struct Repl<'s, 'c> {
+    session: &'s mut Session<'c>,
+    editor: Reedline,
+    names: Names,
+    /// The statement that has been begun.
+    pending: Pending,
 }
 
-fn editor(names: Names) -> Reedline {
-    let mut keys = default_emacs_keybindings();
-    let complete = ReedlineEvent::UntilFound(vec![
-        ReedlineEvent::Menu(MENU.to_owned()),
-        ReedlineEvent::MenuNext,
-    ]);
-    keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, complete);
-    let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(MENU)));
-    let mut editor = Reedline::create()
-        .with_edit_mode(Box::new(Emacs::new(keys)))
-        .with_completer(Box::new(SqlCompleter::new(names)))
-        .with_partial_completions(true)
-        .with_quick_completions(true)
-        .with_menu(menu)
-        .with_validator(Box::new(Whole));
-    if let Some(home) = std::env::home_dir() {
-        let path = home.join(".rainstorm_history");
-        match FileBackedHistory::with_file(HISTORY_LINES, path) {
-            Ok(history) => editor = editor.with_history(Box::new(history)),
-            Err(error) => complain(&format!("warning: no history is kept: {error}\n")),
+/// Whether there is more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    GoesOn,
+    /// Not with what was typed together with it.
+    Stops,
+    Leaves,
+}
+
+impl Repl<'_, '_> {
+    fn run(&mut self) -> Result<()> {
+        loop {
+            let keys = self.session.keys();
+            let next = keys.and_then(|keys| {
+                keys.take_keys();
+                keys.next()
+            });
+            let flow = match next {
+                Some(Next::Line(line)) => {
+                    echo(&line, !self.pending.is_empty());
+                    self.line(&line, true)
+                }
+                Some(Next::End) => Flow::Leaves,
+                None => self.edit()?,
+            };
+            if flow == Flow::Leaves {
+                return Ok(());
+            }
         }
     }
-    editor
-}
 
-/// Lets a statement go over lines until its semicolon.
-struct Whole;
-
-impl Validator for Whole {
-    fn validate(&self, text: &str) -> ValidationResult {
-        let ends = Meta::is_one_line(text) || Meta::before_quit(text).is_some();
-        if ends || Planner::is_complete(text) {
-            ValidationResult::Complete
-        } else {
-            ValidationResult::Incomplete
+    /// Lets the user edit what has been begun, and runs it.
+    fn edit(&mut self) -> Result<Flow> {
+        self.session.refresh(&self.names);
+        let begun = self.pending.take().unwrap_or_default();
+        let rest = self.session.keys().map(TypeAhead::rest).unwrap_or_default();
+        self.editor.run_edit_commands(&[EditCommand::InsertString(begun + &rest)]);
+        match self.editor.read_line(&Prompt) {
+            Ok(Signal::Success(text)) => Ok(self.text(&text)),
+            Ok(Signal::CtrlD) => Ok(Flow::Leaves),
+            Ok(_) => Ok(Flow::GoesOn),
+            Err(error) => Err(CliError::io("read from the terminal", error)),
         }
     }
-}
 
-struct Prompt;
-
-impl reedline::Prompt for Prompt {
-    fn render_prompt_left(&self) -> std::borrow::Cow<'_, str> {
-        "rainstorm".into()
+    /// Runs the statements of a text one after the other.
+    fn text(&mut self, text: &str) -> Flow {
+        for line in text.split_inclusive('\n') {
+            let flow = self.line(line, false);
+            if flow != Flow::GoesOn {
+                return flow;
+            }
+        }
+        // A comment, which nothing ends.
+        match self.pending.take() {
+            Some(rest) => self.handle(&rest),
+            None => Flow::GoesOn,
+        }
     }
 
-    fn render_prompt_right(&self) -> std::borrow::Cow<'_, str> {
-        "".into()
+    /// Adds a line and runs what is complete with it.
+    fn line(&mut self, line: &str, remember: bool) -> Flow {
+        // It leaves an unfinished statement too.
+        if line.trim() == "\\q" {
+            return Flow::Leaves;
+        }
+        let Some(text) = self.pending.push(line) else { return Flow::GoesOn };
+        if remember {
+            let item = HistoryItem::from_command_line(text.trim());
+            // The history is a convenience.
+            let _ = self.editor.history_mut().save(item);
+        }
+        self.handle(&text)
     }
 
-    fn render_prompt_indicator(&self, _: reedline::PromptEditMode) -> std::borrow::Cow<'_, str> {
-        "> ".into()
-    }
-
-    fn render_prompt_multiline_indicator(&self) -> std::borrow::Cow<'_, str> {
-        "      ...> ".into()
-    }
-
-    fn render_prompt_history_search_indicator(
-        &self,
-        search: reedline::PromptHistorySearch,
-    ) -> std::borrow::Cow<'_, str> {
-        format!("search '{}': ", search.term).into()
+    fn handle(&mut self, text: &str) -> Flow {
+        let handled = self.session.handle(text);
+        let dropped = self.session.keys().map_or(0, TypeAhead::dropped);
+        if dropped > 0 {
+            let lines = if dropped == 1 { "line was" } else { "lines were" };
+            complain(&format!("note: {dropped} {lines} typed ahead and dropped\n"));
+        }
+        match handled {
+            Handled::Quit => Flow::Leaves,
+            Handled::Done(Outcome::Cancelled) => Flow::Stops,
+            Handled::Done(_) => Flow::GoesOn,
+        }
     }
 }

@@ -1,21 +1,23 @@
 //! Statements and commands one after the other: those of the prompt, of -c and of standard input.
 
 mod meta;
+mod pending;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rainstorm_proto::client::ExecuteRequest;
-use rainstorm_proto::client::client_client::ClientClient;
-use tonic::transport::Channel;
 
 pub(crate) use self::meta::Meta;
+pub(crate) use self::pending::Pending;
 use super::Context;
 use super::args::Sql;
 use super::command::session_request;
 use super::error::Result;
 use super::execute::{Outcome, Screen, complain, execute};
 use super::reach::{Reached, reach_or_start};
+use super::repl::Names;
+use super::type_ahead::TypeAhead;
 
 /// A session on a cluster. Its methods block, and must not be called on a thread of the runtime.
 pub(crate) struct Session<'a> {
@@ -27,6 +29,8 @@ pub(crate) struct Session<'a> {
     timing: bool,
     /// Whether messages such as `CREATE TABLE` are shown.
     verbose: bool,
+    /// Keys that are pressed while statements run, at the prompt.
+    keys: Option<TypeAhead>,
 }
 
 /// What became of a text.
@@ -45,7 +49,17 @@ impl<'a> Session<'a> {
     pub(crate) fn start(sql: Sql, context: &'a Context, verbose: bool) -> Result<Self> {
         let request = session_request(&sql)?;
         let reached = context.runtime.block_on(reach_or_start(&sql.target, &context.interrupt))?;
-        Ok(Self { sql, context, reached, request, timing: false, verbose })
+        Ok(Self { sql, context, reached, request, timing: false, verbose, keys: None })
+    }
+
+    /// Takes keys from the terminal while statements run.
+    pub(crate) fn listen(&mut self) {
+        self.keys = Some(TypeAhead::new(self.context.interrupt.clone()));
+    }
+
+    /// Returns the keys that were pressed, at the prompt.
+    pub(crate) fn keys(&mut self) -> Option<&mut TypeAhead> {
+        self.keys.as_mut()
     }
 
     /// Handles a command, or runs statements.
@@ -98,7 +112,7 @@ impl<'a> Session<'a> {
         let mut screen = Screen::new(self.sql.format, name, self.verbose);
         let started = Instant::now();
         let work = execute(&mut self.reached, request, &mut screen, &self.context.interrupt);
-        let outcome = self.context.runtime.block_on(work);
+        let outcome = wait(self.context, &mut self.keys, work);
         if self.timing {
             complain(&format!("time: {:.1} ms\n", started.elapsed().as_secs_f64() * 1000.0));
         }
@@ -106,20 +120,33 @@ impl<'a> Session<'a> {
     }
 
     /// Makes a request of the session.
-    pub(crate) fn request_of(&self, text: &str) -> ExecuteRequest {
+    fn request_of(&self, text: &str) -> ExecuteRequest {
         ExecuteRequest { text: text.to_owned(), ..self.request.clone() }
     }
 
-    pub(crate) fn client(&mut self) -> &mut ClientClient<Channel> {
-        &mut self.reached.client
-    }
-
-    pub(crate) fn context(&self) -> &'a Context {
-        self.context
+    /// Learns the names that can be completed.
+    pub(crate) fn refresh(&mut self, names: &Names) {
+        let request = self.request_of("SHOW TABLES;");
+        let mut operation = self.context.interrupt.begin();
+        let client = &mut self.reached.client;
+        let refresh = async {
+            names.refresh(client, request).await;
+            Ok(())
+        };
+        // Names are a convenience: without an answer the prompt comes all the same.
+        let _ = wait(self.context, &mut self.keys, operation.or_interrupted(refresh));
     }
 
     /// Stops the cluster if it is in this process.
     pub(crate) fn close(self) {
         self.context.runtime.block_on(self.reached.close());
+    }
+}
+
+/// Waits for work and takes the keys that are pressed meanwhile.
+fn wait<T>(context: &Context, keys: &mut Option<TypeAhead>, work: impl Future<Output = T>) -> T {
+    match keys {
+        Some(keys) => context.runtime.block_on(keys.during(work)),
+        None => context.runtime.block_on(work),
     }
 }
