@@ -13,11 +13,64 @@ use rainstorm_engine::graph::{
 };
 use rainstorm_engine::wording::{describe_ms, expression_sql as sql, with_sql_types};
 
-use crate::stream::describe_window;
+use crate::stream::{Changes, Derived, OutputWatermark, State, describe_window};
 
 /// Writes a logical plan as DataFusion does, but with SQL's names of types and plain literals.
 pub(crate) fn plan_text(plan: &LogicalPlan) -> String {
     in_sql(&plan.display_indent().to_string())
+}
+
+/// Writes a logical plan with what is known of the rows of each node, where that is more than that
+/// they are appended.
+pub(crate) fn stream_plan_text(root: &Derived<'_>) -> String {
+    let mut lines = Vec::new();
+    describe(root, 0, &mut lines);
+    in_sql(&lines.join("\n"))
+}
+
+fn describe(node: &Derived<'_>, depth: usize, lines: &mut Vec<String>) {
+    let (plan, indent) = (node.plan.display(), "  ".repeat(depth));
+    lines.push(match properties_text(node).as_str() {
+        "" => format!("{indent}{plan}"),
+        known => format!("{indent}{plan} -- {known}"),
+    });
+    node.inputs.iter().for_each(|input| describe(input, depth + 1, lines));
+}
+
+fn properties_text(node: &Derived<'_>) -> String {
+    let schema = node.plan.schema();
+    let names = |columns: &[usize]| list(columns.iter().map(|at| schema.field(*at).name().clone()));
+    let known = &node.properties;
+    let mut parts = Vec::new();
+    if known.changes == Changes::Retract {
+        parts.push(match known.upsert_keys.first() {
+            None => "updating".to_owned(),
+            Some(key) if key.is_empty() => "updating one row".to_owned(),
+            Some(key) => format!("updating by [{}]", names(key)),
+        });
+    }
+    let times: Vec<usize> =
+        (0..known.times.len()).filter(|at| known.times[*at].is_some()).collect();
+    if !times.is_empty() {
+        parts.push(format!("times [{}]", names(&times)));
+    }
+    match known.watermark {
+        OutputWatermark::None => {}
+        OutputWatermark::Passes(_) => parts.push("watermark passes".to_owned()),
+        OutputWatermark::Delayed(_) => parts.push("watermark delayed".to_owned()),
+        OutputWatermark::HeldToEnd(_) => parts.push("watermark held to the end".to_owned()),
+    }
+    let state = match known.state {
+        State::None => "",
+        State::OpenWindows => "open windows",
+        State::Interval => "rows within the interval",
+        State::Table => "the table",
+        State::EveryKey => "every key",
+    };
+    if !state.is_empty() {
+        parts.push(format!("keeps {state}"));
+    }
+    parts.join("; ")
 }
 
 /// COUNT(*) is COUNT(1) to DataFusion, which remembers by aliases how it was written.
@@ -59,11 +112,20 @@ fn stage_lines(stage: &Stage) -> Vec<String> {
         }
     }
     for operator in &stage.chain {
-        let text = operator_text(&operator.spec, &operator.inputs);
-        match state_text(&operator.spec) {
-            Some(state) => lines.push(format!("{text}; state: {state}")),
-            None => lines.push(text),
+        let mut text = operator_text(&operator.spec, &operator.inputs);
+        if let (OperatorSpec::WindowJoin(spec), [left, right]) =
+            (&operator.spec, operator.inputs.as_slice())
+        {
+            let window = |(start, end): (usize, usize), side: &SchemaRef| {
+                format!("[{}, {})", side.field(start).name(), side.field(end).name())
+            };
+            let (left, right) = (window(spec.left_window, left), window(spec.right_window, right));
+            let _ = write!(text, "; windows {left} and {right}");
         }
+        if let Some(state) = state_text(&operator.spec) {
+            let _ = write!(text, "; state: {state}");
+        }
+        lines.push(text);
     }
     if let Some(sink) = &stage.sink {
         let target = match &sink.target {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use arrow::util::display::array_value_to_string;
 use rainstorm_engine::time::{ClockRef, SimulatedClock};
 
 use super::graph_text;
@@ -167,6 +168,30 @@ fn filters_without_columns_leave_the_watermark_in_place() {
         ));
         assert!(plan.contains("    Watermark: ts"), "{plan}");
     }
+}
+
+/// Returns what EXPLAIN says of the logical plan of a query over the tables above.
+fn logical(query: &str) -> String {
+    let steps = plan(&format!("{SOURCE}{TABLES}EXPLAIN {query}"), 1).unwrap();
+    let Some(Step::Rows(rows)) = steps.last() else { panic!("rows") };
+    let text = rows.column(0);
+    let lines: Vec<String> =
+        (0..rows.num_rows()).map(|row| array_value_to_string(text, row).unwrap()).collect();
+    lines.into_iter().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn properties_are_shown_where_rows_are_more_than_appended() {
+    let queries = [
+        "SELECT a.k, COUNT(*) FROM (SELECT DISTINCT k, ts FROM endless) AS a GROUP BY a.k",
+        "SELECT window_end, COUNT(*) FROM
+         TABLE(TUMBLE(TABLE endless, DESCRIPTOR(p), INTERVAL '1' DAY)) GROUP BY window_start, window_end",
+        "SELECT a.id, b.price FROM auction AS a LEFT JOIN bid AS b ON a.id = b.auction AND
+         b.dateTime BETWEEN a.dateTime AND a.dateTime + INTERVAL '10' SECOND",
+        "INSERT INTO files SELECT CAST(COUNT(*) AS INT), b, c FROM files GROUP BY b, c",
+    ];
+    let text: Vec<String> = queries.iter().map(|query| logical(query)).collect();
+    insta::assert_snapshot!(text.join("\n\n"));
 }
 
 #[test]

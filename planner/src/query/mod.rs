@@ -20,13 +20,13 @@ use crate::bind::{CatalogTable, bind_query, bind_view, unsupported};
 use crate::catalog::{TableDefinition, ViewDefinition};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
-use crate::explain::{graph_text, plan_text};
+use crate::explain::{graph_text, plan_text, stream_plan_text};
 use crate::lower::{Lowering, results_for};
 use crate::rewrite::{refuse_distinct_on, rewrite};
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::statement::{Insert, Statement};
-use crate::stream::Results;
+use crate::stream::{Results, derive};
 use crate::typing;
 
 /// Plans a SELECT whose names are resolved: for DataFusion where all its tables are plain files,
@@ -77,7 +77,7 @@ pub(crate) fn explain(
                 return Ok(vec![("batch plan".to_owned(), plan_text(&analyzed))]);
             }
             let (plan, job) = select_job(context, plan, query)?;
-            (vec![plan], job)
+            (vec![(plan, Results::Changes)], job)
         }
         Statement::Insert(inserts) => insert_job(context, inserts)?,
         _ => {
@@ -85,7 +85,12 @@ pub(crate) fn explain(
             return Err(SqlError::at(SqlErrorCode::InvalidStatement, Span::empty(), message).into());
         }
     };
-    let logical: Vec<String> = plans.iter().map(plan_text).collect();
+    let mut logical = Vec::with_capacity(plans.len());
+    for (plan, results) in &plans {
+        let derived =
+            derive(plan, *results).map_err(|error| from_datafusion(&error, Span::empty()))?;
+        logical.push(stream_plan_text(&derived));
+    }
     let mut graph = graph_text(&job.graph);
     for warning in &job.warnings {
         graph.push_str("\nWarning: ");
@@ -164,7 +169,7 @@ fn select_job(
 fn insert_job(
     context: QueryContext<'_>,
     inserts: &[Insert],
-) -> Result<(Vec<LogicalPlan>, JobPlan), SqlErrors> {
+) -> Result<(Vec<(LogicalPlan, Results)>, JobPlan), SqlErrors> {
     let mut plans = Vec::with_capacity(inserts.len());
     let mut tables: Vec<Arc<TableDefinition>> = Vec::with_capacity(inserts.len());
     for insert in inserts {
@@ -178,15 +183,16 @@ fn insert_job(
         let plan = coerce::to_table(context, &bound, table, insert)?;
         typing::check(&plan, context.functions).map_err(place)?;
         let results = results_for(table).map_err(place)?;
-        plans.push(rewrite(plan, context.functions, results).map_err(place)?);
+        let plan = rewrite(plan, context.functions, results).map_err(place)?;
+        plans.push((plan, results));
         tables.push(Arc::clone(table));
     }
     let settings = context.session.settings.job_settings();
     let parallelism = context.session.settings.parallelism().unwrap_or(1);
     let first = inserts.first().map_or_else(Span::empty, |insert| insert.table.span);
-    let mut lowering = Lowering::new(&plans, &settings, parallelism)
+    let mut lowering = Lowering::new(plans.iter().map(|(plan, _)| plan), &settings, parallelism)
         .map_err(|error| from_datafusion(&error, first))?;
-    for ((insert, plan), table) in inserts.iter().zip(&plans).zip(&tables) {
+    for ((insert, (plan, _)), table) in inserts.iter().zip(&plans).zip(&tables) {
         lowering.at(insert.table.span);
         lowering
             .insert(plan, table, insert.overwrite)

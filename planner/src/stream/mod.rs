@@ -26,7 +26,9 @@ pub(crate) use join::{JoinMethod, WindowPairs, as_of, is_lookup};
 pub(crate) use nodes::{
     TemporalTable, WINDOW_COLUMNS, Watermark, WindowTable, describe_window, node_of, plan_of,
 };
-pub(crate) use property::{Changes, Domain, Properties, Results, TimeColumn, WindowPart};
+pub(crate) use property::{
+    Changes, Domain, OutputWatermark, Properties, Results, State, TimeColumn, WindowPart,
+};
 
 /// A plan with what is known of each of its nodes.
 #[derive(Debug)]
