@@ -8,6 +8,8 @@ use crate::{Error, Result};
 
 /// The number of rows that batches are gathered to where rows get scattered.
 pub const TARGET_BATCH_ROWS: usize = 8192;
+/// The size that readers end a batch at where its rows are wide, in bytes.
+pub(crate) const TARGET_BATCH_BYTES: usize = 8 << 20;
 
 /// Rows of a stream, each with a weight: +1 inserts the row, -1 takes one equal row back.
 ///

@@ -8,6 +8,7 @@ mod encoder;
 mod field;
 mod json_bytes;
 mod json_reader;
+mod parquet_columns;
 mod parquet_reader;
 #[cfg(test)]
 pub(crate) mod testing;

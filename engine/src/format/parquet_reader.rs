@@ -3,10 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StructArray};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-use arrow::error::ArrowError;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{SchemaRef, TimeUnit};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -16,9 +14,12 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 
-use crate::batch::TARGET_BATCH_ROWS;
+use super::parquet_columns::{
+    adapt_fields, are_same_times, as_read, has_long_times, unit_of_long_times, wanted_leaves,
+};
+use crate::batch::{TARGET_BATCH_BYTES, TARGET_BATCH_ROWS};
 use crate::wording::tidy;
 use crate::{Error, Result};
 
@@ -28,9 +29,12 @@ const FOOTER_BYTES: usize = 64 << 10;
 /// Reads a Parquet file from one of its rows on.
 pub(crate) struct ParquetFile {
     name: String,
-    rows: BoxStream<'static, ParquetResult<RecordBatch>>,
+    rows: Rows,
+    rows_left: u64,
     schema: SchemaRef,
 }
+
+type Rows = BoxStream<'static, ParquetResult<RecordBatch>>;
 
 impl ParquetFile {
     /// Opens a file for the columns in `schema`, after its first `skip` rows. `name` is for
@@ -46,28 +50,32 @@ impl ParquetFile {
         let mut ranges = Ranges { store, meta };
         let metadata = ArrowReaderMetadata::load_async(&mut ranges, ArrowReaderOptions::new());
         let metadata = metadata.await.map_err(failed)?;
-        // Strings are decoded as views at once, rather than copied into them later.
-        let views = ArrowReaderOptions::new().with_schema(with_views(metadata.schema()));
-        let metadata =
-            ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), views).map_err(failed)?;
         let leaves = wanted_leaves(metadata.schema().fields(), schema.fields())
             .map_err(|reason| Error::Invalid(format!("'{name}': {reason}")))?;
-        let (groups, offset) = groups_after(metadata.metadata(), skip);
-        let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves);
-        let rows = ParquetRecordBatchStreamBuilder::new_with_metadata(ranges, metadata)
-            .with_row_groups(groups)
-            .with_offset(offset)
-            .with_projection(mask)
-            .with_batch_size(TARGET_BATCH_ROWS)
-            .build()
-            .map_err(failed)?;
-        Ok(Self { name: name.to_owned(), rows: rows.boxed(), schema: Arc::clone(schema) })
+        let unit = unit_of_long_times(schema.fields());
+        let is_long = has_long_times(metadata.parquet_schema(), &leaves);
+        let rows = |unit| rows_after(skip, &ranges, &metadata, &leaves, unit).map_err(failed);
+        Ok(Self {
+            name: name.to_owned(),
+            rows: match unit {
+                TimeUnit::Nanosecond if is_long => checked(rows(unit)?, rows(TimeUnit::Second)?),
+                _ => rows(unit)?,
+            },
+            rows_left: (metadata.metadata().file_metadata().num_rows() as u64).saturating_sub(skip),
+            schema: Arc::clone(schema),
+        })
+    }
+
+    /// Tells whether the rows that were returned are all.
+    pub(crate) fn ended(&self) -> bool {
+        self.rows_left == 0
     }
 
     /// Returns the next rows, or `None` at the end.
     pub(crate) async fn read(&mut self) -> Result<Option<RecordBatch>> {
         let Some(rows) = self.rows.next().await else { return Ok(None) };
         let rows = rows.map_err(|error| opened(&self.name, error))?;
+        self.rows_left = self.rows_left.saturating_sub(rows.num_rows() as u64);
         let columns =
             adapt_fields(rows.columns(), rows.schema_ref().fields(), self.schema.fields());
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -97,6 +105,53 @@ fn opened(name: &str, error: ParquetError) -> Error {
     }
 }
 
+/// Begins to read leaves of a file after its first `skip` rows, times of twelve bytes in `unit`.
+fn rows_after(
+    skip: u64,
+    ranges: &Ranges,
+    metadata: &ArrowReaderMetadata,
+    leaves: &[usize],
+    unit: TimeUnit,
+) -> ParquetResult<Rows> {
+    let descriptor = metadata.parquet_schema();
+    let schema = as_read(metadata.schema(), descriptor, unit);
+    let mask = ProjectionMask::leaves(descriptor, leaves.iter().copied());
+    let (groups, offset) = groups_after(metadata.metadata(), skip);
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?;
+    let batch_rows = batch_rows(metadata.metadata(), leaves);
+    let rows = ParquetRecordBatchStreamBuilder::new_with_metadata(ranges.clone(), metadata)
+        .with_row_groups(groups)
+        .with_offset(offset)
+        .with_projection(mask)
+        .with_batch_size(batch_rows)
+        .build()?;
+    Ok(rows.boxed())
+}
+
+/// Returns how many rows make a batch: fewer where rows are wide.
+fn batch_rows(metadata: &ParquetMetaData, leaves: &[usize]) -> usize {
+    let groups = metadata.row_groups().iter();
+    let group_rows = |group: &RowGroupMetaData| {
+        let bytes = leaves.iter().map(|leaf| group.column(*leaf).uncompressed_size()).sum::<i64>();
+        (TARGET_BATCH_BYTES as i64).saturating_mul(group.num_rows()) / bytes.max(1)
+    };
+    let rows = groups.filter(|group| group.num_rows() > 0).map(group_rows).min();
+    rows.unwrap_or(i64::MAX).clamp(1, TARGET_BATCH_ROWS as i64) as usize
+}
+
+/// Refuses times that were read in nanoseconds and are not those that were read in seconds.
+fn checked(rows: Rows, seconds: Rows) -> Rows {
+    let check = |(rows, seconds): (ParquetResult<RecordBatch>, ParquetResult<RecordBatch>)| {
+        let (rows, seconds) = (rows?, seconds?);
+        if are_same_times(&rows, &seconds)? {
+            return Ok(rows);
+        }
+        Err(ParquetError::General("a time does not fit into TIMESTAMP(9)".to_owned()))
+    };
+    rows.zip(seconds).map(check).boxed()
+}
+
 /// Returns the row groups that hold rows after the first `skip`, and how many of theirs to skip.
 fn groups_after(metadata: &ParquetMetaData, skip: u64) -> (Vec<usize>, usize) {
     let mut offset = skip;
@@ -111,6 +166,7 @@ fn groups_after(metadata: &ParquetMetaData, skip: u64) -> (Vec<usize>, usize) {
 }
 
 /// Reads ranges of a file's bytes.
+#[derive(Clone)]
 struct Ranges {
     store: Arc<dyn ObjectStore>,
     meta: ObjectMeta,
@@ -135,98 +191,5 @@ impl AsyncFileReader for Ranges {
         let size = self.meta.size;
         let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES));
         async move { Ok(Arc::new(reader.load_and_finish(self, size).await?)) }.boxed()
-    }
-}
-
-fn with_views(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(fields_with_views(schema.fields())))
-}
-
-fn fields_with_views(fields: &Fields) -> Fields {
-    fields.iter().map(|field| Arc::new(field_with_views(field))).collect()
-}
-
-fn field_with_views(field: &Field) -> Field {
-    let data_type = match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Struct(fields) => DataType::Struct(fields_with_views(fields)),
-        DataType::List(item) => DataType::List(Arc::new(field_with_views(item))),
-        other => other.clone(),
-    };
-    Field::new(field.name(), data_type, field.is_nullable()).with_metadata(field.metadata().clone())
-}
-
-/// Returns the numbers of the leaves that hold the wanted fields.
-fn wanted_leaves(found: &Fields, wanted: &Fields) -> Result<Vec<usize>, String> {
-    let mut leaves = Vec::new();
-    select_leaves(found, wanted, 0, &mut leaves)?;
-    Ok(leaves)
-}
-
-fn select_leaves(
-    found: &Fields,
-    wanted: &Fields,
-    mut next: usize,
-    leaves: &mut Vec<usize>,
-) -> Result<(), String> {
-    if let Some(missing) = wanted.iter().find(|field| found.find(field.name()).is_none()) {
-        let names = found.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
-        return Err(format!("there is no column '{}' among {names}", missing.name()));
-    }
-    for field in found {
-        let count = count_leaves(field);
-        if let Some((_, wanted)) = wanted.find(field.name()) {
-            match (field.data_type(), wanted.data_type()) {
-                (DataType::Struct(found), DataType::Struct(wanted)) => {
-                    select_leaves(found, wanted, next, leaves)?;
-                }
-                _ => leaves.extend(next..next + count),
-            }
-        }
-        next += count;
-    }
-    Ok(())
-}
-
-fn count_leaves(field: &FieldRef) -> usize {
-    match field.data_type() {
-        DataType::Struct(fields) => fields.iter().map(count_leaves).sum(),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            count_leaves(item)
-        }
-        DataType::Map(entries, _) => count_leaves(entries),
-        _ => 1,
-    }
-}
-
-fn adapt_fields(
-    columns: &[ArrayRef],
-    found: &Fields,
-    wanted: &Fields,
-) -> Result<Vec<ArrayRef>, ArrowError> {
-    let column = |field: &FieldRef| {
-        let (index, _) = found.find(field.name()).ok_or_else(|| {
-            ArrowError::SchemaError(format!("there is no column '{}'", field.name()))
-        })?;
-        adapt(&columns[index], field.data_type())
-    };
-    wanted.iter().map(column).collect()
-}
-
-/// Makes an array have the wanted type.
-fn adapt(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
-    const EXACT: CastOptions<'_> =
-        CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
-    match (array.data_type(), wanted) {
-        (found, wanted) if found == wanted => Ok(Arc::clone(array)),
-        (DataType::Struct(found), DataType::Struct(wanted)) => {
-            let rows = array.as_struct();
-            let columns = adapt_fields(rows.columns(), found, wanted)?;
-            let nulls = rows.nulls().cloned();
-            let rows =
-                StructArray::try_new_with_length(wanted.clone(), columns, nulls, rows.len())?;
-            Ok(Arc::new(rows))
-        }
-        _ => cast_with_options(array, wanted, &EXACT),
     }
 }

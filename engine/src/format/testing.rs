@@ -31,6 +31,7 @@ fn field(column: &str) -> Field {
         "DECIMAL" => DataType::Decimal128(10, 2),
         "TIMESTAMP" => DataType::Timestamp(TimeUnit::Millisecond, None),
         "TIMESTAMP6" => DataType::Timestamp(TimeUnit::Microsecond, None),
+        "TIMESTAMP9" => DataType::Timestamp(TimeUnit::Nanosecond, None),
         "ROW" => DataType::Struct(schema("x BIGINT, y STRING").fields().clone()),
         "MAP" => {
             let entries = schema("key STRING NOT NULL, value INT").fields().clone();
@@ -50,10 +51,6 @@ pub(crate) const STYLE: &CsvStyle = &CsvStyle {
     escape: None,
     null_literal: String::new(),
 };
-
-pub(crate) fn text(content: &str) -> Vec<u8> {
-    content.as_bytes().to_vec()
-}
 
 /// Writes each row as its values between bars.
 pub(crate) fn rows_as_text(rows: &RecordBatch) -> Vec<String> {

@@ -38,6 +38,16 @@ pub(crate) fn column_as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> 
     Ok(Arc::new(texts.finish()))
 }
 
+/// Returns how many of a unit are a second.
+pub(super) fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
 /// Writes the timestamps of a type.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
@@ -52,13 +62,7 @@ impl Times {
     /// Makes a writer of times with milliseconds, and with more digits only where they say
     /// something; those with a time zone end in `Z`.
     pub(crate) fn new(unit: TimeUnit, zoned: bool) -> Self {
-        let per_second = match unit {
-            TimeUnit::Second => 1,
-            TimeUnit::Millisecond => 1_000,
-            TimeUnit::Microsecond => 1_000_000,
-            TimeUnit::Nanosecond => 1_000_000_000,
-        };
-        Self { unit, per_second, zoned, digits_min: 3 }
+        Self { unit, per_second: per_second(unit), zoned, digits_min: 3 }
     }
 
     /// Writes at least so many digits of a second: 3, 6 or 9.

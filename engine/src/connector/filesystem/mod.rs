@@ -7,6 +7,8 @@ mod blocks;
 mod commits;
 mod committer;
 mod options;
+#[cfg(test)]
+mod parquet_tests;
 mod partition;
 mod partitioner;
 mod pattern;

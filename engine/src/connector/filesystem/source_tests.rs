@@ -17,12 +17,12 @@ use crate::time::SimulatedClock;
 use crate::{Error, OperatorId, Result};
 
 /// A directory with files, and the table of one of its paths.
-struct Files {
-    directory: tempfile::TempDir,
+pub(super) struct Files {
+    pub(super) directory: tempfile::TempDir,
 }
 
 impl Files {
-    fn new(files: &[(&str, &[u8])]) -> Self {
+    pub(super) fn new(files: &[(&str, &[u8])]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (name, content) in files {
             write(directory.path(), name, content);
@@ -30,7 +30,12 @@ impl Files {
         Self { directory }
     }
 
-    fn source(&self, options: &[(&str, &str)], table: &str, wanted: &str) -> FilesystemSource {
+    pub(super) fn source(
+        &self,
+        options: &[(&str, &str)],
+        table: &str,
+        wanted: &str,
+    ) -> FilesystemSource {
         let context = ConnectorContext {
             storage: Storage::local(self.directory.path()).unwrap(),
             clock: Arc::new(SimulatedClock::new(0)),
@@ -38,16 +43,20 @@ impl Files {
         FilesystemSource::new(&spec(options, schema(table), schema(wanted)), &context).unwrap()
     }
 
-    async fn rows(&self, options: &[(&str, &str)], columns: &str) -> Result<Vec<String>> {
+    pub(super) async fn rows(
+        &self,
+        options: &[(&str, &str)],
+        columns: &str,
+    ) -> Result<Vec<String>> {
         read(&self.source(options, columns, columns)).await
     }
 
-    async fn error(&self, options: &[(&str, &str)], columns: &str) -> String {
+    pub(super) async fn error(&self, options: &[(&str, &str)], columns: &str) -> String {
         self.rows(options, columns).await.unwrap_err().to_string()
     }
 }
 
-fn write(directory: &Path, name: &str, content: &[u8]) {
+pub(super) fn write(directory: &Path, name: &str, content: &[u8]) {
     let path = directory.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
@@ -70,7 +79,7 @@ fn spec(options: &[(&str, &str)], table_schema: SchemaRef, schema: SchemaRef) ->
     }
 }
 
-async fn read(source: &FilesystemSource) -> Result<Vec<String>> {
+pub(super) async fn read(source: &FilesystemSource) -> Result<Vec<String>> {
     let mut rows = Vec::new();
     for split in source.splits(1).await? {
         rows.extend(read_split(source, &split).await?);
@@ -78,7 +87,7 @@ async fn read(source: &FilesystemSource) -> Result<Vec<String>> {
     Ok(rows)
 }
 
-async fn read_split(source: &FilesystemSource, split: &Split) -> Result<Vec<String>> {
+pub(super) async fn read_split(source: &FilesystemSource, split: &Split) -> Result<Vec<String>> {
     let mut reader = source.open(split).await?;
     let mut rows = Vec::new();
     loop {
@@ -90,16 +99,16 @@ async fn read_split(source: &FilesystemSource, split: &Split) -> Result<Vec<Stri
     }
 }
 
-fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+pub(super) fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
     (0..count).map(line).collect::<Vec<_>>().concat()
 }
 
 /// A table's options, a file of it and its content.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [u8]);
 
-const CSV: &[(&str, &str)] = &[("path", "file:///t"), ("format", "csv")];
-const JSON: &[(&str, &str)] = &[("path", "file:///t"), ("format", "json")];
-const PARQUET: &[(&str, &str)] = &[("path", "file:///t"), ("format", "parquet")];
+pub(super) const CSV: &[(&str, &str)] = &[("path", "file:///t"), ("format", "csv")];
+pub(super) const JSON: &[(&str, &str)] = &[("path", "file:///t"), ("format", "json")];
+pub(super) const PARQUET: &[(&str, &str)] = &[("path", "file:///t"), ("format", "parquet")];
 
 #[tokio::test]
 async fn a_directory_is_read_in_the_order_of_names() {
@@ -174,7 +183,12 @@ async fn skipped_rows_are_counted() {
 #[tokio::test]
 async fn a_declared_column_that_is_missing_is_an_error() {
     let files = Files::new(&[("t/x.csv", b"a,b\n1,2\n")]);
-    assert_eq!(files.error(CSV, "c INT").await, "'/t/x.csv': there is no column 'c' among a, b");
+    let with_header = [CSV, &[("csv.header", "true")]].concat();
+    assert_eq!(
+        files.error(&with_header, "c INT").await,
+        "'/t/x.csv': there is no column 'c' among a, b; \
+            if the first line is no header, say 'csv.header' = 'false'"
+    );
     let files = Files::new(&[("t/x.parquet", &parquet_file(10, 10))]);
     assert_eq!(
         files.error(PARQUET, "c INT").await,
@@ -291,8 +305,10 @@ async fn a_position_says_exactly_where_to_go_on() {
     let csv = format!("n,name\r\n{csv}");
     let json = lines(ROWS, |n| format!("\n{{\"n\":{n},\"name\":\"é{n}\"}}\n"));
     let zipped = zstd::encode_all(csv.as_bytes(), 1).unwrap();
-    let cases: [Case<'_>; 4] = [
+    let bare = csv.split_once('\n').unwrap().1;
+    let cases: [Case<'_>; 5] = [
         (CSV, "t/x.csv", csv.as_bytes()),
+        (CSV, "t/x.csv", bare.as_bytes()),
         (CSV, "t/x.csv.zst", &zipped),
         (JSON, "t/x.json", json.as_bytes()),
         (PARQUET, "t/x.parquet", &parquet_file(ROWS, 3000)),
