@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::csv_records::Records;
 use super::field::{check_type, parse_column, type_name};
 use super::{CsvStyle, Decoded, Malformed, RowDecoder};
-use crate::batch::TARGET_BATCH_ROWS;
+use crate::batch::{TARGET_BATCH_BYTES, TARGET_BATCH_ROWS};
 use crate::{Error, Result};
 
 /// Decodes the records of a CSV file after its header.
@@ -164,7 +164,9 @@ impl RowDecoder for CsvDecoder {
 
     fn is_full(&self) -> bool {
         let count = self.records.count() + self.malformed.len();
-        count >= TARGET_BATCH_ROWS && !self.records.after_return
+        let is_full =
+            count >= TARGET_BATCH_ROWS || self.records.complete_bytes() >= TARGET_BATCH_BYTES;
+        is_full && !self.records.after_return
     }
 
     fn line(&self) -> u64 {

@@ -4,40 +4,9 @@ use std::ops::Range;
 
 use super::CsvStyle;
 
-/// The first record of a file and what it takes up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// The names of the columns.
-    pub(crate) names: Vec<String>,
-    /// Its length in bytes, with what is before it.
-    pub(crate) bytes: u64,
-    /// The line on which the next record begins.
-    pub(crate) next_line: u64,
-}
-
-/// Reads the header from the beginning of a file, or returns `None` where `content` holds only a
-/// part of it. `ended` says that there is no more.
-pub(crate) fn parse_header(content: &[u8], ended: bool, style: &CsvStyle) -> Option<Header> {
-    const MARK: &[u8] = "\u{feff}".as_bytes();
-    let mark = if content.starts_with(MARK) { MARK.len() } else { 0 };
-    let mut records = Records::new(style);
-    let mut consumed = mark + records.push(&content[mark..], 1);
-    // A line feed may still belong to a carriage return.
-    if !ended && (records.count() == 0 || records.after_return) {
-        return None;
-    }
-    if records.count() == 0 {
-        records.finish();
-        consumed = content.len();
-    }
-    let fields = 0..records.fields.len();
-    let names = fields.map(|field| records.lossy(field).trim().to_owned()).collect();
-    Some(Header { names, bytes: consumed as u64, next_line: records.line })
-}
-
 /// A longer record is malformed, and not kept while it is read: a quote that is not closed makes
 /// one of all that follows.
-const RECORD_BYTES_MAX: usize = 16 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
 
 /// Records cut into fields, one after the other in one buffer.
 ///
@@ -120,6 +89,11 @@ impl Records {
 
     pub(super) fn count(&self) -> usize {
         self.widths.len()
+    }
+
+    /// Returns the size of the complete records, in bytes.
+    pub(super) fn complete_bytes(&self) -> usize {
+        if self.state == State::Outside { self.data.len() } else { self.record.1 }
     }
 
     /// Takes input until there are `limit` records and returns how much of it.
@@ -307,7 +281,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::{STYLE, text};
+    use crate::format::testing::STYLE;
 
     #[test]
     fn a_record_without_end_is_not_kept() {
@@ -323,18 +297,5 @@ mod tests {
         assert!(flaw.starts_with("it is longer than 16 MiB"), "{flaw}");
         records.pop();
         assert_eq!((records.count(), records.lossy(1)), (1, "b".to_owned()));
-    }
-
-    #[test]
-    fn headers_may_come_in_parts() {
-        let content = text("\u{feff}\n name ,\"b\nc\"\n1,2\n");
-        assert_eq!(parse_header(&content[..9], false, STYLE), None);
-        let header = parse_header(&content, false, STYLE).unwrap();
-        assert_eq!(header.names, ["name", "b\nc"]);
-        assert_eq!((header.bytes, header.next_line), (17, 4));
-        assert_eq!(parse_header(b"a,b", true, STYLE).unwrap().names, ["a", "b"]);
-        assert!(parse_header(b"", true, STYLE).unwrap().names.is_empty());
-        assert_eq!(parse_header(b"a\r", false, STYLE), None);
-        assert_eq!(parse_header(b"a\r\n", false, STYLE).unwrap().bytes, 3);
     }
 }

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::format::testing::{decode_all, rows_as_text, schema};
-    use crate::format::{CsvDecoder, JsonDecoder, parse_header};
+    use crate::format::{CsvDecoder, JsonDecoder, first_record};
 
     fn batch(rows: &[(Option<String>, i64)]) -> RecordBatch {
         let texts: ArrayRef =
@@ -159,10 +159,10 @@ mod tests {
         ) {
             let (rows, style) = (batch(&rows), CsvStyle { escape, ..CsvStyle::default() });
             let content = file(Format::Csv, &style, &rows);
-            let header = parse_header(&content, false, &style).unwrap();
+            let header = first_record(&content, false, &style).unwrap();
             let schema = rows.schema();
-            let decoder = CsvDecoder::new(&style, &header.names, &schema, header.next_line).unwrap();
-            let (found, malformed) = decode_all(decoder, &content[header.bytes as usize..], block);
+            let decoder = CsvDecoder::new(&style, &header.fields, &schema, header.next_line).unwrap();
+            let (found, malformed) = decode_all(decoder, &content[header.end as usize..], block);
             prop_assert_eq!(found, rows_as_text(&rows));
             prop_assert!(malformed.is_empty());
         }

@@ -14,7 +14,7 @@ use arrow::json::ReaderBuilder;
 use super::field::{parse_column, type_name};
 use super::json_bytes::bytes_of;
 use super::{Decoded, Malformed, RowDecoder};
-use crate::batch::TARGET_BATCH_ROWS;
+use crate::batch::{TARGET_BATCH_BYTES, TARGET_BATCH_ROWS};
 use crate::map_entries::{has_maps, last_entries};
 use crate::wording::{tidy, with_sql_types};
 use crate::{Error, Result};
@@ -300,7 +300,8 @@ impl RowDecoder for JsonDecoder {
     }
 
     fn is_full(&self) -> bool {
-        self.ends.len() >= TARGET_BATCH_ROWS
+        let bytes = self.ends.last().map_or(0, |(end, _)| *end);
+        self.ends.len() >= TARGET_BATCH_ROWS || bytes >= TARGET_BATCH_BYTES
     }
 
     fn line(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Rows as bytes: CSV, JSON lines, Parquet.
 
 mod compression;
+mod csv_header;
 mod csv_reader;
 mod csv_records;
 mod csv_writer;
@@ -19,8 +20,9 @@ use arrow::datatypes::{DataType, Field};
 
 pub use compression::Compression;
 pub(crate) use compression::{Compressor, Decompressor};
+pub(crate) use csv_header::{FirstRecord, first_record, hint, is_header};
 pub(crate) use csv_reader::CsvDecoder;
-pub(crate) use csv_records::{Header, parse_header};
+pub(crate) use csv_records::RECORD_BYTES_MAX;
 pub use csv_writer::write_csv;
 pub(crate) use encoder::Encoder;
 pub use encoder::json_text;
@@ -86,7 +88,7 @@ fn keys_are_text(data_type: &DataType) -> bool {
 /// The dialect of a CSV file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvStyle {
-    /// Whether the first line names the columns.
+    /// Whether the first line of what is written names the columns.
     pub header: bool,
     /// What is between fields.
     pub delimiter: u8,
@@ -110,6 +112,16 @@ impl Default for CsvStyle {
             null_literal: String::new(),
         }
     }
+}
+
+/// Returns the length of the byte order mark that a text begins with, or `None` where `content`
+/// holds too little of it to tell. `ended` says that there is no more.
+pub(crate) fn after_mark(content: &[u8], ended: bool) -> Option<usize> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    if content.starts_with(MARK) {
+        return Some(MARK.len());
+    }
+    (ended || !MARK.starts_with(content)).then_some(0)
 }
 
 /// Gathers the rows of a text file and turns them into batches.

@@ -6,6 +6,8 @@
 mod blocks;
 mod commits;
 mod committer;
+#[cfg(test)]
+mod layout_tests;
 mod options;
 #[cfg(test)]
 mod parquet_tests;
@@ -13,6 +15,7 @@ mod partition;
 mod partitioner;
 mod pattern;
 mod place;
+mod position;
 mod reader;
 mod sink;
 #[cfg(test)]
@@ -22,6 +25,7 @@ mod source;
 mod source_tests;
 #[cfg(test)]
 mod testing;
+mod text_reader;
 mod writer;
 
 pub use options::OPTIONS;

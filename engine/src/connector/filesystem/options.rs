@@ -51,7 +51,10 @@ pub(super) struct Options {
     /// `sink.rolling-policy.file-size`: a file that has reached this size is followed by another,
     /// default 128 MB; larger files are fewer, smaller ones can be read by more tasks at once.
     pub(super) file_bytes: u64,
-    /// The `csv.…` options.
+    /// `csv.header`: whether the first line of a CSV file names its columns; `None`, the default,
+    /// finds out. What is written has a header unless it is false.
+    pub(super) csv_header: Option<bool>,
+    /// The other `csv.…` options.
     pub(super) csv: CsvStyle,
 }
 
@@ -94,6 +97,7 @@ impl Options {
             compression,
             on_error: on_error(options, format)?,
             file_bytes: file_bytes(options)?,
+            csv_header: csv_header(options)?,
             csv: csv_style(options)?,
         })
     }
@@ -175,11 +179,20 @@ fn file_bytes(options: &BTreeMap<String, String>) -> Result<u64> {
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| wrong(KEY, text, "a size such as 128MB"))
 }
 
+fn csv_header(options: &BTreeMap<String, String>) -> Result<Option<bool>> {
+    const KEY: &str = "csv.header";
+    match options.get(KEY) {
+        Some(text) if text.eq_ignore_ascii_case("auto") => Ok(None),
+        Some(other) => boolean(options, KEY).map_err(|_| wrong(KEY, other, "auto, true or false")),
+        None => Ok(None),
+    }
+}
+
 fn csv_style(options: &BTreeMap<String, String>) -> Result<CsvStyle> {
     let default = CsvStyle::default();
     let quote = character(options, "csv.quote-character")?.unwrap_or(default.quote);
     let style = CsvStyle {
-        header: boolean(options, "csv.header")?.unwrap_or(default.header),
+        header: csv_header(options)?.unwrap_or(true),
         delimiter: character(options, "csv.field-delimiter")?.unwrap_or(default.delimiter),
         quote,
         // A quote that is escaped by itself is doubled, as it is anyway.
@@ -231,10 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_expected_unless_said_otherwise() {
-        assert!(parse(&[]).unwrap().csv.header);
-        assert!(!parse(&[("csv.header", "FALSE")]).unwrap().csv.header);
-        assert!(parse(&[("csv.header", "maybe")]).unwrap_err().contains("true or false"));
+    fn headers_are_found_out_and_written_unless_said_otherwise() {
+        let header = |text| parse(&[("csv.header", text)]).map(|it| (it.csv_header, it.csv.header));
+        let default = parse(&[]).unwrap();
+        assert_eq!((default.csv_header, default.csv.header), (None, true));
+        assert_eq!(header("auto"), Ok((None, true)));
+        assert_eq!(header("FALSE"), Ok((Some(false), false)));
+        assert_eq!(header("true"), Ok((Some(true), true)));
+        assert!(header("maybe").unwrap_err().contains("auto, true or false"));
     }
 
     #[test]

@@ -3,55 +3,22 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use async_trait::async_trait;
-use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use object_store::ObjectMeta;
-use serde_json::{Value, json};
 
-use super::blocks::Blocks;
 use super::options::{OnError, Options};
 use super::partition;
 use super::place::Place;
+use super::position::Position;
+use super::text_reader::{CsvLayout, TextFile, TextRows};
 use crate::connector::{Read, SplitReader};
-use crate::format::{
-    CsvDecoder, Decoded, Format, JsonDecoder, Malformed, ParquetFile, RowDecoder, parse_header,
-    parse_value,
-};
+use crate::format::{Format, Malformed, ParquetFile, parse_value};
 use crate::{Error, Result};
 
 /// How many skipped rows of a file are logged.
 const LOGGED_ROWS: u64 = 5;
-
-/// How far a file has been read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Position {
-    /// Bytes of its content, for text.
-    byte: u64,
-    /// Lines, for text.
-    lines: u64,
-    /// Rows, for Parquet.
-    row: u64,
-}
-
-impl Position {
-    /// Reads the form that goes into checkpoints.
-    pub(super) fn parse(text: &str) -> Result<Self> {
-        let invalid = || Error::Restore {
-            what: format!("source position {text}"),
-            reason: "it is no position in a file".to_owned(),
-        };
-        let value: Value = serde_json::from_str(text).map_err(|_| invalid())?;
-        let number = |key: &str| value.get(key).and_then(Value::as_u64).ok_or_else(invalid);
-        Ok(Self { byte: number("byte")?, lines: number("lines")?, row: number("row")? })
-    }
-
-    /// Writes that form.
-    pub(super) fn print(self) -> String {
-        json!({ "byte": self.byte, "lines": self.lines, "row": self.row }).to_string()
-    }
-}
 
 /// What to read from a file.
 pub(super) struct Wanted<'a> {
@@ -69,7 +36,8 @@ struct Assembly {
 
 enum Origin {
     File(usize),
-    Folder(ScalarValue),
+    /// The same for all rows: of a folder, or null.
+    Known(ScalarValue),
 }
 
 impl Assembly {
@@ -77,10 +45,10 @@ impl Assembly {
         if rows.schema_ref() == &self.schema {
             return Ok(rows);
         }
-        let failed = |error| Error::compute("add the columns of partition folders", error);
+        let failed = |error| Error::compute("add the columns that a file lacks", error);
         let column = |origin: &Origin| match origin {
             Origin::File(index) => Ok(Arc::clone(rows.column(*index))),
-            Origin::Folder(value) => value.to_array_of_size(rows.num_rows()),
+            Origin::Known(value) => value.to_array_of_size(rows.num_rows()),
         };
         let columns = self.columns.iter().map(column).collect::<Result<_, _>>().map_err(failed)?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -120,20 +88,21 @@ impl FileReader {
             place.relative(&meta.location)
         };
         let folders = folder_values(relative, wanted.table_schema, &name)?;
-        let (assembly, in_file) = plan(&folders, wanted);
         let store = Arc::clone(&place.store);
-        let rows = match wanted.options.format {
+        let (assembly, rows) = match wanted.options.format {
             Format::Parquet => {
+                let (assembly, in_file) = plan(&folders, wanted);
                 let file = ParquetFile::open(store, meta, &name, &in_file, position.row).await?;
-                Rows::Parquet(Box::new(file))
+                (assembly, Rows::Parquet(Box::new(file)))
             }
-            Format::Csv | Format::Json => {
+            Format::Json => {
+                let (assembly, in_file) = plan(&folders, wanted);
                 let file = TextFile { store, meta, name: name.clone(), options: wanted.options };
-                let declared = wanted.table_schema.fields().iter().map(|field| field.name());
-                let is_in_file =
-                    |name: &&String| !folders.iter().any(|(folder, _)| folder == *name);
-                let declared = declared.filter(is_in_file).cloned().collect::<Vec<_>>();
-                Rows::Text(Box::new(file.open(&in_file, declared, position).await?))
+                (assembly, Rows::Text(Box::new(file.open_json(&in_file, &position).await?)))
+            }
+            Format::Csv => {
+                let file = TextFile { store, meta, name: name.clone(), options: wanted.options };
+                open_csv(&file, folders, &position, wanted).await?
             }
         };
         Ok(Self {
@@ -152,12 +121,12 @@ impl FileReader {
             Rows::Parquet(file) => {
                 let rows = file.read().await?;
                 self.position.row += rows.as_ref().map_or(0, |rows| rows.num_rows() as u64);
+                self.position.ended = file.ended();
                 Ok(rows)
             }
             Rows::Text(text) => {
                 let Some(decoded) = text.read().await? else { return Ok(None) };
-                self.position.byte = text.byte;
-                self.position.lines = text.decoder.line() - 1;
+                text.locate(&mut self.position);
                 self.sort_out(&decoded.malformed)?;
                 Ok(Some(decoded.rows))
             }
@@ -206,6 +175,69 @@ impl SplitReader for FileReader {
     }
 }
 
+/// Opens a CSV file. Columns that its header lacks are null, like those of a folder without value.
+async fn open_csv(
+    file: &TextFile<'_>,
+    mut known: Vec<(String, ScalarValue)>,
+    position: &Position,
+    wanted: &Wanted<'_>,
+) -> Result<(Assembly, Rows)> {
+    let declared = wanted.table_schema.fields();
+    let columns = declared.iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let in_file = columns.iter().filter(|name| known.iter().all(|(known, _)| known != *name));
+    let layout = file.csv_layout(&columns, in_file.cloned().collect()).await?;
+    if layout.lets_columns_lack {
+        let lacking = lacking(&layout, declared, &known, &file.name)?;
+        known.extend(lacking);
+    }
+    let (assembly, in_file) = plan(&known, wanted);
+    let rows = file.open_csv(layout, &in_file, position)?;
+    Ok((assembly, Rows::Text(Box::new(rows))))
+}
+
+/// Returns the nulls of the columns that neither a header nor folders have.
+fn lacking(
+    layout: &CsvLayout,
+    declared: &Fields,
+    known: &[(String, ScalarValue)],
+    file: &str,
+) -> Result<Vec<(String, ScalarValue)>> {
+    let is_lacking = |field: &&FieldRef| {
+        !layout.names.contains(field.name()) && known.iter().all(|(name, _)| name != field.name())
+    };
+    let null = |field: &FieldRef| {
+        let name = field.name();
+        if !field.is_nullable() {
+            let names = layout.names.join(", ");
+            return Err(Error::Invalid(format!(
+                "'{file}': there is no column '{name}' among {names}, and it is NOT NULL"
+            )));
+        }
+        let null = ScalarValue::try_from(field.data_type());
+        let null = null.map_err(|error| Error::compute("make a column of nulls", error))?;
+        Ok((name.clone(), null))
+    };
+    declared.iter().filter(is_lacking).map(null).collect()
+}
+
+/// A file that has been read to its end: it need not be there any more.
+pub(super) struct EndedReader(pub(super) Position);
+
+#[async_trait]
+impl SplitReader for EndedReader {
+    async fn read(&mut self) -> Result<Read> {
+        Ok(Read::End)
+    }
+
+    fn position(&self) -> String {
+        self.0.print()
+    }
+
+    fn skipped_rows(&self) -> u64 {
+        0
+    }
+}
+
 /// Returns the values of declared columns that the folders of a file name.
 fn folder_values(
     path: &str,
@@ -231,11 +263,11 @@ fn folder_values(
 ///
 /// Where rows that do not fit are left out, all columns are read: which rows there are must not
 /// depend on the columns that a query looks at.
-fn plan(folders: &[(String, ScalarValue)], wanted: &Wanted<'_>) -> (Assembly, SchemaRef) {
+fn plan(known: &[(String, ScalarValue)], wanted: &Wanted<'_>) -> (Assembly, SchemaRef) {
     let mut in_file = Vec::new();
     let origin = |field: &FieldRef| {
-        if let Some((_, value)) = folders.iter().find(|(name, _)| name == field.name()) {
-            return Origin::Folder(value.clone());
+        if let Some((_, value)) = known.iter().find(|(name, _)| name == field.name()) {
+            return Origin::Known(value.clone());
         }
         in_file.push(Arc::clone(field));
         Origin::File(in_file.len() - 1)
@@ -244,109 +276,11 @@ fn plan(folders: &[(String, ScalarValue)], wanted: &Wanted<'_>) -> (Assembly, Sc
     if wanted.options.on_error == OnError::Skip {
         let is_wanted = |field: &&FieldRef| {
             wanted.schema.index_of(field.name()).is_ok()
-                || folders.iter().any(|(name, _)| name == field.name())
+                || known.iter().any(|(name, _)| name == field.name())
         };
         let declared = wanted.table_schema.fields().iter();
         in_file.extend(declared.filter(|field| !is_wanted(field)).cloned());
     }
     let assembly = Assembly { schema: Arc::clone(wanted.schema), columns };
     (assembly, Arc::new(Schema::new(in_file)))
-}
-
-struct TextFile<'a> {
-    store: Arc<dyn object_store::ObjectStore>,
-    meta: ObjectMeta,
-    name: String,
-    options: &'a Options,
-}
-
-impl TextFile<'_> {
-    fn blocks(&self, byte: u64) -> Result<Blocks> {
-        let compression = self.options.compression_of(self.meta.location.as_ref());
-        Blocks::open(Arc::clone(&self.store), self.meta.clone(), &self.name, compression, byte)
-    }
-
-    async fn open(
-        &self,
-        schema: &SchemaRef,
-        declared: Vec<String>,
-        position: Position,
-    ) -> Result<TextRows> {
-        let (mut byte, mut line) = (position.byte, position.lines + 1);
-        let style = &self.options.csv;
-        let decoder: Box<dyn RowDecoder> = match self.options.format {
-            Format::Csv => {
-                let names = if style.header {
-                    let header = self.header().await?;
-                    if byte == 0 {
-                        (byte, line) = (header.bytes, header.next_line);
-                    }
-                    header.names
-                } else {
-                    declared
-                };
-                // An empty file has no header and no rows, so no column can be missing.
-                let schema = if names.is_empty() { &Arc::new(Schema::empty()) } else { schema };
-                let decoder = CsvDecoder::new(style, &names, schema, line);
-                Box::new(decoder.map_err(|error| match error {
-                    Error::Invalid(reason) => Error::Invalid(format!("'{}': {reason}", self.name)),
-                    other => other,
-                })?)
-            }
-            _ => Box::new(JsonDecoder::new(schema, line)),
-        };
-        Ok(TextRows {
-            blocks: self.blocks(byte)?,
-            block: Bytes::new(),
-            decoder,
-            byte,
-            ended: false,
-        })
-    }
-
-    async fn header(&self) -> Result<crate::format::Header> {
-        let mut blocks = self.blocks(0)?;
-        let mut content = Vec::new();
-        loop {
-            let block = blocks.next().await?;
-            content.extend_from_slice(block.as_deref().unwrap_or_default());
-            if let Some(header) = parse_header(&content, block.is_none(), &self.options.csv) {
-                return Ok(header);
-            }
-        }
-    }
-}
-
-/// The rows of a text file.
-struct TextRows {
-    blocks: Blocks,
-    block: Bytes,
-    decoder: Box<dyn RowDecoder>,
-    /// How much of the content the decoder has taken.
-    byte: u64,
-    ended: bool,
-}
-
-impl TextRows {
-    async fn read(&mut self) -> Result<Option<Decoded>> {
-        if self.ended {
-            return Ok(None);
-        }
-        loop {
-            if self.decoder.is_full() {
-                return self.decoder.take().map(Some);
-            }
-            if self.block.is_empty() {
-                let Some(block) = self.blocks.next().await? else {
-                    self.decoder.finish();
-                    self.ended = true;
-                    return self.decoder.take().map(Some);
-                };
-                self.block = block;
-            }
-            let taken = self.decoder.push(&self.block);
-            self.byte += taken as u64;
-            self.block = self.block.split_off(taken);
-        }
-    }
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::options::Options;
 use super::place::Place;
-use super::reader::{FileReader, Position, Wanted};
+use super::position::Position;
+use super::reader::{EndedReader, FileReader, Wanted};
 use crate::connector::{ConnectorContext, Source, Split, SplitReader};
 use crate::graph::SourceSpec;
 use crate::storage::Storage;
@@ -61,11 +63,18 @@ impl Source for FilesystemSource {
 
     async fn splits(&self, _parallelism: usize) -> Result<Vec<Split>> {
         let files = self.place()?.files().await?;
-        let split = |path: Path| Split { id: path.into(), position: Position::default().print() };
-        Ok(files.into_iter().map(|file| split(file.location)).collect())
+        let split = |file: ObjectMeta| {
+            let position = Position::begin(&file).print();
+            Split { id: file.location.into(), position }
+        };
+        Ok(files.into_iter().map(split).collect())
     }
 
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>> {
+        let position = Position::parse(&split.position)?;
+        if position.ended {
+            return Ok(Box::new(EndedReader(position)));
+        }
         let place = self.place()?;
         let path = Path::parse(&split.id)
             .map_err(|error| Error::storage(format!("open '{}'", split.id), error.into()))?;
@@ -79,7 +88,7 @@ impl Source for FilesystemSource {
             schema: &self.schema,
             limit: self.limit,
         };
-        let position = Position::parse(&split.position)?;
+        position.check(&file, &place.display(&path))?;
         Ok(Box::new(FileReader::open(&place, file, position, &wanted).await?))
     }
 }
