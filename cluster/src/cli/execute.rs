@@ -92,6 +92,11 @@ impl Screen {
             1 => writeln!(text, "note: 1 row came too late and was dropped"),
             late => writeln!(text, "note: {late} rows came too late and were dropped"),
         };
+        let _ = match sum(|news| news.untimed_rows) {
+            0 => Ok(()),
+            1 => writeln!(text, "note: 1 row without event time (NULL) was dropped"),
+            rows => writeln!(text, "note: {rows} rows without event time (NULL) were dropped"),
+        };
         text
     }
 }
@@ -313,12 +318,15 @@ mod tests {
         assert_eq!(screen.losses(), "");
         for (job_id, late_rows, skipped_rows) in [("a", 1, 0), ("a", 12, 0), ("b", 0, 1)] {
             let job_id = job_id.to_owned();
-            let news = Progress { job_id, late_rows, skipped_rows, ..Progress::default() };
+            let untimed_rows = skipped_rows;
+            let news =
+                Progress { job_id, late_rows, skipped_rows, untimed_rows, ..Progress::default() };
             screen.show(Event::Progress(news), "").unwrap();
         }
         assert_eq!(
             screen.losses(),
-            "warning: 1 malformed row was skipped\nnote: 12 rows came too late and were dropped\n"
+            "warning: 1 malformed row was skipped\nnote: 12 rows came too late and were dropped\n\
+             note: 1 row without event time (NULL) was dropped\n"
         );
     }
 }

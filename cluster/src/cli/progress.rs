@@ -93,6 +93,9 @@ fn line(progress: &Progress, rate: Option<u64>) -> String {
     if progress.late_rows > 0 {
         parts.push(format!("{} late", short(progress.late_rows)));
     }
+    if progress.untimed_rows > 0 {
+        parts.push(format!("{} without time", short(progress.untimed_rows)));
+    }
     if progress.skipped_rows > 0 {
         parts.push(format!("{} skipped", short(progress.skipped_rows)));
     }

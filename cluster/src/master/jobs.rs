@@ -252,6 +252,7 @@ impl Job {
             rows_in: sum(|progress| progress.rows_in),
             rows_out: sum(|progress| progress.rows_out),
             late_rows: sum(|progress| progress.late_rows),
+            untimed_rows: sum(|progress| progress.untimed_rows),
             skipped_rows: sum(|progress| progress.skipped_rows),
             watermark_ms: seen.progress.values().filter_map(|progress| progress.watermark_ms).min(),
             epoch: seen.epoch,

@@ -16,6 +16,7 @@ pub(super) fn gather(graph: &JobGraph, metrics: &BTreeMap<TaskId, Arc<TaskMetric
     for (task, counters) in metrics {
         let stage = graph.stage(task.stage);
         progress.late_rows += counters.late_rows.load(Relaxed);
+        progress.untimed_rows += counters.untimed_rows.load(Relaxed);
         progress.skipped_rows += counters.skipped_rows.load(Relaxed);
         progress.state_bytes += counters.state_bytes.load(Relaxed) as u64;
         if let Some(source) = &stage.source {

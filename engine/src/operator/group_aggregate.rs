@@ -373,6 +373,10 @@ impl Operator for GroupAggregate {
     fn late_rows(&self) -> u64 {
         0
     }
+
+    fn untimed_rows(&self) -> u64 {
+        0
+    }
 }
 
 /// Returns the weights of a batch, 0 for the rows that FILTER leaves out.

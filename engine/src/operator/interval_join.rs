@@ -375,6 +375,10 @@ impl Operator for IntervalJoin {
     fn late_rows(&self) -> u64 {
         self.late_rows
     }
+
+    fn untimed_rows(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

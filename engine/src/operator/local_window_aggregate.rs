@@ -32,7 +32,7 @@ const HELD_BYTES_MAX: usize = 16 << 20;
 pub(super) struct LocalWindowAggregate {
     window: WindowSpec,
     slices: Slices,
-    late_rows: u64,
+    untimed_rows: u64,
     schema: SchemaRef,
 }
 
@@ -121,7 +121,7 @@ impl LocalWindowAggregate {
         Ok(Self {
             window: spec.window,
             slices: Slices::new(counting(spec, &node.inputs[0])?),
-            late_rows: 0,
+            untimed_rows: 0,
             schema: Arc::clone(&node.output),
         })
     }
@@ -172,7 +172,7 @@ impl Operator for LocalWindowAggregate {
         out: &mut Output,
     ) -> Result<()> {
         let (spans, without) = divide_batch(self.window, &batch, now)?;
-        self.late_rows += without as u64;
+        self.untimed_rows += without as u64;
         let rows = insertions(batch)?;
         let keys = self.slices.grouping().keys(&rows);
         let arguments = self.slices.grouping().arguments(&rows)?;
@@ -219,7 +219,11 @@ impl Operator for LocalWindowAggregate {
     }
 
     fn late_rows(&self) -> u64 {
-        self.late_rows
+        0
+    }
+
+    fn untimed_rows(&self) -> u64 {
+        self.untimed_rows
     }
 }
 

@@ -232,6 +232,10 @@ impl Operator for LookupJoin {
     fn late_rows(&self) -> u64 {
         0
     }
+
+    fn untimed_rows(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,9 @@ pub trait Operator: Send {
 
     /// Returns the number of rows dropped for being late, since the start.
     fn late_rows(&self) -> u64;
+
+    /// Returns the number of rows dropped for having no event time, since the start.
+    fn untimed_rows(&self) -> u64;
 }
 
 /// An operator without state, timers or more than one input.

@@ -64,4 +64,8 @@ impl<T: Transform> Operator for TransformOperator<T> {
     fn late_rows(&self) -> u64 {
         0
     }
+
+    fn untimed_rows(&self) -> u64 {
+        0
+    }
 }

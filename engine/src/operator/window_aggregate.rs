@@ -34,6 +34,7 @@ pub(super) struct WindowAggregate {
     /// time less one where windows are of processing time.
     passed: TimestampMs,
     late_rows: u64,
+    untimed_rows: u64,
     schema: SchemaRef,
     key_group_count: u16,
 }
@@ -60,6 +61,7 @@ impl WindowAggregate {
             pending: BTreeSet::new(),
             passed: i64::MIN,
             late_rows: 0,
+            untimed_rows: 0,
             schema: Arc::clone(&node.output),
             key_group_count: context.key_group_count,
         })
@@ -69,7 +71,7 @@ impl WindowAggregate {
         // A clock that was set back must not reach into windows that have fired.
         let now = now.max(self.passed.saturating_add(1));
         let (spans, without) = divide_batch(self.window, &batch, now)?;
-        self.late_rows += without as u64;
+        self.untimed_rows += without as u64;
         let rows = insertions(batch)?;
         let keys = self.slices.grouping().keys(&rows);
         let arguments = self.slices.grouping().arguments(&rows)?;
@@ -274,6 +276,10 @@ impl Operator for WindowAggregate {
 
     fn late_rows(&self) -> u64 {
         self.late_rows
+    }
+
+    fn untimed_rows(&self) -> u64 {
+        self.untimed_rows
     }
 }
 

@@ -14,13 +14,13 @@ use crate::time::{TimestampMs, Watermark};
 use crate::{Error, Result};
 
 /// Appends `window_start`, `window_end` and `window_time` to each row, once per window of the
-/// row. Rows without a time belong to no window: they are dropped and counted as late.
+/// row. Rows without a time belong to no window: they are dropped and counted.
 pub(super) struct WindowAssign {
     window: Window,
     /// The event time's column; `None` for processing time.
     time: Option<usize>,
     schema: SchemaRef,
-    late_rows: u64,
+    untimed_rows: u64,
 }
 
 impl WindowAssign {
@@ -37,7 +37,7 @@ impl WindowAssign {
             }
         };
         window.validate()?;
-        Ok(Self { window, time, schema: Arc::clone(schema), late_rows: 0 })
+        Ok(Self { window, time, schema: Arc::clone(schema), untimed_rows: 0 })
     }
 
     /// Returns per output row the input row and its window.
@@ -50,7 +50,7 @@ impl WindowAssign {
                 None => now,
                 Some(times) if times.is_valid(row) => times.value(row),
                 Some(_) => {
-                    self.late_rows += 1;
+                    self.untimed_rows += 1;
                     continue;
                 }
             };
@@ -79,9 +79,9 @@ impl Operator for WindowAssign {
         now: TimestampMs,
         out: &mut Output,
     ) -> Result<()> {
-        let late_before = self.late_rows;
+        let before = self.untimed_rows;
         let (rows, windows) = self.assign(&batch, now)?;
-        let once_each = rows.len() == batch.num_rows() && self.late_rows == late_before;
+        let once_each = rows.len() == batch.num_rows() && self.untimed_rows == before;
         let batch = if once_each { batch } else { batch.take(&UInt32Array::from(rows))? };
         let mut columns = batch.rows().columns().to_vec();
         columns.extend(window_columns(&windows));
@@ -124,7 +124,11 @@ impl Operator for WindowAssign {
     }
 
     fn late_rows(&self) -> u64 {
-        self.late_rows
+        0
+    }
+
+    fn untimed_rows(&self) -> u64 {
+        self.untimed_rows
     }
 }
 
@@ -180,7 +184,7 @@ mod tests {
              + 2 4",
         );
         test.expect("+ 2 4 0 6 5");
-        assert_eq!(test.operator().late_rows(), 1);
+        assert_eq!(test.operator().untimed_rows(), 1);
     }
 
     #[test]

@@ -229,6 +229,10 @@ impl Operator for WindowJoin {
     fn late_rows(&self) -> u64 {
         self.late_rows
     }
+
+    fn untimed_rows(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

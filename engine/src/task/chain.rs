@@ -161,6 +161,11 @@ impl Chain {
         self.links.iter().map(|link| link.operator.late_rows()).sum()
     }
 
+    /// Returns the number of rows that were dropped for having no event time.
+    pub(crate) fn untimed_rows(&self) -> u64 {
+        self.links.iter().map(|link| link.operator.untimed_rows()).sum()
+    }
+
     fn each(
         &mut self,
         now: TimestampMs,

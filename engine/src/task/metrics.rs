@@ -12,6 +12,8 @@ pub struct TaskMetrics {
     pub rows_out: AtomicU64,
     /// Rows dropped for being late.
     pub late_rows: AtomicU64,
+    /// Rows dropped for having no event time.
+    pub untimed_rows: AtomicU64,
     /// Malformed rows that were skipped.
     pub skipped_rows: AtomicU64,
     /// Bytes of state held.
@@ -26,6 +28,7 @@ impl Default for TaskMetrics {
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
             late_rows: AtomicU64::new(0),
+            untimed_rows: AtomicU64::new(0),
             skipped_rows: AtomicU64::new(0),
             state_bytes: AtomicUsize::new(0),
             watermark_ms: AtomicI64::new(i64::MIN),

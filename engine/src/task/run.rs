@@ -353,6 +353,7 @@ impl Running {
 
     fn count(&self) {
         self.metrics.late_rows.store(self.chain.late_rows(), Ordering::Relaxed);
+        self.metrics.untimed_rows.store(self.chain.untimed_rows(), Ordering::Relaxed);
         if let Inlet::Source(source) = &self.inlet {
             self.metrics.skipped_rows.store(source.skipped_rows(), Ordering::Relaxed);
         }
