@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,6 +96,39 @@ async fn blocking<T: Send + 'static>(
 
 fn generic(error: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
     object_store::Error::Generic { store: NAME, source: Box::new(error) }
+}
+
+/// Says what is at a path where it has a content that is not a file's: its length, which is all
+/// that is read, is not known.
+fn special(path: &FilePath) -> std::io::Result<Option<String>> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(None) };
+    if metadata.is_dir() {
+        return Ok(None);
+    }
+    if !metadata.is_file() {
+        let kind = kind(metadata.file_type());
+        return Ok(Some(format!("is {kind}, only files are read")));
+    }
+    // What the kernel makes up, as in /proc, has no length.
+    let has_content = metadata.len() == 0 && File::open(path)?.read(&mut [0])? > 0;
+    Ok(has_content.then(|| "has a content without a length, only files are read".to_owned()))
+}
+
+#[cfg(unix)]
+fn kind(file_type: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if file_type.is_fifo() {
+        "a pipe"
+    } else if file_type.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn kind(_file_type: fs::FileType) -> &'static str {
+    "a device"
 }
 
 /// What became of a put.
@@ -251,6 +284,13 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        // Files are looked at before they are read.
+        if options.head {
+            let path = self.files.path_to_filesystem(location)?;
+            if let Some(what) = blocking(move || special(&path)).await? {
+                return Err(object_store::Error::NotSupported { source: what.into() });
+            }
+        }
         self.files.get_opts(location, options).await
     }
 

@@ -1,6 +1,8 @@
 //! Patterns of paths: `*` and `?` within a name, `[…]` one of several characters, `**` any number
 //! of folders.
 
+use super::partition::unescape;
+
 /// A path with wildcards, relative to its store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
@@ -18,6 +20,19 @@ impl Pattern {
         };
         let pattern = segments[first..].iter().map(|segment| (*segment).to_owned()).collect();
         (segments[..first].join("/"), Some(Self { segments: pattern }))
+    }
+
+    /// Puts the characters in place of their codes, as in `%20`; wildcards among them are meant as
+    /// they are.
+    pub(super) fn unescaped(self) -> Self {
+        let segment = |segment: String| {
+            let codes = [("%2A", "[*]"), ("%3F", "[?]"), ("%5B", "[[]")];
+            let literal = codes.iter().fold(segment, |segment, (code, literal)| {
+                segment.replace(code, literal).replace(&code.to_lowercase(), literal)
+            });
+            unescape(&literal)
+        };
+        Self { segments: self.segments.into_iter().map(segment).collect() }
     }
 
     /// Tells whether a path, relative to the folder before the pattern, matches.

@@ -9,9 +9,13 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::commits::{self, CommitLog};
+use super::partition::unescape;
 use super::pattern::Pattern;
 use crate::storage::Storage;
 use crate::{Error, Result};
+
+/// The scheme of files of the machine.
+const FILE: &str = "file";
 
 /// The path of a table: a file, a directory or a pattern.
 #[derive(Clone)]
@@ -32,10 +36,15 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
-    /// Finds the store of a URL.
+    /// Finds the store of a URL. In those of files `%20` and its like stand for what they do in
+    /// URLs.
     pub(super) fn resolve(url: &str, storage: &Storage) -> Result<Self> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        let (literal, pattern) = Pattern::split(rest);
+        let (mut literal, mut pattern) = Pattern::split(rest);
+        if scheme == FILE {
+            literal = unescape(&literal);
+            pattern = pattern.map(Pattern::unescaped);
+        }
         let (store, path) = storage.resolve(&format!("{scheme}://{literal}"))?;
         Ok(Self { store, path, pattern, scheme: scheme.to_owned(), url: url.to_owned() })
     }
@@ -43,7 +52,7 @@ impl Place {
     /// Returns the path as people know it.
     pub(super) fn display(&self, path: &Path) -> String {
         match self.scheme.as_str() {
-            "file" => format!("/{path}"),
+            FILE => format!("/{path}"),
             scheme => format!("{scheme}:///{path}"),
         }
     }
@@ -104,10 +113,22 @@ impl Place {
 
     fn nothing(&self) -> Error {
         let url = &self.url;
-        Error::Invalid(if self.pattern.is_some() {
-            format!("no file matches '{url}'")
-        } else {
-            format!("'{url}' is neither a file nor a directory with files")
+        let is_file = self.scheme == FILE;
+        Error::Invalid(match &self.pattern {
+            Some(_) if url.contains('[') => {
+                let meant = if is_file { "%5B" } else { "[[]" };
+                format!(
+                    "no file matches '{url}', a pattern in which '[' begins a set of characters; \
+                        a '[' that is part of a name is written {meant}"
+                )
+            }
+            Some(_) => format!("no file matches '{url}'"),
+            None if is_file && url.contains('%') => format!(
+                "'{url}' is neither a file nor a directory with files: it stands for '{}', and a \
+                    '%' that is part of a name is written %25",
+                self.display(&self.path)
+            ),
+            None => format!("'{url}' is neither a file nor a directory with files"),
         })
     }
 
@@ -119,6 +140,9 @@ impl Place {
         match self.store.head(path).await {
             Ok(meta) => Ok(Some(meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(object_store::Error::NotSupported { source }) => {
+                Err(Error::Invalid(format!("'{}' {source}", self.display(path))))
+            }
             Err(error) => Err(Error::storage(format!("look at '{}'", self.display(path)), error)),
         }
     }

@@ -146,6 +146,58 @@ async fn nothing_to_read_is_told_with_its_path() {
 }
 
 #[tokio::test]
+async fn paths_are_urls() {
+    let files = Files::new(&[
+        ("a b/x%1.csv", b"a\n1\n"),
+        ("a b/[x].csv", b"a\n2\n"),
+        ("a b/y.csv", b"a\n3\n"),
+    ]);
+    let check = async |path: &str, expected: &[&str]| {
+        let options = [("path", path), ("format", "csv")];
+        assert_eq!(files.rows(&options, "a INT").await.unwrap(), expected, "{path}");
+    };
+    check("file:///a%20b/x%251.csv", &["1"]).await;
+    check("file:///a%20b/%5bx%5D.csv", &["2"]).await;
+    check("file:///a b/[[]*.csv", &["2"]).await;
+    check("file:///a%20b/%5B*.csv", &["2"]).await;
+    check("file:///a%20b/%79*", &["3"]).await;
+    let error = async |path: &str| files.error(&[("path", path), ("format", "csv")], "a INT").await;
+    assert_eq!(
+        error("file:///a%20b/[x].csv.gz").await,
+        "no file matches 'file:///a%20b/[x].csv.gz', a pattern in which '[' begins a set of \
+            characters; a '[' that is part of a name is written %5B"
+    );
+    assert_eq!(
+        error("file:///a%20b/x%31").await,
+        "'file:///a%20b/x%31' is neither a file nor a directory with files: it stands for \
+            '/a b/x1', and a '%' that is part of a name is written %25"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_has_no_length_is_refused() {
+    let context = ConnectorContext {
+        storage: Storage::local(Path::new("/")).unwrap(),
+        clock: Arc::new(SimulatedClock::new(0)),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (path, what) in [
+        (pipe.to_str().unwrap(), "is a pipe"),
+        ("/dev/zero", "is a device"),
+        ("/proc/self/status", "has a content without a length"),
+    ] {
+        let url = format!("file://{path}");
+        let spec = spec(&[("path", &url), ("format", "csv")], schema("a INT"), schema("a INT"));
+        let source = FilesystemSource::new(&spec, &context).unwrap();
+        let error = read(&source).await.unwrap_err().to_string();
+        assert_eq!(error, format!("'{path}' {what}, only files are read"));
+    }
+}
+
+#[tokio::test]
 async fn malformed_rows_name_file_line_and_field() {
     let files = Files::new(&[("t/x.csv", b"a,b\n1,2\n3\n")]);
     assert_eq!(files.error(CSV, "a INT, b INT").await, "/t/x.csv:3: expected 2 fields, found 1");
