@@ -64,7 +64,7 @@ const ENTRIES: &[Entry] = &[
     Entry {
         name: "filesystem",
         options: filesystem::OPTIONS,
-        prefixes: &[],
+        prefixes: filesystem::PREFIXES,
         source: Some(|spec, context| shared_source(FilesystemSource::new(spec, context))),
         sink: Some((SinkMode::Insert, |spec, context| {
             shared_sink(FilesystemSink::new(spec, context))

@@ -4,6 +4,7 @@
 //! replaces everything on. A commit stands unless its job has gone back to a checkpoint before it.
 //! Files that no standing commit names are not there yet, or not any more.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -188,6 +189,18 @@ impl CommitLog {
     /// Tells whether an author's commit is there.
     pub(super) fn contains(&self, author: &Author) -> bool {
         self.find(author).is_some()
+    }
+
+    /// Returns the partition folders of the files that an author's commit adds.
+    pub(super) fn folders_of(&self, author: &Author) -> BTreeSet<&str> {
+        let files = self.find(author).map(|index| &self.commits[index].1.files);
+        let folder =
+            |file: &'_ TableFile| file.name.rsplit_once('/').map(|(folder, _)| folder.len());
+        files
+            .into_iter()
+            .flatten()
+            .filter_map(|file| folder(file).map(|length| &file.name[..length]))
+            .collect()
     }
 
     fn find(&self, author: &Author) -> Option<usize> {

@@ -19,6 +19,8 @@ pub(super) struct Committer<'a> {
     pub(super) sink: OperatorId,
     /// INSERT OVERWRITE: what the job writes appears, and replaces the table, when it ends.
     pub(super) overwrite: bool,
+    /// What marks the partitions of which rows are published.
+    pub(super) success_file: Option<&'a str>,
 }
 
 impl Committer<'_> {
@@ -45,6 +47,7 @@ impl Committer<'_> {
             }
             self.publish(&mut log, &author, staged).await?;
         }
+        self.mark(&log, &author).await?;
         if self.overwrite {
             let replaced = log.replaced_by(&author).into_iter().map(str::to_owned).collect();
             self.delete(replaced).await?;
@@ -93,6 +96,19 @@ impl Committer<'_> {
         let author = Some(author.clone());
         let change = if self.overwrite { Change::Overwrite } else { Change::Append };
         log.publish(self.place, Commit { author, change, files }).await
+    }
+
+    /// Puts a mark into the partitions that a commit adds rows to.
+    async fn mark(&self, log: &CommitLog, author: &Author) -> Result<()> {
+        let Some(name) = self.success_file else { return Ok(()) };
+        for folder in log.folders_of(author) {
+            let path = join(&self.place.path, &format!("{folder}/{name}"))?;
+            let put = self.place.store.put(&path, "".into()).await;
+            put.map_err(|error| {
+                Error::storage(format!("write '{}'", self.place.display(&path)), error)
+            })?;
+        }
+        Ok(())
     }
 
     /// Moves a staged file to its place, unless an earlier attempt has done so.

@@ -17,6 +17,9 @@ mod pattern;
 mod place;
 mod position;
 mod reader;
+mod rolling;
+#[cfg(test)]
+mod rolling_tests;
 mod sink;
 #[cfg(test)]
 mod sink_tests;
@@ -29,5 +32,6 @@ mod text_reader;
 mod writer;
 
 pub use options::OPTIONS;
+pub use rolling::PREFIXES;
 pub use sink::FilesystemSink;
 pub use source::FilesystemSource;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
+use super::rolling;
 use crate::connector::registry::suggest;
 use crate::format::{Compression, CsvStyle, Format};
 use crate::{Error, Result};
@@ -21,6 +23,10 @@ pub const OPTIONS: &[&str] = &[
     "csv.ignore-parse-errors",
     "json.ignore-parse-errors",
     "sink.rolling-policy.file-size",
+    "sink.rolling-policy.rollover-interval",
+    "sink.rolling-policy.check-interval",
+    "sink.partition-commit.policy.kind",
+    "sink.partition-commit.success-file.name",
 ];
 
 const ESCAPE: &str = "csv.escape-character";
@@ -51,6 +57,11 @@ pub(super) struct Options {
     /// `sink.rolling-policy.file-size`: a file that has reached this size is followed by another,
     /// default 128 MB; larger files are fewer, smaller ones can be read by more tasks at once.
     pub(super) file_bytes: u64,
+    /// `sink.rolling-policy.rollover-interval`: a file that was begun so long ago is followed by
+    /// another, by default only after its size and at checkpoints.
+    pub(super) rollover: Option<Duration>,
+    /// `sink.partition-commit.…`: the file that marks a partition of which rows are published.
+    pub(super) success_file: Option<String>,
     /// `csv.header`: whether the first line of a CSV file names its columns; `None`, the default,
     /// finds out. What is written has a header unless it is false.
     pub(super) csv_header: Option<bool>,
@@ -97,6 +108,8 @@ impl Options {
             compression,
             on_error: on_error(options, format)?,
             file_bytes: file_bytes(options)?,
+            rollover: rolling::rollover(options)?,
+            success_file: rolling::success_file(options)?,
             csv_header: csv_header(options)?,
             csv: csv_style(options)?,
         })
@@ -125,7 +138,7 @@ fn unknown_format(name: &str) -> Error {
     wrong("format", name, &format!("csv, json or parquet{help}"))
 }
 
-fn wrong(key: &str, value: impl Display, expected: &str) -> Error {
+pub(super) fn wrong(key: &str, value: impl Display, expected: &str) -> Error {
     Error::Invalid(format!("option '{key}' = '{value}': expected {expected}"))
 }
 

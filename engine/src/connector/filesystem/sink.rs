@@ -1,5 +1,7 @@
 //! Writes a table's files.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
@@ -11,6 +13,7 @@ use crate::connector::{CommitId, Committable, ConnectorContext, Sink, SinkWriter
 use crate::format::check_type;
 use crate::graph::{SinkSpec, SinkTarget};
 use crate::storage::Storage;
+use crate::time::ClockRef;
 use crate::{Error, OperatorId, Result};
 
 /// Writes a table's files: they are staged until a commit moves and names them.
@@ -22,6 +25,7 @@ pub struct FilesystemSink {
     partition_by: Vec<usize>,
     overwrite: bool,
     storage: Storage,
+    clock: ClockRef,
 }
 
 impl FilesystemSink {
@@ -41,6 +45,11 @@ impl FilesystemSink {
                 options.format.check_column(field)?;
             }
         }
+        if options.success_file.is_some() && partition_by.is_empty() {
+            return Err(Error::Invalid(
+                "option 'sink.partition-commit.policy.kind' needs PARTITIONED BY".to_owned(),
+            ));
+        }
         Ok(Self {
             id: spec.id,
             options,
@@ -48,6 +57,7 @@ impl FilesystemSink {
             partition_by: partition_by.clone(),
             overwrite: *overwrite,
             storage: context.storage.clone(),
+            clock: Arc::clone(&context.clock),
         })
     }
 
@@ -60,8 +70,9 @@ impl FilesystemSink {
         Ok(place)
     }
 
-    fn committer<'a>(&self, place: &'a Place) -> Committer<'a> {
-        Committer { place, sink: self.id, overwrite: self.overwrite }
+    fn committer<'a>(&'a self, place: &'a Place) -> Committer<'a> {
+        let success_file = self.options.success_file.as_deref();
+        Committer { place, sink: self.id, overwrite: self.overwrite, success_file }
     }
 }
 
@@ -77,8 +88,9 @@ impl Sink for FilesystemSink {
             staging: format!("{STAGING}/{}/{attempt}", self.id),
             writer: format!("{attempt}-{subtask}"),
         };
-        let (options, schema) = (self.options.clone(), &self.schema);
-        Ok(Box::new(TableWriter::new(place, options, schema, &self.partition_by, names)?))
+        let (options, clock) = (self.options.clone(), Arc::clone(&self.clock));
+        let (schema, partition_by) = (&self.schema, &self.partition_by);
+        Ok(Box::new(TableWriter::new(place, options, clock, schema, partition_by, names)?))
     }
 
     async fn commit(&self, id: &CommitId, committables: &[Committable]) -> Result<()> {

@@ -47,6 +47,15 @@ impl Table {
     }
 
     pub(super) fn sink_numbered(&self, id: u64, overwrite: bool) -> FilesystemSink {
+        self.sink_in(&self.context(), id, overwrite)
+    }
+
+    pub(super) fn sink_in(
+        &self,
+        context: &ConnectorContext,
+        id: u64,
+        overwrite: bool,
+    ) -> FilesystemSink {
         let target = SinkTarget::Connector {
             connector: "filesystem".to_owned(),
             options: self.options.iter().cloned().collect(),
@@ -62,7 +71,7 @@ impl Table {
             changelog: ChangelogMode::AppendOnly,
             upsert_key: None,
         };
-        FilesystemSink::new(&spec, &self.context()).unwrap()
+        FilesystemSink::new(&spec, context).unwrap()
     }
 
     pub(super) fn sink(&self) -> FilesystemSink {

@@ -18,6 +18,7 @@ use super::place::Place;
 use crate::batch::Batch;
 use crate::connector::{Committable, SinkWriter};
 use crate::format::{Compression, Encoder};
+use crate::time::{ClockRef, TimestampMs};
 use crate::{Epoch, Error, Result};
 
 /// The folder of files that have not been committed.
@@ -72,6 +73,7 @@ pub(super) struct Names {
 pub(super) struct TableWriter {
     place: Place,
     options: Options,
+    clock: ClockRef,
     schema: SchemaRef,
     partitioner: Partitioner,
     names: Names,
@@ -87,6 +89,7 @@ impl TableWriter {
     pub(super) fn new(
         place: Place,
         options: Options,
+        clock: ClockRef,
         schema: &SchemaRef,
         partition_by: &[usize],
         names: Names,
@@ -94,6 +97,7 @@ impl TableWriter {
         Ok(Self {
             place,
             options,
+            clock,
             schema: Arc::clone(schema),
             partitioner: Partitioner::new(schema, partition_by)?,
             names,
@@ -125,6 +129,19 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Closes the files that were begun too long ago.
+    async fn close_old(&mut self) -> Result<()> {
+        let Some(interval) = self.options.rollover else { return Ok(()) };
+        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+        let limit = self.clock.now_ms().saturating_sub(interval_ms);
+        let old = self.parts.iter().filter(|(_, part)| part.begun_at <= limit);
+        let old = old.map(|(folder, _)| folder.clone()).collect::<Vec<_>>();
+        for folder in old {
+            self.close(&folder).await?;
+        }
+        Ok(())
+    }
+
     fn held_bytes(&self) -> u64 {
         self.parts.values().map(Part::held_bytes).sum()
     }
@@ -149,6 +166,7 @@ impl TableWriter {
             rows: 0,
             bytes: 0,
             used: self.turn,
+            begun_at: self.clock.now_ms(),
         })
     }
 
@@ -183,6 +201,7 @@ impl SinkWriter for TableWriter {
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows.columns().to_vec())
             .map_err(|error| Error::compute("write rows into a table", error))?;
         self.turn += 1;
+        self.close_old().await?;
         for (folder, rows) in self.partitioner.split(&rows)? {
             self.write_part(folder, &rows).await?;
         }
@@ -198,7 +217,7 @@ impl SinkWriter for TableWriter {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        Ok(())
+        self.close_old().await
     }
 }
 
@@ -212,6 +231,7 @@ struct Part {
     rows: u64,
     bytes: u64,
     used: u64,
+    begun_at: TimestampMs,
 }
 
 impl Part {
