@@ -104,7 +104,7 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
                 return Err(fail(error.with_help("it does not fit; cast to BIGINT")));
             }
         }
-        Expr::ScalarFunction(call) if call.func.name() == "get_field" => {
+        Expr::ScalarFunction(call) if MAP_ELEMENTS.contains(&call.func.name()) => {
             if let [map, key, ..] = call.args.as_slice() {
                 is_key(map, key, schema)?;
             }
@@ -204,6 +204,9 @@ fn is_short(data_type: &DataType) -> bool {
 fn is_days(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Date32 | DataType::Time32(_))
 }
+
+/// Functions of a map and a key.
+const MAP_ELEMENTS: &[&str] = &["get_field", "map_extract"];
 
 /// DataFusion looks a key of another type up as a text, and finds nothing.
 fn is_key(map: &Expr, key: &Expr, schema: &DFSchema) -> Result<()> {

@@ -1,5 +1,6 @@
 //! From syntax trees to logical plans, through DataFusion's SQL planner.
 
+mod element;
 mod failure;
 mod group_window;
 mod table;
@@ -22,6 +23,7 @@ use datafusion::logical_expr::{
     WindowUDF,
 };
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use rainstorm_engine::function::Registry;
 use sqlparser::ast::{Expr as SqlExpr, Query, Spanned, Statement};
 use sqlparser::tokenizer::Span;
 
@@ -63,6 +65,18 @@ pub(crate) fn bind_view(
     plan.map_err(|error| from_datafusion(&error, Span::empty()))
 }
 
+/// Binds an expression over columns as those of a table are bound.
+///
+/// # Errors
+/// What DataFusion complains about.
+pub(crate) fn bind_expression(
+    context: QueryContext<'_>,
+    expr: &SqlExpr,
+    schema: &DFSchema,
+) -> Result<Expr> {
+    Binder::new(context).expression(expr, schema)
+}
+
 /// Binds an expression without columns.
 ///
 /// # Errors
@@ -71,8 +85,8 @@ pub(crate) fn bind_constant(
     context: QueryContext<'_>,
     expr: &SqlExpr,
 ) -> std::result::Result<Expr, SqlErrors> {
-    let binder = Binder::new(context);
-    binder.expression(expr, &DFSchema::empty()).map_err(|error| from_datafusion_in(&error, expr))
+    let bound = bind_expression(context, expr, &DFSchema::empty());
+    bound.map_err(|error| from_datafusion_in(&error, expr))
 }
 
 /// Returns the options under which SQL is planned.
@@ -102,7 +116,7 @@ impl<'a> Binder<'a> {
         Self {
             context,
             options: options(),
-            expr_planners: context.functions.expr_planners(),
+            expr_planners: expr_planners(context.functions),
             relation_planners: vec![
                 Arc::new(window_table::WindowTablePlanner),
                 Arc::new(temporal::TemporalTablePlanner),
@@ -196,6 +210,13 @@ impl<'a> Binder<'a> {
             .map(|(column, name)| Expr::Column(column).alias(name));
         LogicalPlanBuilder::from(plan).project(renamed)?.build()
     }
+}
+
+/// Returns what plans syntax that stands for functions; our own comes first.
+fn expr_planners(functions: &Registry) -> Vec<Arc<dyn ExprPlanner>> {
+    let own = element::ElementPlanner::new(functions);
+    let own = own.map(|planner| Arc::new(planner) as Arc<dyn ExprPlanner>);
+    own.into_iter().chain(functions.expr_planners()).collect()
 }
 
 /// Returns a column by its name alone, whatever dots and capitals are in it.

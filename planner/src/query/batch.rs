@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
 use sqlparser::tokenizer::Span;
@@ -18,12 +19,26 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     let context = OptimizerContext::new_with_config_options(Arc::new(options()))
         .without_query_execution_start_time();
     let analyzed = Analyzer::new().execute_and_check(plan.clone(), &options(), |_, _| {})?;
-    let optimized = Optimizer::new().optimize(analyzed, &context, |_, _| {})?;
+    let optimized = match Optimizer::new().optimize(analyzed, &context, |_, _| {}) {
+        Err(error) if matches!(error.find_root(), DataFusionError::SchemaError(..)) => {
+            return Err(correlated());
+        }
+        optimized => optimized?,
+    };
     let mut left = None;
     optimized.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        let is_leaf = node.inputs().is_empty();
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 left = left.or(subquery(part));
+                // A condition that was pulled out of a subquery over a column of no input.
+                if let Expr::Column(column) = part
+                    && !is_leaf
+                    && !schema.has_column(column)
+                {
+                    left = left.or(Some("OUTER"));
+                }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -35,11 +50,16 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
             "write UNNEST(…) into the SELECT list of the table that has the column",
         ),
         Some("OUTER") if has_lateral(&optimized)? => ("LATERAL", "use a join"),
-        Some("OUTER") => ("this correlated subquery", "use a join"),
+        Some("OUTER") => return Err(correlated()),
         Some("EXISTS") => ("EXISTS outside of WHERE", "use a join"),
         Some(_) => ("IN with a query outside of WHERE", "use a join"),
     };
     Err(fail(unsupported(Span::empty(), format!("{what} is not supported")).with_help(help)))
+}
+
+fn correlated() -> DataFusionError {
+    let message = "this correlated subquery is not supported";
+    fail(unsupported(Span::empty(), message).with_help("use a join"))
 }
 
 fn subquery(expr: &Expr) -> Option<&'static str> {

@@ -160,7 +160,7 @@ pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
 fn loses_nothing(from: &DataType, to: &DataType) -> bool {
     use DataType::{
         Binary, BinaryView, Date32, Decimal128, Decimal256, Float32, Float64, LargeBinary,
-        LargeUtf8, Null, Timestamp, Utf8, Utf8View,
+        LargeUtf8, Null, Time32, Time64, Timestamp, Utf8, Utf8View,
     };
     match (from, to) {
         (Null, _) => true,
@@ -176,6 +176,8 @@ fn loses_nothing(from: &DataType, to: &DataType) -> bool {
         (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
         (Timestamp(_, from), Timestamp(_, to)) => from.is_some() == to.is_some(),
         (Date32, Timestamp(_, None)) => true,
+        // Of whatever unit: they are all TIME.
+        (Time32(_) | Time64(_), Time32(_) | Time64(_)) => true,
         (DataType::Struct(from), DataType::Struct(to)) => {
             from.len() == to.len()
                 && from.iter().zip(to).all(|(from, to)| fits(from.data_type(), to.data_type()))

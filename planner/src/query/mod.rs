@@ -22,7 +22,7 @@ use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_qu
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::explain::{graph_text, plan_text, stream_plan_text};
 use crate::lower::{Lowering, results_for};
-use crate::rewrite::{refuse_distinct_on, rewrite};
+use crate::rewrite::rewrite;
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::statement::{Insert, Statement};
@@ -39,7 +39,6 @@ pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<St
     let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
     let analyzed = typing::check(&plan, context.functions).map_err(place)?;
     if is_batch(&plan).map_err(place)? {
-        refuse_distinct_on(&plan).map_err(place)?;
         batch::check(&plan).map_err(place)?;
         return Ok(Step::Batch(Box::new(analyzed)));
     }
@@ -72,7 +71,6 @@ pub(crate) fn explain(
             let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
             let analyzed = typing::check(&plan, context.functions).map_err(place)?;
             if is_batch(&plan).map_err(place)? {
-                refuse_distinct_on(&plan).map_err(place)?;
                 batch::check(&plan).map_err(place)?;
                 return Ok(vec![("batch plan".to_owned(), plan_text(&analyzed))]);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::DataType;
 use rainstorm_engine::function::Registry;
 use sqlparser::ast::{
     AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
@@ -14,16 +14,16 @@ use sqlparser::tokenizer::Span;
 
 use super::Resolver;
 use super::literal::rewrite_literal;
+use super::names::column_of_relation;
 use super::rewrite::{
     RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, quote_unit, rename, rewrite_call, rewrite_rounding,
 };
-use super::scope::{Match, OutputColumn, Scope};
+use super::scope::Scope;
 use crate::catalog::FunctionDefinition;
 use crate::dialect::named_type;
 use crate::error::{SqlError, SqlErrorCode, counted, suggest};
 use crate::interval;
 use crate::statement::ObjectKind;
-use crate::types::type_sql;
 
 /// Windowing table functions, which are also the group windows of older Flink SQL.
 pub(super) const WINDOW_FUNCTIONS: &[&str] = &["TUMBLE", "HOP", "CUMULATE", "SESSION"];
@@ -89,16 +89,18 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
             Expr::Identifier(name) if !self.fields.contains(&place(name.span)) => {
                 self.resolver.identifier(name, self.scope);
             }
-            Expr::CompoundIdentifier(names) => {
-                self.resolver.compound_identifier(names, self.scope);
+            Expr::CompoundIdentifier(_) => {
+                self.resolver.compound_identifier(expr, self.scope);
             }
-            Expr::CompoundFieldAccess { access_chain, .. } => {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                column_of_relation(root, access_chain, self.scope);
                 for access in access_chain {
                     if let AccessExpr::Dot(Expr::Identifier(name)) = access {
                         self.fields.insert(place(name.span));
                     }
                 }
             }
+            Expr::InSubquery { expr, .. } => self.resolver.no_outer_operand(expr, self.scope),
             Expr::Function(function) => {
                 if self.resolver.context.session.function(&function.name.to_string()).is_none() {
                     rename(function);
@@ -134,7 +136,7 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
 }
 
 /// Writes a field of an expression as DataFusion takes it: as a text.
-fn quote_field(access: &mut AccessExpr) {
+pub(super) fn quote_field(access: &mut AccessExpr) {
     if let AccessExpr::Dot(field) = access
         && let Expr::Identifier(name) = field
     {
@@ -148,120 +150,6 @@ fn place(span: Span) -> (u64, u64) {
 }
 
 impl Resolver<'_> {
-    /// Resolves an expression and returns its type, where it is that of a column.
-    pub(super) fn typed_expression(
-        &mut self,
-        expr: &mut Expr,
-        scope: &Scope<'_>,
-    ) -> Option<DataType> {
-        match expr {
-            Expr::Identifier(name) => self.identifier(name, scope)?.data_type,
-            Expr::CompoundIdentifier(names) => self.compound_identifier(names, scope),
-            _ => {
-                self.expressions(expr, scope);
-                None
-            }
-        }
-    }
-
-    /// Resolves a column in place.
-    pub(super) fn identifier(
-        &mut self,
-        name: &mut Ident,
-        scope: &Scope<'_>,
-    ) -> Option<OutputColumn> {
-        for scope in scope.chain() {
-            match scope.find(&name.value) {
-                Match::One(column) => {
-                    name.value.clone_from(&column.name);
-                    return Some(column.clone());
-                }
-                Match::Several(names) => {
-                    let message = format!("column '{}' is ambiguous", name.value);
-                    let error = SqlError::at(SqlErrorCode::Ambiguous, name.span, message);
-                    self.errors.push(error.with_help(format!("write {}", names.join(" or "))));
-                    return None;
-                }
-                Match::None if scope.is_open() => return None,
-                Match::None => {}
-            }
-        }
-        // Unnamed columns are named after their expression, in a spelling that binding knows.
-        if !name.value.contains('(') {
-            let message = format!("there is no column '{}'", name.value);
-            self.unknown_column(name.span, message, &name.value, scope.column_names());
-            if name.quote_style == Some('"')
-                && let Some(error) = self.errors.last_mut()
-            {
-                let help = format!("texts stand in single quotes: '{}'", name.value);
-                error.help.get_or_insert(help);
-            }
-        }
-        None
-    }
-
-    /// Resolves `relation.column.field…` or `column.field…` in place and returns its type.
-    fn compound_identifier(&mut self, names: &mut [Ident], scope: &Scope<'_>) -> Option<DataType> {
-        let [first, rest @ ..] = names else { return None };
-        for scope in scope.chain() {
-            if let Some(relation) = scope.relation(&first.value) {
-                if let Some(qualifier) = &relation.qualifier {
-                    first.value.clone_from(qualifier);
-                }
-                let [column, fields @ ..] = rest else { return None };
-                let Some(found) = relation.columns.find(&column.value).one() else {
-                    if !relation.columns.open {
-                        let message = format!("'{first}' has no column '{}'", column.value);
-                        let names = relation.columns.names().collect();
-                        self.unknown_column(column.span, message, &column.value, names);
-                    }
-                    return None;
-                };
-                column.value.clone_from(&found.name);
-                return self.fields(&column.value, found.data_type.clone()?, fields);
-            }
-            if let Match::One(found) = scope.find(&first.value) {
-                first.value.clone_from(&found.name);
-                return self.fields(&first.value, found.data_type.clone()?, rest);
-            }
-            if scope.is_open() {
-                return None;
-            }
-        }
-        let mut known = scope.column_names();
-        known.extend(scope.relations.iter().filter_map(|relation| relation.qualifier.as_deref()));
-        let message = format!("there is no table or column '{}' in this query", first.value);
-        self.unknown_column(first.span, message, &first.value, known);
-        None
-    }
-
-    /// Resolves the fields of a column in place and returns the last one's type.
-    fn fields(&mut self, column: &str, of: DataType, names: &mut [Ident]) -> Option<DataType> {
-        let [first, rest @ ..] = names else { return Some(of) };
-        let DataType::Struct(fields) = &of else {
-            let message = format!(
-                "'{column}' is of type {} and has no field '{}'",
-                type_sql(&of),
-                first.value
-            );
-            self.errors.push(SqlError::at(SqlErrorCode::Type, first.span, message));
-            return None;
-        };
-        let Some((name, data_type)) = find_field(fields, &first.value) else {
-            let message = format!("'{column}' has no field '{}'", first.value);
-            let known = fields.iter().map(|field| field.name().as_str()).collect();
-            self.unknown_column(first.span, message, &first.value, known);
-            return None;
-        };
-        first.value = name;
-        self.fields(&first.value.clone(), data_type, rest)
-    }
-
-    fn unknown_column(&mut self, span: Span, message: String, name: &str, known: Vec<&str>) {
-        let error = SqlError::at(SqlErrorCode::UnknownColumn, span, message);
-        self.errors.push(error.with_suggestion(suggest(name, known)));
-    }
-
     /// Reports a function that does not exist.
     fn function_name(&mut self, function: &Function) {
         let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return };
@@ -373,12 +261,6 @@ pub(crate) fn is_built_in(functions: &Registry, name: &str) -> bool {
         || special_functions().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn find_field(fields: &Fields, name: &str) -> Option<(String, DataType)> {
-    let exact = fields.iter().find(|field| field.name() == name);
-    let field = exact.or_else(|| fields.iter().find(|f| f.name().eq_ignore_ascii_case(name)))?;
-    Some((field.name().clone(), field.data_type().clone()))
-}
-
 fn has_wildcard(arguments: &FunctionArguments) -> bool {
     let FunctionArguments::List(list) = arguments else { return false };
     let is_wildcard = |argument: &FunctionArg| {
@@ -439,7 +321,7 @@ impl VisitorMut for Substitution<'_> {
     }
 }
 
-fn with_fields(root: Expr, fields: &[Ident]) -> Expr {
+pub(super) fn with_fields(root: Expr, fields: &[Ident]) -> Expr {
     if fields.is_empty() {
         return root;
     }

@@ -7,11 +7,13 @@
 
 mod expression;
 mod literal;
+mod names;
 mod output;
 mod refuse;
 mod relation;
 mod rewrite;
 mod scope;
+mod star;
 
 use std::collections::BTreeSet;
 
@@ -266,7 +268,8 @@ impl<'a> Resolver<'a> {
     ) -> Columns {
         let mut scope = Scope { outer, ..Scope::default() };
         for table in &mut select.from {
-            self.table_with_joins(table, &mut scope);
+            let shown = self.table_with_joins(table, &mut scope);
+            scope.shown.extend(shown);
         }
         let items = std::mem::take(&mut select.projection);
         select.projection =

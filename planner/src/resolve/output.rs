@@ -7,9 +7,9 @@ use sqlparser::ast::{
     Expr, Ident, LimitClause, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind,
     Spanned, Value,
 };
-use sqlparser::tokenizer::Span;
 
-use super::scope::{Columns, RelationScope, Scope};
+use super::scope::{Columns, Scope};
+use super::star;
 
 /// Gives each column a name of its own, as Flink does: the second `k` is `k0`. Item number `i`
 /// begins at column `starts[i]`; columns of wildcards keep their names, whatever comes before.
@@ -64,13 +64,14 @@ pub(super) fn field_name(expr: &Expr, scope: &Scope<'_>) -> Option<String> {
 /// columns, whose names can be the same; other items stay.
 pub(super) fn written_out(item: SelectItem, scope: &Scope<'_>) -> Vec<SelectItem> {
     let items = match &item {
-        SelectItem::Wildcard(options) => all_columns(options.wildcard_token.0.span, scope),
+        SelectItem::Wildcard(options) => star::written_out(options.wildcard_token.0.span, scope),
         SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
             match name.0.as_slice() {
                 [ObjectNamePart::Identifier(ident)] => match scope.relation(&ident.value) {
-                    Some(relation) => {
-                        columns_of(relation, name.span(), |_| true).filter(|_| is_several(scope))
+                    Some(relation) if scope.relations.len() > 1 => {
+                        star::of_one(relation, name.span())
                     }
+                    Some(_) => None,
                     None => fields_of(ident, scope),
                 },
                 _ => None,
@@ -79,50 +80,6 @@ pub(super) fn written_out(item: SelectItem, scope: &Scope<'_>) -> Vec<SelectItem
         _ => None,
     };
     items.unwrap_or_else(|| vec![item])
-}
-
-fn is_several(scope: &Scope<'_>) -> bool {
-    scope.relations.len() > 1
-}
-
-/// Returns the columns that `*` stands for: those that USING has merged come first, from the
-/// relation that is on the left.
-fn all_columns(span: Span, scope: &Scope<'_>) -> Option<Vec<SelectItem>> {
-    if !is_several(scope) {
-        return None;
-    }
-    let mut first: Vec<(usize, &str)> = Vec::new();
-    for name in scope.relations.iter().flat_map(|relation| &relation.merged) {
-        let has = |relation: &RelationScope| relation.columns.exact(name).is_some();
-        let place = (scope.relations.iter().position(has)?, name.as_str());
-        if !first.contains(&place) {
-            first.push(place);
-        }
-    }
-    let mut items = Vec::new();
-    for (relation, name) in &first {
-        items.extend(columns_of(&scope.relations[*relation], span, |column| column == *name)?);
-    }
-    for (index, relation) in scope.relations.iter().enumerate().filter(|(_, it)| !it.hidden) {
-        let is_merged = |column: &str| relation.merged.iter().any(|merged| merged == column);
-        let wanted = |column: &str| !is_merged(column) && !first.contains(&(index, column));
-        items.extend(columns_of(relation, span, wanted)?);
-    }
-    Some(items)
-}
-
-fn columns_of(
-    relation: &RelationScope,
-    span: Span,
-    wanted: impl Fn(&str) -> bool,
-) -> Option<Vec<SelectItem>> {
-    let qualifier = relation.qualifier.as_ref().filter(|_| !relation.columns.open)?;
-    let exactly = |name: &str| Ident { value: name.to_owned(), quote_style: Some('`'), span };
-    let items = relation.columns.names().filter(|name| wanted(name)).map(|name| {
-        let names = vec![exactly(qualifier), exactly(name)];
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names))
-    });
-    Some(items.collect())
 }
 
 /// Writes FETCH FIRST n ROWS ONLY as LIMIT n.

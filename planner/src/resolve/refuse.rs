@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use rainstorm_engine::function::Registry;
 use sqlparser::ast::{
-    Expr, Fetch, LimitClause, Query, Select, SelectItem, Spanned, TableFactor, TopQuantity, Value,
-    ValueWithSpan, Visit, Visitor,
+    Distinct, Expr, Fetch, LimitClause, Query, Select, SelectItem, Spanned, TableFactor,
+    TopQuantity, Value, ValueWithSpan, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -127,6 +127,13 @@ impl Visitor for Refusals {
         }
         if let Some(into) = &select.into {
             self.add_with_help(into.name.span(), "SELECT INTO", "write INSERT INTO … SELECT");
+        }
+        // Which of several rows is the first depends on an order that streams do not have, and
+        // DataFusion's rule for it panics on plans of ours.
+        if let Some(Distinct::On(exprs)) = &select.distinct {
+            let span = exprs.first().map_or(token, Spanned::span);
+            let help = "use GROUP BY, with FIRST_VALUE or MIN for the others";
+            self.add_with_help(span, "DISTINCT ON", help);
         }
         for item in &select.projection {
             let (SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)) = item

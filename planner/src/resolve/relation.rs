@@ -9,6 +9,7 @@ use sqlparser::tokenizer::Span;
 
 use super::expression::WINDOW_FUNCTIONS;
 use super::scope::{Columns, OutputColumn, RelationScope, Scope};
+use super::star::{self, Shown};
 use super::{MAX_VIEW_DEPTH, Resolver};
 use crate::catalog::{Relation, ViewDefinition};
 use crate::error::{SqlError, SqlErrorCode, counted, suggest};
@@ -17,12 +18,15 @@ use crate::error::{SqlError, SqlErrorCode, counted, suggest};
 const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
 impl Resolver<'_> {
-    pub(super) fn table_with_joins(&mut self, table: &mut TableWithJoins, scope: &mut Scope<'_>) {
-        self.table_factor(&mut table.relation, scope);
+    /// Resolves a table with what is joined to it, and returns the columns that `*` gives of it.
+    pub(super) fn table_with_joins(
+        &mut self,
+        table: &mut TableWithJoins,
+        scope: &mut Scope<'_>,
+    ) -> Vec<Shown> {
+        let mut shown = self.table_factor(&mut table.relation, scope);
         for join in &mut table.joins {
-            let before = scope.relations.len();
-            self.table_factor(&mut join.relation, scope);
-            hide(&join.join_operator, &mut scope.relations, before);
+            let right = self.table_factor(&mut join.relation, scope);
             self.no_outer_using(&join.join_operator, join.relation.span());
             if let Some(constraint) = constraint(&mut join.join_operator) {
                 self.join_constraint(constraint, scope);
@@ -30,7 +34,9 @@ impl Resolver<'_> {
             if let JoinOperator::AsOf { match_condition, .. } = &mut join.join_operator {
                 self.expressions(match_condition, scope);
             }
+            shown = star::of_join(&mut join.join_operator, shown, right);
         }
+        shown
     }
 
     /// Refuses USING where the key is that of the right side, or of either: DataFusion takes the
@@ -64,23 +70,16 @@ impl Resolver<'_> {
                 for name in names {
                     if let [ObjectNamePart::Identifier(name)] = name.0.as_mut_slice() {
                         self.identifier(name, scope);
-                        scope.merge(&name.value);
                     }
                 }
             }
-            JoinConstraint::Natural => {
-                scope.merged = true;
-                let last = scope.relations.last().map(|right| right.columns.clone());
-                for name in last.iter().flat_map(Columns::names) {
-                    scope.merge(name);
-                }
-            }
+            JoinConstraint::Natural => scope.merged = true,
             JoinConstraint::None => {}
         }
     }
 
-    /// Resolves a relation and adds its columns to the scope.
-    fn table_factor(&mut self, factor: &mut TableFactor, scope: &mut Scope<'_>) {
+    /// Resolves a relation, adds its columns to the scope, and returns those that `*` gives of it.
+    fn table_factor(&mut self, factor: &mut TableFactor, scope: &mut Scope<'_>) -> Vec<Shown> {
         let span = factor.span();
         let (qualifier, columns, alias) = match factor {
             TableFactor::Table { name, alias, args: None, version, .. } => {
@@ -141,7 +140,9 @@ impl Resolver<'_> {
             let error = SqlError::at(SqlErrorCode::Ambiguous, span, message);
             self.errors.push(error.with_help("give one of them another name with AS"));
         }
+        let shown = star::of_relation(scope.relations.len(), &relation);
         scope.relations.push(relation);
+        shown
     }
 
     /// Applies an alias, with names for columns where it has them.
@@ -152,7 +153,7 @@ impl Resolver<'_> {
         alias: Option<&TableAlias>,
     ) -> RelationScope {
         let Some(alias) = alias else {
-            return RelationScope { qualifier, columns, ..RelationScope::default() };
+            return RelationScope { qualifier, columns };
         };
         let (has, names) = (columns.list.len(), alias.columns.len());
         if names > 0 && names != has && !columns.open {
@@ -163,7 +164,6 @@ impl Resolver<'_> {
         RelationScope {
             qualifier: Some(alias.name.value.clone()),
             columns: columns.renamed(alias.columns.iter().map(|column| &column.name)),
-            ..RelationScope::default()
         }
     }
 
@@ -312,21 +312,6 @@ impl Resolver<'_> {
         let error = SqlError::at(SqlErrorCode::UnknownTable, ident.span, message);
         self.errors.push(error.with_suggestion(suggest(&ident.value, known)));
         None
-    }
-}
-
-/// Hides what a semi or anti join does not return.
-fn hide(operator: &JoinOperator, relations: &mut [RelationScope], before: usize) {
-    let hidden = match operator {
-        JoinOperator::Semi(_)
-        | JoinOperator::LeftSemi(_)
-        | JoinOperator::Anti(_)
-        | JoinOperator::LeftAnti(_) => &mut relations[before..],
-        JoinOperator::RightSemi(_) | JoinOperator::RightAnti(_) => &mut relations[..before],
-        _ => return,
-    };
-    for relation in hidden {
-        relation.hidden = true;
     }
 }
 

@@ -3,6 +3,8 @@
 use arrow::datatypes::{DataType, Schema};
 use sqlparser::ast::Ident;
 
+use super::star::Shown;
+
 /// A column of a relation or query.
 #[derive(Debug, Clone)]
 pub(super) struct OutputColumn {
@@ -101,16 +103,14 @@ pub(super) struct RelationScope {
     /// The name by which its columns can be qualified.
     pub(super) qualifier: Option<String>,
     pub(super) columns: Columns,
-    /// Its columns that USING or NATURAL has made one with those of a relation before it.
-    pub(super) merged: Vec<String>,
-    /// Whether `*` leaves it out: a semi or anti join only looks into it.
-    pub(super) hidden: bool,
 }
 
 /// The columns that an expression can name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope<'a> {
     pub(super) relations: Vec<RelationScope>,
+    /// The columns that `*` gives.
+    pub(super) shown: Vec<Shown>,
     /// Names given in the SELECT list, where they can be used.
     pub(super) aliases: Columns,
     /// Whether a join has merged columns of one name.
@@ -122,16 +122,6 @@ pub(super) struct Scope<'a> {
 impl Scope<'_> {
     pub(super) fn of(relation: RelationScope) -> Self {
         Self { relations: vec![relation], ..Self::default() }
-    }
-
-    /// Makes a column of the last relation one with that of a relation before it, where both have
-    /// it.
-    pub(super) fn merge(&mut self, name: &str) {
-        let Some((last, before)) = self.relations.split_last_mut() else { return };
-        let has = |relation: &RelationScope| relation.columns.exact(name).is_some();
-        if has(last) && before.iter().any(has) {
-            last.merged.push(name.to_owned());
-        }
     }
 
     /// Finds a column by its bare name, in this scope only.

@@ -339,3 +339,41 @@ fn texts_in_double_quotes_are_explained() {
         &["unknown_column 1:37: there is no column 'xyz' (texts stand in single quotes: 'xyz')"],
     );
 }
+
+#[test]
+fn tables_around_come_before_columns_without_such_a_field() {
+    check(
+        "SELECT price FROM bid item WHERE EXISTS (SELECT 1 FROM auction a WHERE a.id = item.price AND item.initialBid > 1)",
+        "SELECT price FROM bid item WHERE EXISTS (SELECT 1 AS `1` FROM Auction a WHERE a.id = ``.item.price AND item.initialBid > 1)",
+    );
+    check(
+        "SELECT id FROM auction a WHERE EXISTS (SELECT 1 FROM bid WHERE price = a.item.initialbid)",
+        "SELECT id FROM Auction a WHERE EXISTS (SELECT 1 AS `1` FROM bid WHERE price = a.item.'initialBid')",
+    );
+}
+
+#[test]
+fn elements_are_those_of_columns_of_tables() {
+    check("SELECT A.Item['name'] AS n FROM auction a", "SELECT a.item['name'] AS n FROM Auction a");
+}
+
+#[test]
+fn subqueries_that_cannot_be_joined_are_refused_with_their_place() {
+    let errors = [
+        (
+            "SELECT 1 FROM bid b WHERE EXISTS (SELECT DISTINCT ON (a.id) 1 FROM auction a WHERE a.id = b.price)",
+            "unsupported 1:55: DISTINCT ON is not supported (use GROUP BY, with FIRST_VALUE or MIN for the others)",
+        ),
+        (
+            "SELECT 1 FROM bid b WHERE EXISTS (SELECT 1 FROM auction WHERE b.price IN (SELECT price FROM out))",
+            "unsupported 1:63: IN of a column of the query around is not supported (write the condition into that query)",
+        ),
+        (
+            "SELECT 1 FROM bid b WHERE EXISTS (SELECT 1 FROM auction WHERE id IN (SELECT 1 FROM out WHERE price = b.auction))",
+            "unsupported 1:104: 'auction' of a query further out than the next is not supported (use joins)",
+        ),
+    ];
+    for (sql, error) in errors {
+        check_errors(sql, &[error]);
+    }
+}

@@ -20,9 +20,9 @@ use std::sync::Arc;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Distinct, LogicalPlan};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
@@ -38,11 +38,9 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
-use sqlparser::tokenizer::Span;
 
 pub(crate) use self::doubles::{of_expr as doubles_of, with_doubles};
 pub(crate) use self::rows::{by_position, cast_by_position, of_expr as cast_rows_of, same_shape};
-use crate::bind::{fail, unsupported};
 use crate::stream::{self, Results};
 
 type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
@@ -85,7 +83,6 @@ pub(crate) fn rewrite(
     results: Results,
 ) -> Result<LogicalPlan> {
     let options = crate::bind::options();
-    refuse_distinct_on(&plan)?;
     let plan = analyze(not_in::rewrite(plan)?, functions)?;
     let plan = run(rules(), volatile::number(plan)?, &options)?;
     stream::check(&stream::derive(&plan, results)?)?;
@@ -123,20 +120,6 @@ pub(crate) fn analyze(plan: LogicalPlan, functions: &Registry) -> Result<Logical
         })
     })?;
     Ok(rewritten.data)
-}
-
-/// Refuses DISTINCT ON: which of several rows is the first depends on an order that streams do not
-/// have, and DataFusion's rule for it panics on plans of ours.
-///
-/// # Errors
-/// `Unsupported`.
-pub(crate) fn refuse_distinct_on(plan: &LogicalPlan) -> Result<()> {
-    let is_on = |plan: &LogicalPlan| Ok(matches!(plan, LogicalPlan::Distinct(Distinct::On(_))));
-    if plan.exists(is_on)? {
-        let error = unsupported(Span::empty(), "DISTINCT ON is not supported");
-        return Err(fail(error.with_help("use GROUP BY, with FIRST_VALUE or MIN for the others")));
-    }
-    Ok(())
 }
 
 fn run(rules: Rules, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
