@@ -111,11 +111,6 @@ impl Registry {
         self.window.get(&name.to_lowercase()).cloned()
     }
 
-    /// Returns what plans operators and special syntax.
-    pub fn planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        &self.expr_planners
-    }
-
     /// Returns the names of what people call, in lower case, sorted, each once.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self

@@ -25,7 +25,7 @@ fn row() -> RecordBatch {
 }
 
 /// Resolves, binds, plans and evaluates an expression as queries do.
-fn evaluate(sql: &str) -> Result<String, SqlErrors> {
+fn evaluate(sql: &str) -> std::result::Result<String, SqlErrors> {
     let clock: ClockRef = Arc::new(SimulatedClock::new(1_707_498_303_500));
     let (functions, session, row) = (registry(&clock), Session::default(), row());
     let context = QueryContext { session: &session, functions: &functions };
@@ -37,9 +37,7 @@ fn evaluate(sql: &str) -> Result<String, SqlErrors> {
     expression_type(context, &expr, &row.schema())?;
     let run = || {
         let schema = DFSchema::try_from(row.schema())?;
-        let provider = FunctionProvider::new(&functions);
-        let planner = SqlToRel::new_with_options(&provider, parser_options());
-        let bound = planner.sql_to_expr(expr.clone(), &schema, &mut PlannerContext::new())?;
+        let bound = bind_expression(context, &expr, &schema)?;
         let simplify = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
         let simplifier = ExprSimplifier::new(simplify);
         let bound = simplifier.simplify(simplifier.coerce(bound, &schema)?)?;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use arrow::array::AsArray;
 use arrow::util::pretty::pretty_format_batches;
 use rainstorm_engine::time::SimulatedClock;
 
@@ -463,4 +464,31 @@ fn a_byte_order_mark_is_skipped() {
         "\u{feff}SELECT x",
         &["unknown_column 1:8: there is no column 'x'"],
     );
+}
+
+/// Returns the types that a DESCRIBE gives.
+fn described_types(session: &mut Session, name: &str) -> Vec<String> {
+    let steps = plan(session, &format!("DESCRIBE {name}")).expect("describes");
+    let [Step::Rows(rows)] = &steps[..] else { panic!("{steps:?}") };
+    let types = rows.column(1).as_string_view();
+    types.iter().map(|found| found.expect("a type").to_owned()).collect()
+}
+
+#[test]
+fn computed_columns_have_the_types_that_queries_give_them() {
+    let mut session = Session::default();
+    let tables = "
+        CREATE TABLE c (
+          n INT, f DOUBLE,
+          a AS CASE WHEN n > 0 THEN 1 ELSE 2.5 END, b AS COALESCE(f, 0.5), d AS IF(n > 1, n, 2)
+        ) WITH ('connector' = 'filesystem', 'path' = '/c', 'format' = 'json');
+        CREATE VIEW all_c AS SELECT * FROM c;
+        CREATE VIEW direct AS SELECT n, f, CASE WHEN n > 0 THEN 1 ELSE 2.5 END, COALESCE(f, 0.5),
+          IF(n > 1, n, 2) FROM c;";
+    plan(&mut session, tables).expect("plans");
+    let types = described_types(&mut session, "c");
+    assert!(types[2].starts_with("DECIMAL("), "{types:?}");
+    assert_eq!(types[3], "DOUBLE");
+    assert_eq!(types, described_types(&mut session, "all_c"));
+    assert_eq!(types, described_types(&mut session, "direct"));
 }
