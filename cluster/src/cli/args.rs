@@ -275,6 +275,7 @@ Examples:
   rainstorm fs put flights.csv /input/flights.csv
   rainstorm fs ls -r /
   rainstorm fs cat /input/flights.csv | head
+  rainstorm fs get -r '/output/2001-*' results
 Paths are those of sdfs:// URLs. While a process holds the data directory it is asked; without
 one the files are read where they lie.";
 
@@ -302,38 +303,48 @@ pub(crate) struct FsTarget {
 pub(crate) enum FsCommand {
     /// List a directory
     Ls {
-        /// The directory; default: the root
-        path: Option<String>,
+        /// Directories, files or patterns such as /in/*.csv; default: the root
+        #[arg(value_name = "PATH")]
+        paths: Vec<String>,
         /// Descend into directories
         #[arg(short, long)]
         recursive: bool,
     },
-    /// Copy a local file into the cluster
+    /// Copy local files into the cluster
     Put {
-        /// The local file; - is standard input
-        local: PathBuf,
-        /// Its path in the cluster; a name is added to one that ends with /
+        /// Local files; - is standard input
+        #[arg(value_name = "LOCAL", required = true)]
+        locals: Vec<PathBuf>,
+        /// The path in the cluster; names are added to a directory's, and to one that ends with /
         path: String,
+        /// Copy directories with all that is in them
+        #[arg(short, long)]
+        recursive: bool,
         /// Fail where the file exists
         #[arg(long)]
         create: bool,
     },
-    /// Copy a file out of the cluster
+    /// Copy files out of the cluster
     Get {
-        /// The file in the cluster
-        path: String,
-        /// The local file; default: its name, here; - is standard output
-        local: Option<PathBuf>,
+        /// Files in the cluster or patterns such as '/out/*.csv', and last, where there are
+        /// several, the local file or directory; without one they are copied here; - is standard
+        /// output
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<String>,
+        /// Copy directories with all that is in them
+        #[arg(short, long)]
+        recursive: bool,
     },
-    /// Write a file to standard output
+    /// Write files to standard output
     Cat {
-        /// The file
-        path: String,
+        /// Files or patterns
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<String>,
     },
     /// Remove files
     Rm {
-        /// The files
-        #[arg(required = true)]
+        /// Files or patterns
+        #[arg(value_name = "PATH", required = true)]
         paths: Vec<String>,
         /// Remove directories with all that is in them
         #[arg(short, long)]
@@ -342,10 +353,11 @@ pub(crate) enum FsCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Show what is known of a file
+    /// Show what is known of files
     Stat {
-        /// The file
-        path: String,
+        /// Files or patterns
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<String>,
     },
 }
 

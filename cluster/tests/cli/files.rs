@@ -52,7 +52,9 @@ async fn directories_are_told_from_files() {
     for (arguments, told) in [
         (&["cat", "/d"][..], "/d is a directory"),
         (&["stat", "/d"], "/d is a directory"),
-        (&["get", "/d"], "/d is a directory"),
+        (&["get", "/d"], "/d is a directory: copy it and all that is in it with -r"),
+        (&["ls", "/nosuch"], "there is no file or directory /nosuch"),
+        (&["cat", "/x*"], "no file or directory matches '/x*'"),
         (&["rm", "/d"], "/d is a directory: remove it and all that is in it with -r"),
         (
             &["put", "-", "/d/"],
@@ -74,6 +76,15 @@ async fn directories_are_told_from_files() {
     }
     let ran = run(here, &["fs", "get", "/d/x", "-"]).await;
     assert_eq!((ran.code, &*ran.stdout), (Some(0), "rain\n"));
+    let ran = run(here, &["fs", "cat", "/d/*"]).await;
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), "rain\nrain\n"));
+    assert_eq!(run(here, &["fs", "get", "-r", "/d", "/jobs", "."]).await.code, Some(0));
+    assert_eq!(std::fs::read_to_string(here.join("jobs/a/steps/1/head")).unwrap(), "rain\n");
+    assert_eq!(run(here, &["fs", "put", "-r", "d", "x", "/copies"]).await.code, Some(0));
+    let listed = run(here, &["fs", "ls", "-r", "/copies"]).await.stdout;
+    let names: Vec<_> = listed.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(names, ["/copies/d/x", "/copies/d/y", "/copies/x"]);
+    assert_eq!(run(here, &["fs", "rm", "-r", "/copies/*"]).await.code, Some(0));
     let ran = run(here, &["fs", "rm", "/d/x", "/nosuch", "/d/y"]).await;
     assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: file /nosuch does not exist\n"));
     assert!(run(here, &["fs", "ls", "-r"]).await.stdout.ends_with("  /jobs/a/steps/1/head\n"));

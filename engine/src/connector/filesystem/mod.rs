@@ -32,6 +32,7 @@ mod text_reader;
 mod writer;
 
 pub use options::OPTIONS;
+pub use pattern::Pattern;
 pub use rolling::PREFIXES;
 pub use sink::FilesystemSink;
 pub use source::FilesystemSource;

@@ -5,14 +5,15 @@ use super::partition::unescape;
 
 /// A path with wildcards, relative to its store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub struct Pattern {
     segments: Vec<String>,
 }
 
 impl Pattern {
     /// Splits a path at its first wildcard: the folder before it, and a pattern where there is
     /// one.
-    pub(super) fn split(path: &str) -> (String, Option<Self>) {
+    #[must_use]
+    pub fn split(path: &str) -> (String, Option<Self>) {
         let segments = path.split('/').collect::<Vec<_>>();
         let Some(first) = segments.iter().position(|segment| segment.contains(['*', '?', '[']))
         else {
@@ -36,7 +37,8 @@ impl Pattern {
     }
 
     /// Tells whether a path, relative to the folder before the pattern, matches.
-    pub(super) fn matches(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
         let segments = path.split('/').collect::<Vec<_>>();
         matches_segments(&self.segments, &segments)
     }
