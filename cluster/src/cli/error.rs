@@ -90,13 +90,17 @@ impl From<object_store::Error> for CliError {
     }
 }
 
+/// What says less than the causes that follow it.
+const OF_PROTOCOLS: [&str; 2] = ["transport error", "tcp connect error"];
+
 /// Returns an error and its causes, without repetitions.
 fn chain(error: &dyn Error) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        if chain.last().is_none_or(|before| !before.ends_with(&text)) {
+        let says_little = error.source().is_some() && OF_PROTOCOLS.contains(&text.as_str());
+        if !says_little && chain.last().is_none_or(|before| !before.ends_with(&text)) {
             chain.push(text);
         }
         next = error.source();

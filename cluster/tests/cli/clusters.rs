@@ -1,8 +1,9 @@
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::{Ran, interrupt, rainstorm, run, signal};
 
@@ -220,4 +221,23 @@ async fn a_client_does_not_wait_for_a_worker_that_has_stopped_answering() {
     let ran = Ran::from(child.wait_with_output().await.unwrap());
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains(&format!("at {stopped} is gone")), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_cluster_ends_soon_though_a_worker_has_stopped_answering() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("spread.sql"), SPREAD).unwrap();
+    let (cluster, address, _lines) = local(here).await;
+    let submit = ["submit", "spread.sql", "--parallelism", "2", "--master", &address];
+    assert_eq!(run(here, &submit).await.code, Some(0));
+    let id = cluster.id().expect("it runs").to_string();
+    let children = Command::new("pgrep").args(["-P", &id]).output().await.unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    let worker = children.lines().next().expect("a worker");
+    assert!(Command::new("kill").args(["-STOP", worker]).status().await.unwrap().success());
+    interrupt(&cluster).await;
+    let ended = tokio::time::timeout(Duration::from_secs(8), cluster.wait_with_output()).await;
+    let output = ended.expect("it ends long before workers are given up").unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }

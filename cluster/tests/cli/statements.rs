@@ -262,7 +262,11 @@ async fn jobs_are_submitted_listed_and_cancelled() {
     let here = directory.path();
     let ran = run(here, &["submit", "flights.sql", "--master", &address]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "job-1\n"), "{}", ran.stderr);
-    assert!(seen.requests.lock().unwrap()[0].detached);
+    {
+        let request = &seen.requests.lock().unwrap()[0];
+        assert!(request.detached);
+        assert_eq!(request.settings["pipeline.name"], "flights");
+    }
     let mut jobs = rainstorm(here, &["jobs", "--format", "csv"]);
     let output = jobs.env("RAINSTORM_MASTER", &address).stdin(Stdio::null()).output().await;
     let listed = String::from_utf8(output.unwrap().stdout).unwrap();

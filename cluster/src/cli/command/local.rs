@@ -20,8 +20,12 @@ use crate::cli::output::write_results;
 use crate::master::{self, Master};
 use crate::membership::HeartbeatConfig;
 
-/// How long a worker may take to end before it is killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a worker may take to end before it is killed: its tasks are cancelled by then, and what
+/// was acknowledged is on disk.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long jobs may take to stop before their workers are: a worker that does not answer would be
+/// waited for.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How much longer jobs are waited for, once all workers are gone, than a silent worker takes to be
 /// dead.
@@ -42,11 +46,9 @@ pub(crate) async fn local(local: Local, context: &Context) -> Result<()> {
         let failed = tokio::time::timeout(patience, master.jobs_ended());
         let _ = operation.or_interrupted(async { Ok(failed.await) }).await;
     }
-    master.cancel_jobs().await;
-    for worker in workers {
-        stop(worker).await;
-    }
-    master.stop().await;
+    let _ = tokio::time::timeout(CANCEL_TIMEOUT, master.cancel_jobs()).await;
+    futures::future::join_all(workers.into_iter().map(stop)).await;
+    let _ = tokio::time::timeout(CANCEL_TIMEOUT, master.stop()).await;
     result
 }
 

@@ -34,9 +34,7 @@ pub(crate) async fn run(run: Run, context: &Context) -> Result<()> {
 pub(crate) async fn submit(submit: Submit, context: &Context) -> Result<()> {
     let mut request =
         ExecuteRequest { detached: true, ..request(&submit.file, &submit.job, &submit.script)? };
-    if submit.job.restore.is_some() {
-        name_after(&submit.file, &mut request);
-    }
+    name_after(&submit.file, &mut request);
     let mut reached = reach_running(&submit.target).await?;
     let mut screen = Screen::new(submit.format, &submit.file.display().to_string(), false);
     execute(&mut reached, request, &mut screen, &context.interrupt).await.into_result()?;
@@ -59,7 +57,8 @@ fn request(file: &Path, job: &JobOptions, options: &ScriptOptions) -> Result<Exe
 }
 
 /// Names the job after its script unless something else names it, so that a script that was
-/// interrupted finds its checkpoints again. On a shared cluster two runs would meet under it.
+/// interrupted finds its checkpoints again. Two that run on a shared cluster at a time would meet
+/// under it: there, only what is submitted to stay is named so.
 fn name_after(file: &Path, request: &mut ExecuteRequest) {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
