@@ -161,7 +161,7 @@ impl<'a> ScriptPlanner<'a> {
             }
             Statement::ShowCreate(name) => {
                 let sql = self.relation(name)?.to_sql();
-                self.push(Step::Rows(show::lines("sql", &sql)));
+                self.push(Step::Rows(show::text_rows(["sql"], [[sql]])));
                 Ok(())
             }
             Statement::Describe(name) => self.describe(name),

@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::error::{CliError, why_lost};
 use super::interrupt::Interrupt;
-use super::output::{Format, RowWriter, terminal_width};
+use super::output::{Format, Out, Records, RowWriter};
 use super::progress::ProgressLine;
 use super::reach::Reached;
 use super::sql_errors;
@@ -45,6 +45,8 @@ pub(crate) struct Screen {
     name: String,
     /// Whether messages such as `CREATE TABLE` are shown.
     verbose: bool,
+    records: Records,
+    out: Out,
     progress: ProgressLine,
     writer: Option<RowWriter>,
     /// The jobs that were started, in order.
@@ -60,11 +62,23 @@ impl Screen {
             format,
             name,
             verbose,
+            records: Records::Auto,
+            out: Out::default(),
             progress: ProgressLine::new(),
             writer: None,
             jobs: Vec::new(),
             news: Vec::new(),
         }
+    }
+
+    /// Writes results there, as records where these are asked for.
+    pub(crate) fn with(self, out: Out, records: Records) -> Self {
+        Self { records, out, ..self }
+    }
+
+    /// Returns where results went.
+    pub(crate) fn into_out(self) -> Out {
+        self.out
     }
 
     /// Returns the jobs that were started, in order.
@@ -137,6 +151,7 @@ pub(crate) async fn execute(
     };
     screen.progress.clear();
     screen.writer = None;
+    screen.out.abandon();
     match outcome {
         Ok(Outcome::Cancelled) => {
             complain("cancelling\n");
@@ -205,7 +220,7 @@ impl Screen {
             Event::RowsStarted(started) => self.start_rows(started)?,
             Event::Rows(rows) => {
                 self.push_rows(&rows.batches)?;
-                if self.writer.as_ref().is_some_and(RowWriter::is_satisfied) {
+                if self.out.is_left() || self.writer.as_ref().is_some_and(RowWriter::is_satisfied) {
                     self.finish_rows()?;
                     return Ok(Some(Outcome::Finished));
                 }
@@ -234,8 +249,9 @@ impl Screen {
 
     fn start_rows(&mut self, started: RowsStarted) -> io::Result<()> {
         let (schema, _) = read_ipc(&started.schema)?;
-        let width = terminal_width();
-        let writer = RowWriter::new(self.format, started, schema, width);
+        self.out.begin(started.bounded && self.format == Format::Table);
+        let width = self.out.width();
+        let writer = RowWriter::new(self.format, started, schema, width, self.records);
         self.writer = Some(writer.map_err(io::Error::other)?);
         Ok(())
     }
@@ -248,7 +264,7 @@ impl Screen {
         }
         for batch in batches {
             let (rows, weights) = split_weights(batch)?;
-            writer.push(rows, weights.as_ref(), &mut io::stdout().lock())?;
+            writer.push(rows, weights.as_ref(), &mut self.out)?;
         }
         Ok(())
     }
@@ -256,7 +272,8 @@ impl Screen {
     fn finish_rows(&mut self) -> io::Result<()> {
         self.progress.clear();
         if let Some(writer) = self.writer.take() {
-            writer.finish(&mut io::stdout().lock())?;
+            writer.finish(&mut self.out)?;
+            self.out.end()?;
         }
         Ok(())
     }

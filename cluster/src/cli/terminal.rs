@@ -4,6 +4,7 @@
 //! draw them over results, and of more than a page it would lose the rest. They come to
 //! [`type_ahead`](super::type_ahead), Ctrl-C among them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::stdio::stdin;
@@ -13,6 +14,8 @@ use rustix::termios::{
 
 /// The modes that the terminal is to be left with.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+/// Whether another program has the terminal.
+static LENT: AtomicBool = AtomicBool::new(false);
 
 /// Keeps keys quiet until it is dropped.
 #[derive(Debug)]
@@ -32,7 +35,34 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         restore();
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// Lends the terminal to another program, as it was before the prompt, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lent;
+
+impl Lent {
+    pub(crate) fn begin() -> Self {
+        LENT.store(true, Ordering::Relaxed);
+        restore();
+        Self
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(modes) = before() {
+            set(&quiet(modes));
+        }
+        LENT.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Tells whether another program has the terminal, and its keys are not ours.
+pub(crate) fn is_lent() -> bool {
+    LENT.load(Ordering::Relaxed)
 }
 
 /// Gives the terminal the modes that it had before, however often it is called.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, poll, read};
 
 use super::interrupt::Interrupt;
+use super::terminal;
 
 /// How often keys are looked for while a statement runs: Ctrl-C is among them.
 const TICK: Duration = Duration::from_millis(10);
@@ -49,6 +50,9 @@ impl TypeAhead {
 
     /// Takes all keys that have been pressed.
     pub(crate) fn take_keys(&mut self) {
+        if terminal::is_lent() {
+            return;
+        }
         while let Ok(true) = poll(Duration::ZERO) {
             let Ok(event) = read() else { return };
             self.add(event);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampSecondArray, UInt64Array};
 use rainstorm_engine::{Error, Result};
 use rainstorm_proto::client::Job;
 
@@ -17,8 +17,9 @@ pub(super) fn rows(jobs: &[Job]) -> Result<RecordBatch> {
     let number = |get: fn(&Job) -> u64| -> ArrayRef {
         Arc::new(UInt64Array::from_iter_values(jobs.iter().map(get)))
     };
-    let started =
-        TimestampMillisecondArray::from_iter_values(jobs.iter().map(|job| job.started_ms));
+    let started = TimestampSecondArray::from_iter_values(
+        jobs.iter().map(|job| job.started_ms.div_euclid(1000)),
+    );
     RecordBatch::try_from_iter([
         ("job", text(|job| &job.id)),
         ("state", text(|job| &job.state)),

@@ -5,6 +5,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::rainstorm;
+
 /// The program at a terminal of 80 columns.
 struct Prompt {
     child: Child,
@@ -18,10 +20,11 @@ struct Prompt {
 const WHERE: &str = "\u{1b}[6n";
 
 impl Prompt {
-    fn start(directory: &Path, arguments: &str) -> Self {
+    /// Starts it with variables of its environment, as a shell takes them.
+    fn start(directory: &Path, variables: &str) -> Self {
         let program = env!("CARGO_BIN_EXE_rainstorm");
         let shell =
-            format!("stty rows 24 cols 80; '{program}' {arguments}; stty -a; echo status $?");
+            format!("stty rows 24 cols 80; {variables} '{program}'; stty -a; echo status $?");
         let mut command = Command::new("script");
         command.args(["-q", "-e", "-c", &shell, "/dev/null"]).current_dir(directory);
         command.env_remove("COLUMNS").env_remove("RAINSTORM_MASTER").env_remove("PAGER");
@@ -114,4 +117,62 @@ async fn an_interrupt_ends_the_query_and_drops_what_was_typed_before_it() {
     assert!(!prompt.seen.contains(" ab\r\n"), "{}", prompt.seen);
     prompt.press("quit\r").await;
     prompt.ends().await;
+}
+
+#[tokio::test]
+async fn words_and_commands_do_what_they_say() {
+    let place = slow();
+    let mut prompt = Prompt::start(place.path(), "EDITOR='sed -i s/3/5/'");
+    prompt.shows("> ").await;
+    prompt.press("help\r").await;
+    prompt.shows("also quit, exit and Ctrl-D").await;
+    prompt.press("\\i slow.sql\r").await;
+    prompt.shows("table endless created").await;
+    prompt.press(".tables\r").await;
+    prompt.shows(" slow    | table | datagen\r\n").await;
+    prompt.press("DESCRIBE slo\t;\r").await;
+    prompt.shows("| BIGINT |").await;
+    prompt.press("\\d+ slow\r").await;
+    prompt.shows(" CREATE TABLE").await;
+    prompt.press("\\x\rSELECT 1 AS one, 2 AS two;\r").await;
+    prompt.shows("one | 1\r\ntwo | 2\r\n").await;
+    prompt.press("\\x off\r\\o r.txt\rSELECT 'in ' || 'a file' AS f;\r\\o\r").await;
+    prompt.press("SELECT 3 + 4;\r").await;
+    prompt.shows(" 7\r\n").await;
+    let written = std::fs::read_to_string(place.path().join("r.txt")).unwrap();
+    assert_eq!(written, " f\n-----------\n in a file\n(1 row)\n");
+    prompt.press("\\e\r").await;
+    prompt.shows(" 9\r\n").await;
+    assert!(!prompt.seen.contains("in a file\r\n"), "{}", prompt.seen);
+    // The end of a line that has been begun, and of the one after it.
+    prompt.press("SELECT 1\r\u{4}").await;
+    prompt.ends().await;
+}
+
+#[tokio::test]
+async fn long_results_go_through_the_pager_and_short_ones_do_not() {
+    let place = slow();
+    let mut prompt = Prompt::start(place.path(), "PAGER='sed s/^/paged:/'");
+    prompt.shows("> ").await;
+    prompt.press("SELECT 1 + 1 AS two;\r").await;
+    prompt.shows(" 2\r\n").await;
+    assert!(!prompt.seen.contains("paged:"), "{}", prompt.seen);
+    prompt.press("\\df\r").await;
+    prompt.shows("paged: ABS").await;
+    prompt.press("SELECT 3 + 1 AS four;\r").await;
+    prompt.shows(" 4\r\n").await;
+    prompt.press("quit\r").await;
+    prompt.ends().await;
+}
+
+#[tokio::test]
+async fn jobs_fit_a_terminal_of_80_columns() {
+    let place = slow();
+    let statements = ["\\i slow.sql", "SELECT count(*) AS c FROM slow", "SHOW JOBS"];
+    let arguments: Vec<_> = statements.iter().flat_map(|text| ["-c", text]).collect();
+    let mut sql = rainstorm(place.path(), &[&["sql"][..], &arguments].concat());
+    let output = sql.env("COLUMNS", "80").output().await.unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("finished") && !shown.contains("record"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
 }

@@ -13,7 +13,7 @@ use rainstorm_proto::client::{CancelJobRequest, Job, ListJobsRequest};
 use crate::cli::Context;
 use crate::cli::args::{Cancel, Jobs};
 use crate::cli::error::{CliError, Result};
-use crate::cli::output::{Format, show_batch, write_results};
+use crate::cli::output::{Format, show_batch, write_pages};
 use crate::cli::reach::reach_running;
 
 /// Lists jobs, newest first.
@@ -27,7 +27,7 @@ pub(crate) async fn jobs(jobs: &Jobs, context: &Context) -> Result<()> {
     let failed = |error: ArrowError| CliError::failed("show jobs", &error);
     let all = table(&reply.jobs).map_err(failed)?;
     let rows = if jobs.format == Format::Table { brief(&all).map_err(failed)? } else { all };
-    write_results(&show_batch(&rows, jobs.format)?)
+    write_pages(&show_batch(&rows, jobs.format)?)
 }
 
 /// Cancels a job and waits until it has stopped.
@@ -119,7 +119,11 @@ mod tests {
              (1 row)\n"
         );
         let text = shown(&[job("copy-2", "copy", "worker w1 is gone")]);
-        assert!(text.contains("job      | copy-2\n") && text.contains("w1 is gone"), "{text}");
+        assert!(
+            text.contains("copy-2|copy|cancelled") && text.contains("|worker w1 is gone"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) fn session_request(sql: &Sql) -> Result<ExecuteRequest> {
 /// Runs a text and tells whether to go on.
 fn handle(session: &mut Session<'_>, text: &str) -> Result<bool> {
     match session.handle(text) {
-        Handled::Quit => Ok(false),
+        Handled::Quit | Handled::Edit => Ok(false),
         Handled::Done(outcome) => Outcome::into_result(outcome).map(|()| true),
     }
 }

@@ -1,6 +1,7 @@
 //! How results are shown: the only place of the program that writes rows to standard output.
 
 mod fold;
+mod out;
 mod records;
 mod table;
 mod text;
@@ -18,6 +19,7 @@ use rainstorm_engine::row_kinds;
 use rainstorm_proto::client::RowsStarted;
 
 use self::fold::Fold;
+pub(crate) use self::out::Out;
 use self::table::Table;
 use super::error::CliError;
 
@@ -34,11 +36,22 @@ pub enum Format {
     Changelog,
 }
 
+/// When rows are shown as records, where they are shown to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Records {
+    On,
+    Off,
+    /// Where a table does not fit.
+    #[default]
+    Auto,
+}
+
 /// Writes the rows of one result.
 pub(crate) struct RowWriter {
     format: Format,
     started: RowsStarted,
     width: Option<usize>,
+    records: Records,
     mode: Mode,
     rows: usize,
     schema: SchemaRef,
@@ -70,6 +83,7 @@ impl RowWriter {
         started: RowsStarted,
         schema: SchemaRef,
         width: Option<usize>,
+        records: Records,
     ) -> Result<Self, ArrowError> {
         let waits = started.retracts
             || format == Format::Table
@@ -86,7 +100,7 @@ impl RowWriter {
             let left = started.limit.filter(|_| limited).map_or(usize::MAX, |left| left as usize);
             Mode::Direct { op, layout: None, header_written: false, skip, left }
         };
-        Ok(Self { format, started, width, mode, rows: 0, schema })
+        Ok(Self { format, started, width, records, mode, rows: 0, schema })
     }
 
     /// Takes rows; `weights` has -1 for each that is taken back.
@@ -138,7 +152,8 @@ impl RowWriter {
             Mode::Final(fold) => {
                 let rows = fold.finish(&self.started).map_err(io::Error::other)?;
                 self.rows = rows.num_rows();
-                final_text(self.format, &rows, self.width).map_err(io::Error::other)?
+                final_text(self.format, &rows, self.width, self.records)
+                    .map_err(io::Error::other)?
             }
             Mode::Direct { layout: Some(_), .. } => table::footer(self.rows).into_bytes(),
             Mode::Direct { .. } => Vec::new(),
@@ -179,7 +194,11 @@ impl RowWriter {
                 let layout = if let Some(layout) = layout {
                     layout
                 } else {
-                    let table = Table::of_stream(&rows.schema(), rows, self.width)?;
+                    let table = match self.records {
+                        Records::On => None,
+                        Records::Auto => Table::of_stream(&rows.schema(), rows, self.width)?,
+                        Records::Off => Table::of_stream(&rows.schema(), rows, None)?,
+                    };
                     text.push_str(&table.as_ref().map(Table::header).unwrap_or_default());
                     layout.insert(table.map_or(Layout::Records, Layout::Table))
                 };
@@ -196,13 +215,24 @@ impl RowWriter {
 /// Returns rows that are at hand as text.
 pub(crate) fn show_batch(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, CliError> {
     let width = terminal_width();
-    final_text(format, rows, width).map_err(|error| CliError::failed("show rows", &error))
+    final_text(format, rows, width, Records::Auto)
+        .map_err(|error| CliError::failed("show rows", &error))
 }
 
 /// Returns rows as text for a terminal of a certain width.
 #[cfg(test)]
 pub(crate) fn show_in(rows: &RecordBatch, format: Format, width: usize) -> Vec<u8> {
-    final_text(format, rows, Some(width)).expect("printable")
+    final_text(format, rows, Some(width), Records::Auto).expect("printable")
+}
+
+/// Writes text to standard output, through a pager where it is longer than the screen.
+///
+/// # Errors
+/// `OutputClosed` where nobody reads it any more.
+pub(crate) fn write_pages(text: &[u8]) -> Result<(), CliError> {
+    let mut out = Out::default();
+    out.begin(true);
+    out.write_all(text).and_then(|()| out.end()).map_err(write_failed)
 }
 
 /// Writes text to standard output.
@@ -212,10 +242,14 @@ pub(crate) fn show_in(rows: &RecordBatch, format: Format, width: usize) -> Vec<u
 pub(crate) fn write_results(text: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text).and_then(|()| stdout.flush());
-    written.map_err(|error| match error.kind() {
+    written.map_err(write_failed)
+}
+
+fn write_failed(error: io::Error) -> CliError {
+    match error.kind() {
         io::ErrorKind::BrokenPipe => CliError::OutputClosed,
         _ => CliError::io("write to standard output", error),
-    })
+    }
 }
 
 /// Returns the width of the terminal that standard output is, where it is one. COLUMNS overrides
@@ -231,16 +265,27 @@ fn final_text(
     format: Format,
     rows: &RecordBatch,
     width: Option<usize>,
+    as_records: Records,
 ) -> Result<Vec<u8>, ArrowError> {
     match format {
         Format::Json => json_text(rows),
         Format::Csv | Format::Changelog => text::csv(rows, true),
         Format::Table => {
             let footer = table::footer(rows.num_rows());
-            let table = if records::has_long_texts(rows)? {
-                None
-            } else {
-                Table::new(&rows.schema(), rows, width)?
+            let lines;
+            let mut rows = rows;
+            if as_records != Records::On
+                && rows.num_columns() == 1
+                && records::has_long_texts(rows)?
+            {
+                lines = records::as_lines(rows)?;
+                rows = &lines;
+            }
+            let table = match as_records {
+                Records::On => None,
+                Records::Auto if records::has_long_texts(rows)? => None,
+                Records::Auto => Table::new(&rows.schema(), rows, width)?,
+                Records::Off => Table::new(&rows.schema(), rows, None)?,
             };
             let text = match table {
                 Some(table) => table.header() + &table.body(rows)?,
@@ -262,7 +307,9 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
         let at_once = |format, bounded, retracts| {
             let started = RowsStarted { visible: 1, bounded, retracts, ..RowsStarted::default() };
-            RowWriter::new(format, started, Arc::clone(&schema), None).unwrap().shows_at_once()
+            RowWriter::new(format, started, Arc::clone(&schema), None, Records::Auto)
+                .unwrap()
+                .shows_at_once()
         };
         assert!(!at_once(Format::Table, true, true) && !at_once(Format::Csv, true, true));
         assert!(at_once(Format::Table, false, true) && at_once(Format::Csv, true, false));

@@ -1,8 +1,9 @@
 //! Rows as records: their values one below the other.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use unicode_width::UnicodeWidthStr;
@@ -15,6 +16,15 @@ pub(crate) fn has_long_texts(rows: &RecordBatch) -> Result<bool, ArrowError> {
     let mut texts =
         (0..rows.num_columns()).filter(|column| is_text(rows.column(*column).data_type()));
     Ok(texts.any(|column| (0..rows.num_rows()).any(|row| cells.text(column, row).contains('\n'))))
+}
+
+/// Returns the lines of a single column's texts as rows.
+pub(crate) fn as_lines(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let cells = Cells::new(rows)?;
+    let texts: Vec<_> = (0..rows.num_rows()).map(|row| cells.text(0, row)).collect();
+    let lines: ArrayRef =
+        Arc::new(texts.iter().flat_map(|text| text.lines()).map(Some).collect::<StringArray>());
+    RecordBatch::try_from_iter([(rows.schema().field(0).name(), lines)])
 }
 
 /// Draws each row as its values, one below the other, with all lines of long texts as they are.
@@ -48,10 +58,6 @@ fn is_text(data_type: &DataType) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, StringArray};
-
     use super::*;
 
     #[test]

@@ -15,14 +15,19 @@ use super::wrap::{cut, wrap};
 const NARROWEST_NAME: usize = 6;
 /// No column of texts is made narrower than this to fit others in.
 const NARROWEST_TEXT: usize = 12;
-/// What separates two columns takes this many places.
-const SEPARATOR: usize = 3;
+/// What no text is made narrower than where nothing else helps, the first column's included.
+const NARROWEST: usize = 8;
+/// The places of a date, after which a time wraps where nothing else helps.
+const DATE: usize = 10;
 
 /// Draws rows in columns as psql does: numbers to the right, everything else to the left.
 pub(crate) struct Table {
     columns: Vec<Column>,
     /// Whether texts wrap; they do on a terminal.
     wraps: bool,
+    /// What stands on both sides of a separator, and at the edges: a space, or nothing where that
+    /// lets the rows fit.
+    margin: &'static str,
 }
 
 struct Column {
@@ -83,14 +88,15 @@ impl Table {
             let width = needed.max(field.name().width());
             Column { name: field.name().clone(), kind: kind(field.data_type()), width, needed }
         });
-        Ok(Self { columns: columns.collect(), wraps })
+        Ok(Self { columns: columns.collect(), wraps, margin: " " })
     }
 
     /// Returns the names and the line under them.
     pub(crate) fn header(&self) -> String {
         let names: Vec<_> = self.columns.iter().map(|it| cut(&it.name, it.width)).collect();
         let mut text = self.line(names.iter().map(String::as_str), |_| false);
-        let rules = self.columns.iter().map(|column| "-".repeat(column.width + 2));
+        let around = 2 * self.margin.len();
+        let rules = self.columns.iter().map(|column| "-".repeat(column.width + around));
         text.push_str(&rules.collect::<Vec<_>>().join("+"));
         text.push('\n');
         text
@@ -118,7 +124,7 @@ impl Table {
     }
 
     fn pieces(&self, (value, column): (String, &Column)) -> Vec<String> {
-        if self.wraps && column.kind == Kind::Text && self.columns.len() > 1 {
+        if self.wraps && column.kind != Kind::Number && self.columns.len() > 1 {
             wrap(&value, column.width)
         } else {
             vec![value]
@@ -132,7 +138,11 @@ impl Table {
     ) -> String {
         let mut line = String::new();
         for (index, text) in texts.enumerate() {
-            line.push_str(if index == 0 { " " } else { " | " });
+            if index > 0 {
+                line.push_str(self.margin);
+                line.push('|');
+            }
+            line.push_str(self.margin);
             line.push_str(&padded(text, self.columns[index].width, right(index)));
         }
         line.truncate(line.trim_end().len());
@@ -142,6 +152,8 @@ impl Table {
 
     /// Cuts names and then narrows texts, the widest first, until all fit; tells whether they do.
     /// The first column tells rows apart and stays whole, and a single column runs over the edge.
+    /// Where that is not enough, the spaces around separators go, and then times and the first
+    /// column wrap too.
     fn fit(&mut self, width: Option<usize>) -> bool {
         let Some(width) = width else { return true };
         if let [only] = self.columns.as_mut_slice() {
@@ -149,10 +161,28 @@ impl Table {
             only.width = only.width.min(width.saturating_sub(2)).max(1);
             return true;
         }
+        let natural: Vec<_> = self.columns.iter().map(|column| column.width).collect();
+        for (margin, wraps_all) in [(" ", false), ("", false), ("", true)] {
+            self.margin = margin;
+            for (column, natural) in self.columns.iter_mut().zip(&natural) {
+                column.width = *natural;
+            }
+            if self.narrow_to(width, wraps_all) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Narrows columns to fit, those that must stay whole only where `wraps_all`; tells whether
+    /// they do.
+    fn narrow_to(&mut self, width: usize, wraps_all: bool) -> bool {
         let name = |column: &Column| column.name.width().min(NARROWEST_NAME);
         let whole: Vec<_> = self.columns.iter().map(|it| it.needed.max(name(it))).collect();
         self.narrow(width, &whole);
         let least = |(index, (column, whole)): (usize, (&Column, &usize))| match column.kind {
+            Kind::Text if wraps_all => (*whole).min(NARROWEST),
+            Kind::Fixed if wraps_all => (*whole).min(DATE.max(name(column))),
             Kind::Text if index > 0 => (*whole).min(NARROWEST_TEXT),
             _ => *whole,
         };
@@ -173,7 +203,7 @@ impl Table {
 
     fn taken(&self) -> usize {
         let columns: usize = self.columns.iter().map(|column| column.width).sum();
-        columns + self.columns.len().saturating_sub(1) * SEPARATOR + 2
+        columns + self.columns.len() * (2 * self.margin.len() + 1) - 1
     }
 }
 
@@ -265,9 +295,35 @@ mod tests {
         let long = "0123456789";
         let rows = rows(&["a", "b", "c", "d"], &[long, long, long, long], 1);
         assert!(Table::new(&rows.schema(), &rows, Some(24)).expect("printable").is_none());
-        // The first column tells rows apart.
-        let rows = super::tests::rows(&["a"], &["an-id-that-is-twenty"], 1);
-        assert!(Table::new(&rows.schema(), &rows, Some(20)).expect("printable").is_none());
+        // A number stays whole.
+        let rows = super::tests::rows(&["a"], &["x"], i64::MIN);
+        assert!(Table::new(&rows.schema(), &rows, Some(21)).expect("printable").is_none());
+    }
+
+    #[test]
+    fn rows_that_are_a_little_too_wide_are_set_tightly_and_then_wrap() {
+        let number = 1_234_567_890;
+        assert_eq!(
+            check(&["id", "b"], &["0123456789", "x"], number, Some(24)),
+            "id        |b|n\n\
+             ----------+-+----------\n\
+             0123456789|x|1234567890\n"
+        );
+        assert_eq!(
+            check(&["id", "b"], &["0123456789", "x"], number, Some(22)),
+            "id       |b|n\n\
+             ---------+-+----------\n\
+             012345678|x|1234567890\n\
+             9        | |\n"
+        );
+        let time: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![978_307_200_000]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![i64::MIN]));
+        let rows = RecordBatch::try_from_iter([("n", number), ("at", time)]).expect("a row");
+        let table = Table::new(&rows.schema(), &rows, Some(35)).expect("printable").expect("fits");
+        assert_eq!(
+            table.body(&rows).expect("printable"),
+            "-9223372036854775808|2001-01-01\n                    |00:00:00.000\n"
+        );
     }
 
     #[test]

@@ -6,7 +6,8 @@ use reedline::{
     ReedlineEvent, ReedlineMenu, ValidationResult, Validator, default_emacs_keybindings,
 };
 
-use super::complete::{Names, SqlCompleter};
+use super::complete::SqlCompleter;
+use super::names::Names;
 use crate::cli::execute::complain;
 use crate::cli::session::Meta;
 
@@ -20,6 +21,10 @@ pub(super) fn editor(names: Names) -> Reedline {
         ReedlineEvent::MenuNext,
     ]);
     keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, complete);
+    // Whether it leaves or deletes is for who knows the lines to say.
+    let leave = ReedlineEvent::ExecuteHostCommand(String::new());
+    keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('d'), leave);
+    keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('j'), ReedlineEvent::Enter);
     let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(MENU)));
     let mut editor = Reedline::create()
         .with_edit_mode(Box::new(Emacs::new(keys)))

@@ -1,17 +1,19 @@
 //! The prompt.
 
 mod complete;
+mod edit;
 mod editor;
+mod names;
 
 use reedline::{EditCommand, HistoryItem, Reedline, Signal};
 
-pub(super) use self::complete::Names;
 use self::editor::{Prompt, echo, editor};
+pub(super) use self::names::Names;
 use super::Context;
 use super::args::Sql;
 use super::error::{CliError, Result};
 use super::execute::{Outcome, complain};
-use super::session::{Handled, Pending, Session};
+use super::session::{Handled, Meta, Pending, Session};
 use super::terminal::Quiet;
 use super::type_ahead::{Next, TypeAhead};
 
@@ -27,7 +29,8 @@ pub(super) fn run(sql: Sql, context: &Context) -> Result<()> {
     session.listen();
     let names = Names::default();
     let editor = editor(names.clone());
-    let result = Repl { session: &mut session, editor, names, pending: Pending::default() }.run();
+    let (pending, last) = (Pending::default(), String::new());
+    let result = Repl { session: &mut session, editor, names, pending, last }.run();
     drop(quiet);
     context.interrupt.stay(false);
     session.close();
@@ -40,6 +43,8 @@ struct Repl<'s, 'c> {
     names: Names,
     /// The statement that has been begun.
     pending: Pending,
+    /// The statement before it, for \e.
+    last: String,
 }
 
 /// Whether there is more to do.
@@ -79,12 +84,28 @@ impl Repl<'_, '_> {
         let begun = self.pending.take().unwrap_or_default();
         let rest = self.session.keys().map(TypeAhead::rest).unwrap_or_default();
         self.editor.run_edit_commands(&[EditCommand::InsertString(begun + &rest)]);
-        match self.editor.read_line(&Prompt) {
-            Ok(Signal::Success(text)) => Ok(self.text(&text)),
-            Ok(Signal::CtrlD) => Ok(Flow::Leaves),
-            Ok(_) => Ok(Flow::GoesOn),
-            Err(error) => Err(CliError::io("read from the terminal", error)),
+        loop {
+            match self.editor.read_line(&Prompt) {
+                Ok(Signal::Success(text)) => return Ok(self.text(&text)),
+                // Ctrl-D.
+                Ok(Signal::HostCommand(_)) if self.is_at_new_line() => {
+                    complain("\n");
+                    return Ok(Flow::Leaves);
+                }
+                Ok(Signal::HostCommand(_)) => {
+                    self.editor.run_edit_commands(&[EditCommand::Delete]);
+                }
+                Ok(_) => return Ok(Flow::GoesOn),
+                Err(error) => return Err(CliError::io("read from the terminal", error)),
+            }
         }
+    }
+
+    /// Tells whether nothing has been typed into the line at the end.
+    fn is_at_new_line(&self) -> bool {
+        let text = self.editor.current_buffer_contents();
+        let at_end = self.editor.current_insertion_point() == text.len();
+        at_end && text.rsplit('\n').next().is_none_or(|line| line.trim().is_empty())
     }
 
     /// Runs the statements of a text one after the other.
@@ -118,6 +139,10 @@ impl Repl<'_, '_> {
     }
 
     fn handle(&mut self, text: &str) -> Flow {
+        if !Meta::is_one_line(text) {
+            text.trim().clone_into(&mut self.last);
+        }
+        self.names.may_change(text);
         let handled = self.session.handle(text);
         let dropped = self.session.keys().map_or(0, TypeAhead::dropped);
         if dropped > 0 {
@@ -126,8 +151,30 @@ impl Repl<'_, '_> {
         }
         match handled {
             Handled::Quit => Flow::Leaves,
+            Handled::Edit => self.edit_last(),
             Handled::Done(Outcome::Cancelled) => Flow::Stops,
             Handled::Done(_) => Flow::GoesOn,
         }
+    }
+
+    /// Runs what the user makes of the last statement; what is not complete can be gone on with.
+    fn edit_last(&mut self) -> Flow {
+        let text = match edit::edit(&self.last) {
+            Ok(text) => text,
+            Err(error) => {
+                error.report();
+                return Flow::GoesOn;
+            }
+        };
+        for (index, line) in text.trim().lines().enumerate() {
+            echo(line, index > 0);
+        }
+        for line in text.trim_end().split_inclusive('\n') {
+            let flow = self.line(&format!("{}\n", line.trim_end()), true);
+            if flow != Flow::GoesOn {
+                return flow;
+            }
+        }
+        Flow::GoesOn
     }
 }

@@ -15,6 +15,7 @@ use super::args::Sql;
 use super::command::session_request;
 use super::error::Result;
 use super::execute::{Outcome, Screen, complain, execute};
+use super::output::{Out, Records};
 use super::reach::{Reached, reach_or_start};
 use super::repl::Names;
 use super::type_ahead::TypeAhead;
@@ -27,6 +28,9 @@ pub(crate) struct Session<'a> {
     /// What every statement is sent with.
     request: ExecuteRequest,
     timing: bool,
+    records: Records,
+    /// Where results go.
+    out: Out,
     /// Whether messages such as `CREATE TABLE` are shown.
     verbose: bool,
     /// Keys that are pressed while statements run, at the prompt.
@@ -37,6 +41,8 @@ pub(crate) struct Session<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {
     Done(Outcome),
+    /// The user wants to edit the last statement.
+    Edit,
     /// The user wants to leave.
     Quit,
 }
@@ -49,7 +55,18 @@ impl<'a> Session<'a> {
     pub(crate) fn start(sql: Sql, context: &'a Context, verbose: bool) -> Result<Self> {
         let request = session_request(&sql)?;
         let reached = context.runtime.block_on(reach_or_start(&sql.target, &context.interrupt))?;
-        Ok(Self { sql, context, reached, request, timing: false, verbose, keys: None })
+        let (records, out) = (Records::Auto, Out::default());
+        Ok(Self {
+            sql,
+            context,
+            reached,
+            request,
+            timing: false,
+            records,
+            out,
+            verbose,
+            keys: None,
+        })
     }
 
     /// Takes keys from the terminal while statements run.
@@ -67,13 +84,20 @@ impl<'a> Session<'a> {
         let done = match Meta::parse(text) {
             Meta::Sql("") => Outcome::Finished,
             Meta::Sql(_) => self.execute(text.trim_end(), "<sql>", None),
-            Meta::Describe(None) => self.execute("SHOW TABLES;", "<sql>", None),
-            Meta::Describe(Some(name)) => self.execute(&format!("DESCRIBE {name};"), "<sql>", None),
+            Meta::List(statement) => self.execute(statement, "<sql>", None),
+            Meta::Describe { name, with_definition } => self.describe(name, with_definition),
             Meta::Include(file) => self.include(&file),
+            Meta::Output(file) => self.redirect(file.as_deref()),
+            Meta::Records(records) => self.show_records(records),
             Meta::Timing(on) => {
                 self.timing = on.unwrap_or(!self.timing);
                 complain(if self.timing { "timing is on\n" } else { "timing is off\n" });
                 Outcome::Finished
+            }
+            Meta::Edit if self.keys.is_some() => return Handled::Edit,
+            Meta::Edit => {
+                complain("error: \\e is for the prompt\n");
+                Outcome::Failed
             }
             Meta::Help => {
                 complain(meta::HELP);
@@ -86,6 +110,37 @@ impl<'a> Session<'a> {
             Meta::Quit => return Handled::Quit,
         };
         Handled::Done(done)
+    }
+
+    fn describe(&mut self, name: &str, with_definition: bool) -> Outcome {
+        let text = if with_definition {
+            format!("DESCRIBE {name}; SHOW CREATE TABLE {name};")
+        } else {
+            format!("DESCRIBE {name};")
+        };
+        self.execute(&text, "<sql>", None)
+    }
+
+    fn redirect(&mut self, file: Option<&Path>) -> Outcome {
+        match self.out.redirect(file) {
+            Ok(()) => Outcome::Finished,
+            Err(error) => {
+                let file = file.unwrap_or(Path::new("")).display();
+                complain(&format!("error: write {file}: {error}\n"));
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn show_records(&mut self, records: Option<Records>) -> Outcome {
+        let toggled = if self.records == Records::On { Records::Auto } else { Records::On };
+        self.records = records.unwrap_or(toggled);
+        complain(match self.records {
+            Records::On => "rows are shown as records\n",
+            Records::Off => "rows are shown as tables\n",
+            Records::Auto => "rows are shown as records where a table does not fit\n",
+        });
+        Outcome::Finished
     }
 
     fn include(&mut self, file: &Path) -> Outcome {
@@ -109,10 +164,12 @@ impl<'a> Session<'a> {
         }
         // Settings of the command line hold until SET changes them.
         self.request.settings.clear();
-        let mut screen = Screen::new(self.sql.format, name, self.verbose);
+        let mut screen = Screen::new(self.sql.format, name, self.verbose)
+            .with(std::mem::take(&mut self.out), self.records);
         let started = Instant::now();
         let work = execute(&mut self.reached, request, &mut screen, &self.context.interrupt);
         let outcome = wait(self.context, &mut self.keys, work);
+        self.out = screen.into_out();
         if self.timing {
             complain(&format!("time: {:.1} ms\n", started.elapsed().as_secs_f64() * 1000.0));
         }
