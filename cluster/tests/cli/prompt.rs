@@ -130,7 +130,9 @@ async fn words_and_commands_do_what_they_say() {
     prompt.shows("table endless created").await;
     prompt.press(".tables\r").await;
     prompt.shows(" slow    | table | datagen\r\n").await;
-    prompt.press("DESCRIBE slo\t;\r").await;
+    prompt.press("DESCRIBE slo\t").await;
+    prompt.shows("DESCRIBE slow").await;
+    prompt.press(";\r").await;
     prompt.shows("| BIGINT |").await;
     prompt.press("\\d+ slow\r").await;
     prompt.shows(" CREATE TABLE").await;
@@ -144,6 +146,9 @@ async fn words_and_commands_do_what_they_say() {
     prompt.press("\\e\r").await;
     prompt.shows(" 9\r\n").await;
     assert!(!prompt.seen.contains("in a file\r\n"), "{}", prompt.seen);
+    // A text is pasted with its tabs.
+    prompt.press("SELECT 1,\r\t2,\ts\r\tFROM (SELECT 'pasted' || '!' AS s);\r").await;
+    prompt.shows("| pasted!\r\n").await;
     // The end of a line that has been begun, and of the one after it.
     prompt.press("SELECT 1\r\u{4}").await;
     prompt.ends().await;

@@ -1,6 +1,8 @@
 //! Completion: of keywords and names, and in quotes of what may stand there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rainstorm_engine::connector::{self, datagen, filesystem, nexmark, print};
 use reedline::{Completer, CompletionResult, Span, Suggestion};
@@ -24,11 +26,13 @@ const COMMANDS: &str = "\\? \\d \\d+ \\df \\dt \\dv \\e \\i \\o \\q \\timing \\x
 /// Completes what stands before the cursor.
 pub(super) struct SqlCompleter {
     names: Names,
+    /// Whether keys came right behind Tab, as they do where text is pasted.
+    is_pasted: Arc<AtomicBool>,
 }
 
 impl SqlCompleter {
-    pub(super) fn new(names: Names) -> Self {
-        Self { names }
+    pub(super) fn new(names: Names, is_pasted: Arc<AtomicBool>) -> Self {
+        Self { names, is_pasted }
     }
 }
 
@@ -42,9 +46,18 @@ struct Offer {
 
 impl Completer for SqlCompleter {
     fn complete(&mut self, line: &str, position: usize) -> CompletionResult {
-        let offer = offer(line, position, &self.names.known());
+        let mut offer = if self.is_pasted.load(Ordering::Relaxed) {
+            Offer { start: position, values: vec!["\t".to_owned()] }
+        } else {
+            offer(line, position, &self.names.known())
+        };
+        let completes = !offer.values.is_empty() && offer.values != ["\t"];
+        if offer.values.is_empty() {
+            // A menu without values would stay open, and take the next key for a choice.
+            offer.values.push(line[offer.start..position].to_owned());
+        }
         let suggestion = |value: String| Suggestion {
-            append_whitespace: !value.ends_with(['(', '/']),
+            append_whitespace: completes && !value.ends_with(['(', '/']),
             value,
             span: Span::new(offer.start, position),
             ..Suggestion::default()
@@ -315,11 +328,19 @@ mod tests {
 
     #[test]
     fn the_word_before_the_cursor_is_replaced() {
-        let mut completer = SqlCompleter::new(Names::default());
+        let is_pasted = Arc::new(AtomicBool::new(false));
+        let mut completer = SqlCompleter::new(Names::default(), Arc::clone(&is_pasted));
         let result = completer.complete("SELECT ä, hav", 14);
         let spans: Vec<_> = result.suggestions().iter().map(|it| it.span).collect();
         assert_eq!(spans, [Span::new(11, 14)]);
         let result = completer.complete("(selec", 6);
         assert_eq!(result.suggestions()[0].value, "select");
+        // What leaves the line as it is.
+        let result = completer.complete("nothing", 7);
+        let (span, value) = (result.suggestions()[0].span, result.suggestions()[0].value.clone());
+        assert_eq!((span, &*value), (Span::new(0, 7), "nothing"));
+        is_pasted.store(true, Ordering::Relaxed);
+        let result = completer.complete("SEL", 3);
+        assert_eq!(result.suggestions()[0].value, "\t");
     }
 }

@@ -1,9 +1,15 @@
 //! The line that is edited, and what it looks like.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossterm::event::{Event, KeyEvent};
 use rainstorm_planner::Planner;
 use reedline::{
-    ColumnarMenu, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Reedline,
-    ReedlineEvent, ReedlineMenu, ValidationResult, Validator, default_emacs_keybindings,
+    ColumnarMenu, EditMode, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
+    PromptEditMode, Reedline, ReedlineEvent, ReedlineMenu, ReedlineRawEvent, ValidationResult,
+    Validator, default_emacs_keybindings,
 };
 
 use super::complete::SqlCompleter;
@@ -26,9 +32,14 @@ pub(super) fn editor(names: Names) -> Reedline {
     keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('d'), leave);
     keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('j'), ReedlineEvent::Enter);
     let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(MENU)));
+    let is_pasted = Arc::new(AtomicBool::new(false));
     let mut editor = Reedline::create()
-        .with_edit_mode(Box::new(Emacs::new(keys)))
-        .with_completer(Box::new(SqlCompleter::new(names)))
+        .with_edit_mode(Box::new(Keys {
+            emacs: Emacs::new(keys),
+            tab: None,
+            is_pasted: Arc::clone(&is_pasted),
+        }))
+        .with_completer(Box::new(SqlCompleter::new(names, is_pasted)))
         .with_partial_completions(true)
         .with_quick_completions(true)
         .with_menu(menu)
@@ -41,6 +52,38 @@ pub(super) fn editor(names: Names) -> Reedline {
         }
     }
     editor
+}
+
+/// The keys of Emacs, with an eye on Tab. All keys that are at hand come here before any of them is
+/// acted upon, so that a Tab in a text that is pasted can be told from one that somebody pressed.
+struct Keys {
+    emacs: Emacs,
+    /// When Tab was pressed, unless another key came since.
+    tab: Option<Instant>,
+    is_pasted: Arc<AtomicBool>,
+}
+
+/// Nobody presses two keys this fast.
+const TOO_FAST: Duration = Duration::from_millis(5);
+
+impl EditMode for Keys {
+    fn parse_event(&mut self, event: ReedlineRawEvent) -> ReedlineEvent {
+        let event = Event::from(event);
+        if matches!(event, Event::Key(KeyEvent { code: KeyCode::Tab, .. })) {
+            self.tab = Some(Instant::now());
+            self.is_pasted.store(false, Ordering::Relaxed);
+        } else if let Some(tab) = self.tab.take() {
+            self.is_pasted.store(tab.elapsed() < TOO_FAST, Ordering::Relaxed);
+        }
+        match ReedlineRawEvent::try_from(event) {
+            Ok(event) => self.emacs.parse_event(event),
+            Err(()) => ReedlineEvent::None,
+        }
+    }
+
+    fn edit_mode(&self) -> PromptEditMode {
+        self.emacs.edit_mode()
+    }
 }
 
 /// Lets a statement go over lines until its semicolon.
