@@ -150,6 +150,26 @@ pub enum OperatorSpec {
     LookupJoin(LookupJoinSpec),
 }
 
+impl OperatorSpec {
+    /// Tells whether the watermark of the output follows from the clock, and not from the input's.
+    #[must_use]
+    pub fn follows_clock(&self) -> bool {
+        match self {
+            Self::WindowAssign(window)
+            | Self::WindowAggregate(WindowAggregateSpec { window, .. }) => match window {
+                WindowSpec::ProcessingTime { .. } => true,
+                WindowSpec::EventTime { .. } | WindowSpec::Attached { .. } => false,
+            },
+            Self::Project(_)
+            | Self::Filter(_)
+            | Self::GroupAggregate(_)
+            | Self::WindowJoin(_)
+            | Self::IntervalJoin(_)
+            | Self::LookupJoin(_) => false,
+        }
+    }
+}
+
 /// How time is cut into windows. All are `[start, end)`, aligned to the epoch plus `offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
 pub enum Window {

@@ -297,12 +297,16 @@ impl Operator for GroupAggregate {
         Ok(watermark)
     }
 
-    fn processing_time(&mut self, now: TimestampMs, _out: &mut Output) -> Result<()> {
+    fn processing_time(
+        &mut self,
+        now: TimestampMs,
+        _out: &mut Output,
+    ) -> Result<Option<Watermark>> {
         if self.groups.next_sweep().is_some_and(|sweep| sweep <= now) {
             let expired = self.groups.sweep(&self.table.live_ids(), now);
             self.free(&expired);
         }
-        Ok(())
+        Ok(None)
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {

@@ -328,8 +328,12 @@ impl Operator for IntervalJoin {
         Ok(Watermark(watermark.0.saturating_sub(self.unit.to_ms(self.delay()))))
     }
 
-    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
-        Ok(())
+    fn processing_time(
+        &mut self,
+        _now: TimestampMs,
+        _out: &mut Output,
+    ) -> Result<Option<Watermark>> {
+        Ok(None)
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {

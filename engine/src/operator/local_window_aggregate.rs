@@ -190,8 +190,12 @@ impl Operator for LocalWindowAggregate {
         Ok(watermark)
     }
 
-    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
-        Ok(())
+    fn processing_time(
+        &mut self,
+        _now: TimestampMs,
+        _out: &mut Output,
+    ) -> Result<Option<Watermark>> {
+        Ok(None)
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {

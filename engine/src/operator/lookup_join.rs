@@ -178,8 +178,12 @@ impl Operator for LookupJoin {
         Ok(watermark)
     }
 
-    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
-        Ok(())
+    fn processing_time(
+        &mut self,
+        _now: TimestampMs,
+        _out: &mut Output,
+    ) -> Result<Option<Watermark>> {
+        Ok(None)
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {

@@ -15,6 +15,7 @@ mod join;
 mod local_window_aggregate;
 mod lookup_join;
 mod partial_groups;
+mod passed;
 mod project;
 mod split;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod transform;
 mod window;
 mod window_aggregate;
 mod window_assign;
+mod window_clock;
 mod window_join;
 mod window_slices;
 
@@ -61,17 +63,19 @@ pub trait Operator: Send {
     ) -> Result<()>;
 
     /// Takes the task's watermark, which is the minimum over its inputs and only ever rises, and
-    /// returns the one that holds for the output. What it emits goes before that.
+    /// returns the one that holds for the output. What it emits goes before that. One that is not
+    /// above those returned before is not passed on.
     ///
     /// # Errors
     /// `Compute` where an aggregate or expression fails.
     fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark>;
 
-    /// Takes the processing time once it has reached [`next_timer`](Self::next_timer).
+    /// Takes the processing time once it has reached [`next_timer`](Self::next_timer). Returns the
+    /// output's watermark where that follows from the clock; what it emits goes before that.
     ///
     /// # Errors
     /// `Compute` where an aggregate or expression fails.
-    fn processing_time(&mut self, now: TimestampMs, out: &mut Output) -> Result<()>;
+    fn processing_time(&mut self, now: TimestampMs, out: &mut Output) -> Result<Option<Watermark>>;
 
     /// Returns the processing time at which the operator wants to be called next.
     fn next_timer(&self) -> Option<TimestampMs>;

@@ -187,12 +187,15 @@ impl Harness {
         self.operator.watermark(Watermark(watermark), &mut self.output).unwrap().0
     }
 
-    /// Sets the processing time and fires the timers that are due.
-    pub(crate) fn time(&mut self, now: TimestampMs) {
+    /// Sets the processing time and fires the timers that are due; returns the output's watermark
+    /// where that follows from the clock.
+    pub(crate) fn time(&mut self, now: TimestampMs) -> Option<TimestampMs> {
         self.now = now;
-        if self.operator.next_timer().is_some_and(|timer| timer <= now) {
-            self.operator.processing_time(now, &mut self.output).unwrap();
+        if self.operator.next_timer().is_none_or(|timer| timer > now) {
+            return None;
         }
+        let watermark = self.operator.processing_time(now, &mut self.output).unwrap();
+        watermark.map(|watermark| watermark.0)
     }
 
     /// Ends a port: the last one with the greatest watermark before and a flush after it.

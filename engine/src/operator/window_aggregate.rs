@@ -3,26 +3,27 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::compute::max;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::aggregate::conform;
 use super::local_window_aggregate::LocalRows;
-use super::partial_groups::{Grouping, part};
+use super::partial_groups::Grouping;
 use super::window::{Span, divide_batch, divide_by_window, milliseconds, window_columns};
-use super::window_slices::{Slices, numbers};
-use super::{Operator, OperatorContext, Output};
+use super::window_clock::WindowClock;
+use super::window_slices::Slices;
+use super::{Operator, OperatorContext, Output, passed};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
 use crate::graph::{AggregatePhase, OperatorNode, Window, WindowAggregateSpec, WindowSpec};
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 use crate::{Error, Result};
 
-const VERSION: u16 = 1;
-
 /// Aggregates each row once, into its slice, and emits a window when time has passed its end.
 /// Windows are emitted in the order of their ends, each with the groups that have rows.
+///
+/// Where windows are of processing time the output has a watermark of its own, in the clock's time,
+/// and that of the input goes no further.
 pub(super) struct WindowAggregate {
     window: WindowSpec,
     /// Whether rows are partial aggregates, of the half before the exchange.
@@ -30,9 +31,11 @@ pub(super) struct WindowAggregate {
     slices: Slices,
     /// Windows with rows that have not fired.
     pending: BTreeSet<Span>,
-    /// Windows whose [time](Span::time) is not above it have fired. A watermark, or the clock's
-    /// time less one where windows are of processing time.
+    /// Windows whose [time](Span::time) is not above it have fired: a watermark, or where the clock
+    /// has got to.
     passed: TimestampMs,
+    /// The clock, where windows are of processing time.
+    clock: Option<WindowClock>,
     late_rows: u64,
     untimed_rows: u64,
     schema: SchemaRef,
@@ -60,6 +63,10 @@ impl WindowAggregate {
             slices: Slices::new(grouping),
             pending: BTreeSet::new(),
             passed: i64::MIN,
+            clock: match spec.window {
+                WindowSpec::ProcessingTime { window } => Some(WindowClock::new(window)),
+                WindowSpec::EventTime { .. } | WindowSpec::Attached { .. } => None,
+            },
             late_rows: 0,
             untimed_rows: 0,
             schema: Arc::clone(&node.output),
@@ -68,8 +75,7 @@ impl WindowAggregate {
     }
 
     fn add(&mut self, batch: Batch, now: TimestampMs) -> Result<()> {
-        // A clock that was set back must not reach into windows that have fired.
-        let now = now.max(self.passed.saturating_add(1));
+        let now = self.clock.as_ref().map_or(now, |clock| clock.time_of_rows(now));
         let (spans, without) = divide_batch(self.window, &batch, now)?;
         self.untimed_rows += without as u64;
         let rows = insertions(batch)?;
@@ -131,7 +137,6 @@ impl WindowAggregate {
     }
 
     fn fire_until(&mut self, time: TimestampMs, out: &mut Output) -> Result<()> {
-        self.passed = self.passed.max(time);
         while let Some(window) = self.pending.first().copied()
             && window.time() <= time
         {
@@ -219,25 +224,26 @@ impl Operator for WindowAggregate {
     }
 
     fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
-        let by_clock = matches!(self.window, WindowSpec::ProcessingTime { .. });
-        if !by_clock || watermark == Watermark::MAX {
-            self.fire_until(watermark.0, out)?;
+        if self.clock.is_none() {
+            self.passed = self.passed.max(watermark.0);
+        } else if watermark < Watermark::MAX {
+            return Ok(Watermark::MIN);
         }
+        // At the end windows fire before their time by the clock, which is saved as it is: another
+        // subtask may go on from here.
+        self.fire_until(watermark.0, out)?;
         Ok(watermark)
     }
 
-    fn processing_time(&mut self, now: TimestampMs, out: &mut Output) -> Result<()> {
-        if matches!(self.window, WindowSpec::ProcessingTime { .. }) {
-            self.fire_until(now.saturating_sub(1), out)?;
-        }
-        Ok(())
+    fn processing_time(&mut self, now: TimestampMs, out: &mut Output) -> Result<Option<Watermark>> {
+        let Some(clock) = &mut self.clock else { return Ok(None) };
+        self.passed = clock.advance(now);
+        self.fire_until(self.passed, out)?;
+        Ok(Some(Watermark(self.passed)))
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {
-        match self.window {
-            WindowSpec::ProcessingTime { .. } => self.pending.first().map(|window| window.end),
-            _ => None,
-        }
+        self.clock.as_ref().map(WindowClock::next_timer)
     }
 
     fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {
@@ -250,23 +256,21 @@ impl Operator for WindowAggregate {
 
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         self.slices.snapshot(writer, self.key_group_count)?;
-        let passed: ArrayRef = Arc::new(Int64Array::from(vec![self.passed]));
-        writer.list("passed", VERSION, part(vec![passed], 1)?);
-        Ok(())
+        passed::write(self.passed, writer)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        let mut passed = Vec::new();
-        for rows in state.list("passed", VERSION)? {
-            passed.extend(max(&numbers(&rows, 0)?));
-        }
-        // By the clock one subtask may have fired what another had not: what still has rows is
-        // expected, and fires with the next look at the time.
+        let passed = passed::read(state)?;
+        // One subtask may have fired what another had not, where time passes by the clock: what
+        // still has rows is expected, and fires with the next look at the time.
         self.passed = passed.iter().copied().min().unwrap_or(i64::MIN);
         for slice in self.slices.restore(state)? {
             self.expect(slice);
         }
-        self.passed = passed.into_iter().max().unwrap_or(i64::MIN);
+        if let Some(clock) = &mut self.clock {
+            clock.restore(&passed);
+            self.passed = clock.passed();
+        }
         Ok(())
     }
 

@@ -6,7 +6,8 @@ use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
 use super::window::{Span, milliseconds, window_columns};
-use super::{Operator, Output};
+use super::window_clock::WindowClock;
+use super::{Operator, Output, passed};
 use crate::batch::Batch;
 use crate::graph::{Window, WindowSpec};
 use crate::state::{StateReader, StateWriter};
@@ -15,10 +16,13 @@ use crate::{Error, Result};
 
 /// Appends `window_start`, `window_end` and `window_time` to each row, once per window of the
 /// row. Rows without a time belong to no window: they are dropped and counted.
+///
+/// By the clock, the output has a watermark of its own, and that of the input goes no further.
 pub(super) struct WindowAssign {
     window: Window,
     /// The event time's column; `None` for processing time.
     time: Option<usize>,
+    clock: WindowClock,
     schema: SchemaRef,
     untimed_rows: u64,
 }
@@ -37,13 +41,15 @@ impl WindowAssign {
             }
         };
         window.validate()?;
-        Ok(Self { window, time, schema: Arc::clone(schema), untimed_rows: 0 })
+        let clock = WindowClock::new(window);
+        Ok(Self { window, time, clock, schema: Arc::clone(schema), untimed_rows: 0 })
     }
 
     /// Returns per output row the input row and its window.
     fn assign(&mut self, batch: &Batch, now: TimestampMs) -> Result<(Vec<u32>, Vec<Span>)> {
         let mut rows = Vec::with_capacity(batch.num_rows());
         let mut windows = Vec::with_capacity(batch.num_rows());
+        let now = self.clock.time_of_rows(now);
         let times = self.time.map(|time| milliseconds(batch.column(time))).transpose()?;
         for row in 0..batch.num_rows() {
             let time = match &times {
@@ -92,15 +98,20 @@ impl Operator for WindowAssign {
     }
 
     fn watermark(&mut self, watermark: Watermark, _out: &mut Output) -> Result<Watermark> {
-        Ok(watermark)
+        let ended = watermark == Watermark::MAX;
+        Ok(if self.time.is_some() || ended { watermark } else { Watermark::MIN })
     }
 
-    fn processing_time(&mut self, _now: TimestampMs, _out: &mut Output) -> Result<()> {
-        Ok(())
+    fn processing_time(
+        &mut self,
+        now: TimestampMs,
+        _out: &mut Output,
+    ) -> Result<Option<Watermark>> {
+        Ok(self.time.is_none().then(|| Watermark(self.clock.advance(now))))
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {
-        None
+        self.time.is_none().then(|| self.clock.next_timer())
     }
 
     fn end(&mut self, _port: usize, _out: &mut Output) -> Result<()> {
@@ -111,11 +122,12 @@ impl Operator for WindowAssign {
         Ok(())
     }
 
-    fn snapshot(&mut self, _writer: &mut StateWriter) -> Result<()> {
-        Ok(())
+    fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
+        if self.time.is_none() { passed::write(self.clock.passed(), writer) } else { Ok(()) }
     }
 
-    fn restore(&mut self, _state: &StateReader) -> Result<()> {
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.clock.restore(&passed::read(state)?);
         Ok(())
     }
 
@@ -194,5 +206,33 @@ mod tests {
         test.time(25);
         test.rows("+ 1 ~");
         test.expect("+ 1 ~ 20 30 29");
+    }
+
+    #[test]
+    fn the_clock_gives_the_watermark_at_the_start_and_at_each_end_of_a_window() {
+        let window = Window::Hop { size_ms: 10, slide_ms: 5, offset_ms: 1 };
+        let mut test = assign(WindowSpec::ProcessingTime { window });
+        assert_eq!(test.time(22), Some(21), "though there has been no row");
+        assert_eq!(test.watermark(1_000), i64::MIN, "the input's watermark is of another time");
+        assert_eq!(test.time(25), None);
+        assert_eq!(test.time(26), Some(25));
+        assert_eq!(test.time(40), Some(39));
+        assert_eq!(test.watermark(i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn rows_stay_ahead_of_the_watermark_when_the_clock_is_set_back_over_a_restore() {
+        let window = Window::Tumble { size_ms: 10, offset_ms: 0 };
+        let assign = || assign(WindowSpec::ProcessingTime { window });
+        let (mut behind, mut ahead) = (assign(), assign());
+        behind.time(25);
+        ahead.time(40);
+        let state = [behind.snapshot(), ahead.snapshot()].concat();
+        let mut restored = behind.restored(&state, 0, 1);
+        assert_eq!(restored.time(12), Some(39));
+        restored.rows("+ 1 ~");
+        restored.expect("+ 1 ~ 40 50 49");
+        assert_eq!(restored.time(49), None);
+        assert_eq!(restored.time(50), Some(49));
     }
 }

@@ -13,6 +13,7 @@ use crate::{OperatorId, Result};
 /// A chain of operators; only the first may have several input ports.
 pub(crate) struct Chain {
     links: Vec<Link>,
+    follows_clock: bool,
 }
 
 /// A set of input ports.
@@ -32,6 +33,8 @@ struct Link {
     id: OperatorId,
     operator: Box<dyn Operator>,
     output: Output,
+    /// The watermark of the output.
+    watermark: Watermark,
 }
 
 impl Chain {
@@ -47,9 +50,10 @@ impl Chain {
             if let Some(tables) = state.remove(&node.id) {
                 operator.restore(&StateReader::new(tables, context.key_groups.clone()))?;
             }
-            links.push(Link { id: node.id, operator, output: Output::default() });
+            let (output, watermark) = (Output::default(), Watermark::MIN);
+            links.push(Link { id: node.id, operator, output, watermark });
         }
-        Ok(Self { links })
+        Ok(Self { links, follows_clock: nodes.iter().any(|node| node.spec.follows_clock()) })
     }
 
     /// Returns the input ports whose rows may be pushed now.
@@ -70,30 +74,32 @@ impl Chain {
         feed(&mut self.links, port, batch, now, emitted)
     }
 
-    /// Pushes a watermark through and returns the one that comes out.
+    /// Tells whether the watermark that comes out follows from the clock: it rises also where the
+    /// input is idle.
+    pub(crate) fn follows_clock(&self) -> bool {
+        self.follows_clock
+    }
+
+    /// Pushes a watermark through and returns the one that comes out, where it has risen.
     pub(crate) fn watermark(
         &mut self,
         watermark: Watermark,
         now: TimestampMs,
         emitted: &mut Vec<Batch>,
-    ) -> Result<Watermark> {
-        let mut current = watermark;
-        self.each(now, emitted, |operator, output| {
-            current = operator.watermark(current, output)?;
-            Ok(())
-        })?;
-        Ok(current)
+    ) -> Result<Option<Watermark>> {
+        self.each(Some(watermark), now, emitted, |_, _| Ok(None))
     }
 
-    /// Fires the processing-time timers that are due.
+    /// Fires the processing-time timers that are due; returns the watermark that comes out, where
+    /// it has risen.
     pub(crate) fn processing_time(
         &mut self,
         now: TimestampMs,
         emitted: &mut Vec<Batch>,
-    ) -> Result<()> {
-        self.each(now, emitted, |operator, output| match operator.next_timer() {
+    ) -> Result<Option<Watermark>> {
+        self.each(None, now, emitted, |operator, output| match operator.next_timer() {
             Some(due) if due <= now => operator.processing_time(now, output),
-            _ => Ok(()),
+            _ => Ok(None),
         })
     }
 
@@ -122,7 +128,11 @@ impl Chain {
 
     /// Makes the operators emit what they have gathered.
     pub(crate) fn flush(&mut self, now: TimestampMs, emitted: &mut Vec<Batch>) -> Result<()> {
-        self.each(now, emitted, |operator, output| operator.flush(output))
+        let flushed = self.each(None, now, emitted, |operator, output| {
+            operator.flush(output)?;
+            Ok(None)
+        });
+        flushed.map(|_| ())
     }
 
     /// Returns the processing time at which a timer is due next.
@@ -166,18 +176,35 @@ impl Chain {
         self.links.iter().map(|link| link.operator.untimed_rows()).sum()
     }
 
+    /// Gives each operator the watermark that came out of the one before, the first one
+    /// `watermark`, and then calls it, which may give it another. Returns what comes out of the
+    /// last, where it has risen.
     fn each(
         &mut self,
+        mut watermark: Option<Watermark>,
         now: TimestampMs,
         emitted: &mut Vec<Batch>,
-        mut call: impl FnMut(&mut dyn Operator, &mut Output) -> Result<()>,
-    ) -> Result<()> {
+        mut call: impl FnMut(&mut dyn Operator, &mut Output) -> Result<Option<Watermark>>,
+    ) -> Result<Option<Watermark>> {
         for index in 0..self.links.len() {
             let Some((link, rest)) = self.links[index..].split_first_mut() else { continue };
-            call(link.operator.as_mut(), &mut link.output)?;
+            let (operator, output) = (link.operator.as_mut(), &mut link.output);
+            let passed_on =
+                watermark.map(|watermark| operator.watermark(watermark, output)).transpose()?;
+            let own = call(operator, output)?;
             drain(link, rest, now, emitted)?;
+            watermark = link.rise(passed_on.max(own));
         }
-        Ok(())
+        Ok(watermark)
+    }
+}
+
+impl Link {
+    /// Returns a watermark of the output where it is above those before.
+    fn rise(&mut self, to: Option<Watermark>) -> Option<Watermark> {
+        let risen = to.filter(|watermark| *watermark > self.watermark)?;
+        self.watermark = risen;
+        Some(risen)
     }
 }
 

@@ -24,7 +24,23 @@ pub async fn run_local(
     graph: Arc<JobGraph>,
     connectors: ConnectorContext,
 ) -> Result<Vec<Batch>> {
-    let rows = Arc::new(Mutex::new(Vec::new()));
+    let rows = Collect::default();
+    run_local_to(job, graph, connectors, rows.clone()).await?;
+    let mut rows = rows.0.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *rows))
+}
+
+/// Runs a job as [`run_local`] does, and hands the rows for the client to `client`, of which each
+/// subtask has a clone. Dropping the future stops the job.
+///
+/// # Errors
+/// The first error of any task, or `Storage` where a sink cannot publish.
+pub async fn run_local_to(
+    job: JobId,
+    graph: Arc<JobGraph>,
+    connectors: ConnectorContext,
+    client: impl ClientSink + Clone + 'static,
+) -> Result<()> {
     let memory = Arc::new(MemoryBudget::new(graph.settings.memory_budget_bytes));
     let mut splits = deal_out_splits(&graph, &connectors).await?;
     let mut tasks = JoinSet::new();
@@ -45,18 +61,17 @@ pub async fn run_local(
             state: BTreeMap::new(),
             commands: receiver,
             connectors: connectors.clone(),
-            client: Some(Box::new(Collect(Arc::clone(&rows)))),
+            client: Some(Box::new(client.clone())),
             memory: Arc::clone(&memory),
             metrics: Arc::new(TaskMetrics::default()),
         };
         tasks.spawn(run_one(id, task));
     }
     let committables = join(tasks).await?;
-    commit(&job, &graph, &connectors, committables).await?;
-    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(std::mem::take(&mut *rows))
+    commit(&job, &graph, &connectors, committables).await
 }
 
+#[derive(Clone, Default)]
 struct Collect(Arc<Mutex<Vec<Batch>>>);
 
 #[async_trait]

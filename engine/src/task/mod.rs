@@ -28,7 +28,7 @@ use crate::graph::JobGraph;
 use crate::state::{StateTable, TaskSnapshot};
 use crate::time::Watermark;
 pub use channel::{Receiver, Sender, channel};
-pub use local::run_local;
+pub use local::{run_local, run_local_to};
 pub use memory::MemoryBudget;
 pub use metrics::TaskMetrics;
 pub use run::run;

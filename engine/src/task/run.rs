@@ -203,8 +203,8 @@ impl Running {
     async fn tick(&mut self) -> Result<()> {
         let now = self.clock.now_ms();
         self.resume_at = self.resume_at.filter(|resume| *resume > now);
-        self.chain.processing_time(now, &mut self.emitted)?;
-        self.hand_on(now).await?;
+        let risen = self.chain.processing_time(now, &mut self.emitted)?;
+        self.pass_on(risen, now).await?;
         let quiet = now - self.last_rows_at >= self.buffer_timeout_ms;
         let busy = |since| now - since >= BUSY_TIMEOUTS * self.buffer_timeout_ms;
         if self.dirty_since.is_some_and(|since| quiet || busy(since)) {
@@ -226,7 +226,13 @@ impl Running {
         if let Some(watermark) = source.risen_watermark() {
             self.rise(watermark, now).await?;
         }
-        if all_idle { self.outlet.idle().await } else { Ok(()) }
+        if all_idle { self.idle().await } else { Ok(()) }
+    }
+
+    /// Says that nothing comes for now. A watermark that follows from the clock comes all the
+    /// same, and windows that have rows hold it back until they fire.
+    async fn idle(&mut self) -> Result<()> {
+        if self.chain.follows_clock() { Ok(()) } else { self.outlet.idle().await }
     }
 
     async fn source_event(&mut self, event: SourceEvent) -> Result<()> {
@@ -256,7 +262,7 @@ impl Running {
             Event::Idle => {
                 self.chain.flush(now, &mut self.emitted)?;
                 self.hand_on(now).await?;
-                self.outlet.idle().await?;
+                self.idle().await?;
             }
             Event::Barrier(epoch) => return self.barrier(epoch).await.map(Some),
             Event::PortEnded(port) => {
@@ -280,9 +286,17 @@ impl Running {
     async fn rise(&mut self, watermark: Watermark, now: TimestampMs) -> Result<()> {
         self.watermark = watermark;
         self.metrics.watermark_ms.store(watermark.0, Ordering::Relaxed);
-        let passed_on = self.chain.watermark(watermark, now, &mut self.emitted)?;
+        let risen = self.chain.watermark(watermark, now, &mut self.emitted)?;
+        self.pass_on(risen, now).await
+    }
+
+    /// Hands on what the chain has emitted, and then the watermark that came out of it.
+    async fn pass_on(&mut self, risen: Option<Watermark>, now: TimestampMs) -> Result<()> {
         self.hand_on(now).await?;
-        self.outlet.watermark(passed_on, now).await
+        match risen {
+            Some(watermark) => self.outlet.watermark(watermark, now).await,
+            None => Ok(()),
+        }
     }
 
     async fn barrier(&mut self, epoch: Epoch) -> Result<TaskEvent> {

@@ -150,8 +150,45 @@ fn a_restored_window_fires_though_another_subtask_was_ahead_by_the_clock() {
     let mut state = behind.snapshot();
     state.extend(ahead.snapshot());
     let mut merged = ahead.restored(&state, 0, 1);
-    merged.time(11);
+    assert_eq!(merged.watermark(1_000), i64::MIN, "before the window has fired");
+    assert_eq!(merged.time(11), Some(10));
     merged.expect("+ a 1 1 0 10 9");
+}
+
+#[test]
+fn the_clock_gives_the_watermark_after_the_windows_that_it_fires() {
+    let mut test = over(WindowSpec::ProcessingTime { window: HOP }, count_and_sum(), OUTPUT);
+    assert_eq!(test.time(3), Some(2), "though there has been no row");
+    test.rows("+ a 1 ~");
+    assert_eq!(test.watermark(1_000), i64::MIN, "the input's watermark is of another time");
+    assert_eq!(test.time(4), None);
+    assert_eq!(test.time(5), Some(4));
+    test.expect("+ a 1 1 -5 5 4");
+    assert_eq!(test.time(10), Some(9));
+    test.expect("+ a 1 1 0 10 9");
+    assert_eq!(test.time(15), Some(14), "though there is no row left");
+    test.rows("+ a 2 ~");
+    assert_eq!(test.watermark(i64::MAX), i64::MAX);
+    test.expect("+ a 1 2 10 20 19\n+ a 1 2 15 25 24");
+}
+
+#[test]
+fn what_the_end_has_fired_early_does_not_move_the_clock_of_a_restored_subtask() {
+    let window = WindowSpec::ProcessingTime { window: TUMBLE };
+    let over = || over(window, count_and_sum(), OUTPUT);
+    let (mut ended, mut other) = (over(), over());
+    ended.time(3);
+    other.time(4);
+    ended.rows("+ a 1 ~");
+    ended.end(0);
+    ended.expect("+ a 1 1 0 10 9");
+    other.rows("+ b 1 ~");
+    let state = [ended.snapshot(), other.snapshot()].concat();
+    let mut restored = other.restored(&state, 0, 1);
+    restored.time(6);
+    restored.rows("+ b 2 ~");
+    restored.time(10);
+    restored.expect("+ b 2 3 0 10 9");
 }
 
 #[test]
