@@ -103,6 +103,11 @@ impl TypeAhead {
         std::mem::take(&mut self.dropped)
     }
 
+    /// Tells whether something is complete.
+    pub(crate) fn has_next(&self) -> bool {
+        self.text.contains(['\n', END])
+    }
+
     /// Takes the next line that is complete.
     pub(crate) fn next(&mut self) -> Option<Next> {
         loop {

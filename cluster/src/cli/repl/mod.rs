@@ -81,6 +81,10 @@ impl Repl<'_, '_> {
     /// Lets the user edit what has been begun, and runs it.
     fn edit(&mut self) -> Result<Flow> {
         self.session.refresh(&self.names);
+        if self.session.keys().is_some_and(|keys| keys.has_next()) {
+            // It came while names were asked for.
+            return Ok(Flow::GoesOn);
+        }
         let begun = self.pending.take().unwrap_or_default();
         let rest = self.session.keys().map(TypeAhead::rest).unwrap_or_default();
         self.editor.run_edit_commands(&[EditCommand::InsertString(begun + &rest)]);
