@@ -7,7 +7,7 @@ use rainstorm_engine::graph::JobGraph;
 use rainstorm_engine::time::TimestampMs;
 use rainstorm_engine::{Attempt, Epoch, Generation};
 
-use super::manifest::{CheckpointRef, FORMAT, Manifest, OperatorKey, SourceState};
+use super::manifest::{Ancestor, CheckpointRef, FORMAT, Manifest, OperatorKey, SourceState};
 use super::message::{WorkerId, WorkerSnapshot};
 use super::restore;
 
@@ -57,6 +57,7 @@ impl Pending {
         graph: &JobGraph,
         generation: Generation,
         attempt: Attempt,
+        ancestors: &[Ancestor],
     ) -> Arc<Manifest> {
         let mut sources: BTreeMap<_, _> = restore::sources(graph)
             .map(|source| {
@@ -90,6 +91,7 @@ impl Pending {
                 epoch: self.epoch.0,
                 last: self.last,
             },
+            ancestors: ancestors.to_vec(),
             key_groups: graph.settings.key_groups,
             operators: restore::stateful(graph)
                 .map(|(id, name)| (OperatorKey(id), name.to_owned()))

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rainstorm_engine::connector::CommitId;
 use rainstorm_engine::graph::JobGraph;
 use rainstorm_engine::task::TaskId;
 use rainstorm_engine::time::TimestampMs;
 use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation};
 
 use super::checkpoint::Pending;
-use super::manifest::Manifest;
+use super::manifest::{Ancestor, Manifest};
 use super::message::{
     Deployment, Effect, Failure, JobConfig, JobState, Message, Prepared, WorkerId, WorkerMessage,
     WorkerSlots, WorkerSnapshot,
@@ -38,6 +37,8 @@ pub struct JobManager {
     generation: Generation,
     attempt: Attempt,
     next_epoch: Epoch,
+    /// What this generation goes on from.
+    ancestors: Vec<Ancestor>,
     workers: Vec<WorkerSlots>,
     /// What to deploy, until there are workers.
     prepared: Option<Prepared>,
@@ -90,6 +91,7 @@ impl JobManager {
             generation: Generation(0),
             attempt: Attempt(1),
             next_epoch: Epoch(1),
+            ancestors: Vec::new(),
             workers: Vec::new(),
             prepared: None,
             members: BTreeMap::new(),
@@ -203,6 +205,7 @@ impl JobManager {
         self.generation = prepared.generation;
         self.next_epoch = prepared.next_epoch;
         if let Some(manifest) = &prepared.restored {
+            self.ancestors = manifest.ancestors_of_next();
             let last = manifest.checkpoint.last;
             if last || !manifest.sinks.is_empty() {
                 self.storing = Some(Storing::Recommitting { last });
@@ -214,13 +217,7 @@ impl JobManager {
     }
 
     fn commit_of(&self, manifest: &Manifest) -> Effect {
-        let id = CommitId {
-            job: self.config.job.clone(),
-            generation: Generation(manifest.checkpoint.generation),
-            epoch: Epoch(manifest.checkpoint.epoch),
-            last: manifest.checkpoint.last,
-        };
-        Effect::CommitSinks(id, manifest.committables())
+        Effect::CommitSinks(manifest.commit_id(&self.config.job), manifest.committables())
     }
 
     /// Deploys the job if it is prepared and there are workers.
@@ -338,7 +335,7 @@ impl JobManager {
             return;
         };
         if self.state == JobState::Running && pending.acknowledge(worker, snapshot) {
-            let manifest = pending.complete(&self.graph, generation, attempt);
+            let manifest = pending.complete(&self.graph, generation, attempt, &self.ancestors);
             self.storing = Some(Storing::WritingManifest);
             effects.push(Effect::WriteManifest(manifest));
         }

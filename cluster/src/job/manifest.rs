@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rainstorm_engine::OperatorId;
-use rainstorm_engine::connector::{Committable, Split, SplitState};
+use rainstorm_engine::connector::{CommitId, Committable, Split, SplitState};
 use rainstorm_engine::time::TimestampMs;
+use rainstorm_engine::{Epoch, Generation, JobId, OperatorId};
 use serde::{Deserialize, Serialize};
 
-/// The version of both objects' layout.
-pub(crate) const FORMAT: u16 = 1;
+/// The version of the layout of [`Head`].
+pub(crate) const HEAD_FORMAT: u16 = 1;
+/// The version of the layout of [`Manifest`]. Since 2 it has its ancestors.
+pub(crate) const FORMAT: u16 = 2;
 
 /// The one mutable object of a job: who may write, and which checkpoints there are. Whatever it
 /// does not reach is garbage.
@@ -62,6 +64,9 @@ pub struct Manifest {
     pub format: u16,
     /// Which checkpoint it is.
     pub checkpoint: CheckpointRef,
+    /// The checkpoints at which the job went on from one generation to the next, oldest first;
+    /// the generations between them, and those before one that started anew, were given up.
+    pub ancestors: Vec<Ancestor>,
     /// The number of key groups that its state is divided into.
     pub key_groups: u16,
     /// The operators that keep state, with what they do.
@@ -75,6 +80,26 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Returns the ancestors of checkpoints of a generation that goes on from this one.
+    #[must_use]
+    pub fn ancestors_of_next(&self) -> Vec<Ancestor> {
+        let CheckpointRef { generation, epoch, .. } = self.checkpoint;
+        let mut ancestors = self.ancestors.clone();
+        ancestors.push(Ancestor { generation, epoch });
+        ancestors
+    }
+
+    /// Returns the id under which its sinks commit.
+    #[must_use]
+    pub fn commit_id(&self, job: &JobId) -> CommitId {
+        let CheckpointRef { generation, epoch, last, .. } = self.checkpoint;
+        let (generation, epoch) = (Generation(generation), Epoch(epoch));
+        let ancestors = self.ancestors.iter();
+        let ancestors =
+            ancestors.map(|ancestor| (Generation(ancestor.generation), Epoch(ancestor.epoch)));
+        CommitId { job: job.clone(), generation, epoch, last, ancestors: ancestors.collect() }
+    }
+
     /// Returns what each sink has to publish.
     #[must_use]
     pub fn committables(&self) -> BTreeMap<OperatorId, Vec<Committable>> {
@@ -91,6 +116,16 @@ impl Manifest {
             StatePlace::Inline(_) => None,
         })
     }
+}
+
+/// A checkpoint that a later generation was restored from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ancestor {
+    /// The generation that took it.
+    pub generation: u64,
+    /// The checkpoint's number.
+    pub epoch: u64,
 }
 
 /// How far a source has been read.
@@ -215,7 +250,8 @@ mod tests {
         };
         let manifest = Manifest {
             format: FORMAT,
-            checkpoint: CheckpointRef { generation: 1, attempt: 1, epoch: 3, last: false },
+            checkpoint: CheckpointRef { generation: 4, attempt: 1, epoch: 3, last: false },
+            ancestors: vec![Ancestor { generation: 2, epoch: 1 }],
             key_groups: 256,
             operators: [(key(u64::MAX), "GroupAggregate".to_owned())].into(),
             state: vec![inline, file],

@@ -23,7 +23,7 @@ mod simulation;
 mod store;
 
 pub use manager::JobManager;
-pub use manifest::{CheckpointRef, Head, Manifest, OperatorKey, SourceState, StatePlace};
+pub use manifest::{Ancestor, CheckpointRef, Head, Manifest, OperatorKey, SourceState, StatePlace};
 pub use message::{
     Deployment, Effect, Failure, JobConfig, JobState, Message, Prepared, RestorePoint, WorkerId,
     WorkerMessage, WorkerSlots, WorkerSnapshot,

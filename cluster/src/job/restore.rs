@@ -150,7 +150,7 @@ fn state_name(node: &OperatorNode) -> Option<&'static str> {
 mod tests {
     use rainstorm_engine::connector::Split;
 
-    use super::super::manifest::{CheckpointRef, FORMAT, SourceState};
+    use super::super::manifest::{CheckpointRef, FORMAT, HEAD_FORMAT, SourceState};
     use super::super::simulation;
     use super::*;
 
@@ -167,6 +167,7 @@ mod tests {
         Manifest {
             format: FORMAT,
             checkpoint: CheckpointRef { generation: 1, attempt: 1, epoch: 4, last: false },
+            ancestors: vec![],
             key_groups: 256,
             operators: operators.iter().map(|(id, name)| (key(id), (*name).into())).collect(),
             state: vec![],
@@ -227,7 +228,7 @@ mod tests {
 
     fn head(epoch: u64) -> Head {
         Head {
-            format: FORMAT,
+            format: HEAD_FORMAT,
             generation: 1,
             leader_epoch: 1,
             last_epoch: epoch,

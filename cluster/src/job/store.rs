@@ -20,7 +20,7 @@ use rainstorm_engine::{Epoch, Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::manifest::{CheckpointRef, FORMAT, Head, Manifest};
+use super::manifest::{CheckpointRef, FORMAT, HEAD_FORMAT, Head, Manifest};
 use super::message::RestorePoint;
 
 /// How many checkpoints stay restorable, apart from savepoints.
@@ -50,6 +50,9 @@ pub struct HeldHead {
     /// The contents.
     pub head: Head,
     version: UpdateVersion,
+    /// Whether its generation started anew, so that the first checkpoint that it commits takes the
+    /// place of those of earlier generations.
+    anew: bool,
 }
 
 impl CheckpointStore {
@@ -74,8 +77,8 @@ impl CheckpointStore {
     pub async fn head(&self) -> Result<Option<HeldHead>> {
         let path = self.head_path();
         let Some((head, version)) = self.read::<Head>(&path).await? else { return Ok(None) };
-        check_format(&path, head.format)?;
-        Ok(Some(HeldHead { head, version }))
+        check_format(&path, head.format, HEAD_FORMAT)?;
+        Ok(Some(HeldHead { head, version, anew: false }))
     }
 
     /// Finds a checkpoint that is kept.
@@ -88,8 +91,9 @@ impl CheckpointStore {
 
     /// Claims the next generation of the job, from which on older ones can commit nothing, and
     /// returns the checkpoint to start from, if `fits` has no objection to it. Without `restore`
-    /// the job starts from the beginning and its earlier checkpoints become garbage; checkpoints
-    /// after the one that is restored do as well.
+    /// the job starts from the beginning, and its earlier checkpoints become garbage once it has
+    /// committed one of its own; checkpoints after the one that is restored do at once, since
+    /// what was published with them is taken back.
     ///
     /// # Errors
     /// `Restore` where the wanted checkpoint is not kept or unreadable; what `fits` returns;
@@ -118,7 +122,7 @@ impl CheckpointStore {
         }
         let mut head = current.as_ref().map_or_else(
             || Head {
-                format: FORMAT,
+                format: HEAD_FORMAT,
                 generation: 0,
                 leader_epoch,
                 last_epoch: 0,
@@ -130,9 +134,9 @@ impl CheckpointStore {
         );
         head.generation += 1;
         head.leader_epoch = leader_epoch;
-        head.checkpoints.retain(|kept| from.is_some_and(|from| kept.epoch <= from.epoch));
+        head.checkpoints.retain(|kept| from.is_none_or(|from| kept.epoch <= from.epoch));
         let current = self.replace(current.as_ref(), head).await?;
-        Ok((current, manifest))
+        Ok((HeldHead { anew: from.is_none(), ..current }, manifest))
     }
 
     /// Commits a checkpoint whose manifest is written: makes `head` name it, if `head` is still
@@ -144,10 +148,14 @@ impl CheckpointStore {
     pub async fn commit(&self, current: &HeldHead, checkpoint: CheckpointRef) -> Result<HeldHead> {
         let mut head = current.head.clone();
         head.last_epoch = head.last_epoch.max(checkpoint.epoch);
+        if current.anew {
+            head.checkpoints.retain(|kept| kept.generation == head.generation);
+        }
         head.checkpoints.push(checkpoint);
         let surplus = head.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
         head.checkpoints.drain(..surplus);
-        self.replace(Some(current), head).await
+        let held = self.replace(Some(current), head).await?;
+        Ok(HeldHead { anew: current.anew, ..held })
     }
 
     /// Writes a manifest. Writing the same one again does no harm.
@@ -174,7 +182,7 @@ impl CheckpointStore {
             what: format!("checkpoint {}", checkpoint.epoch),
             reason: format!("{path} is missing"),
         })?;
-        check_format(&path, manifest.format)?;
+        check_format(&path, manifest.format, FORMAT)?;
         Ok(manifest)
     }
 
@@ -222,7 +230,7 @@ impl CheckpointStore {
                 current.map_or(PutMode::Create, |current| PutMode::Update(current.version.clone()));
             let options = PutOptions::from(mode);
             match self.store.put_opts(&path, body.clone(), options).await {
-                Ok(result) => return Ok(HeldHead { head, version: result.into() }),
+                Ok(result) => return Ok(HeldHead { head, version: result.into(), anew: false }),
                 Err(error) => failure = Some(error),
             }
             match self.head().await {
@@ -276,13 +284,13 @@ fn encode(value: &impl Serialize) -> Result<PutPayload> {
         .map_err(|error| Error::Internal(format!("encode an object of a job: {error}")))
 }
 
-fn check_format(path: &Path, format: u16) -> Result<()> {
-    if format == FORMAT {
+fn check_format(path: &Path, format: u16, known: u16) -> Result<()> {
+    if format == known {
         return Ok(());
     }
     Err(Error::Restore {
         what: path.to_string(),
-        reason: format!("it has format {format}, this build reads {FORMAT}"),
+        reason: format!("it has format {format}, this build reads {known}"),
     })
 }
 
@@ -352,6 +360,7 @@ mod tests {
         Manifest {
             format: FORMAT,
             checkpoint: CheckpointRef { generation, attempt: 1, epoch, last: false },
+            ancestors: vec![],
             key_groups: 256,
             operators: BTreeMap::new(),
             state: vec![StatePlace::File { path, size_bytes: 1 }],
@@ -429,15 +438,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn starting_without_restore_forgets_the_checkpoints() {
+    async fn a_job_that_starts_anew_keeps_the_old_checkpoints_until_it_has_one_of_its_own() {
         let store = open(&Arc::default(), "a");
-        let (current, _) = claim(&store, 1, None).await.expect("claim");
-        checkpoint(&store, &current, 1).await.expect("checkpoint");
+        let (mut current, _) = claim(&store, 1, None).await.expect("claim");
+        for epoch in 1..=2 {
+            current = checkpoint(&store, &current, epoch).await.expect("checkpoint");
+        }
         let (current, restored) = claim(&store, 1, None).await.expect("claim");
-        assert_eq!(
-            (restored, current.head.checkpoints.len(), current.head.last_epoch),
-            (None, 0, 1)
-        );
+        assert_eq!((restored, current.head.last_epoch), (None, 2));
+        store.collect_garbage(&current.head).await.expect("collect");
+        // It came to nothing, and somebody goes on from where the first run was.
+        let (_, restored) = claim(&store, 1, Some(RestorePoint::Latest)).await.expect("claim");
+        assert_eq!(restored, Some(manifest(1, 2)));
+        let (current, _) = claim(&store, 1, None).await.expect("claim");
+        let current = checkpoint(&store, &current, 3).await.expect("checkpoint");
+        let current = checkpoint(&store, &current, 4).await.expect("checkpoint");
+        let kept = current.head.checkpoints.iter().map(|kept| (kept.generation, kept.epoch));
+        assert_eq!(kept.collect::<Vec<_>>(), [(4, 3), (4, 4)]);
     }
 
     #[tokio::test]

@@ -411,7 +411,8 @@ async fn roll_back(
         return Ok(());
     }
     let generation = Generation(head.generation);
-    let id = CommitId { job: config.job.clone(), generation, epoch: Epoch(epoch), last: false };
+    let (job, epoch) = (config.job.clone(), Epoch(epoch));
+    let id = CommitId { job, generation, epoch, last: false, ancestors: Vec::new() };
     for spec in tables(graph) {
         connector::sink(spec, &shared.connectors)?.roll_back(&id).await?;
     }

@@ -110,6 +110,21 @@ pub struct CommitId {
     pub epoch: Epoch,
     /// Whether the job has finished with it.
     pub last: bool,
+    /// The earlier generations whose work it goes on from, each with the checkpoint from which the
+    /// next one started: what they made ready up to there belongs to this job's output.
+    pub ancestors: Vec<(Generation, Epoch)>,
+}
+
+impl CommitId {
+    /// Tells whether what a generation made ready for a checkpoint is part of what the job has
+    /// made when it is at this one. What generations made that were given up is not, nor what was
+    /// made after a checkpoint that a later generation went back to.
+    #[must_use]
+    pub fn includes(&self, generation: Generation, epoch: Epoch) -> bool {
+        let own = (self.generation, self.epoch);
+        let mut all = self.ancestors.iter().chain([&own]);
+        all.any(|(ancestor, until)| *ancestor == generation && epoch <= *until)
+    }
 }
 
 /// A table that can be written.

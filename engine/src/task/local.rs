@@ -140,7 +140,13 @@ async fn commit(
     connectors: &ConnectorContext,
     committables: BTreeMap<StageId, Vec<Committable>>,
 ) -> Result<()> {
-    let id = CommitId { job: job.clone(), generation: Generation(1), epoch: Epoch(1), last: true };
+    let id = CommitId {
+        job: job.clone(),
+        generation: Generation(1),
+        epoch: Epoch(1),
+        last: true,
+        ancestors: vec![],
+    };
     for (stage, made_ready) in committables {
         if let Some(spec) = &graph.stage(stage).sink
             && matches!(spec.target, SinkTarget::Connector { .. })

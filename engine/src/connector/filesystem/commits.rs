@@ -244,10 +244,27 @@ impl CommitLog {
         names(all.filter(|commit| roll_back.undoes(commit)))
     }
 
-    /// Publishes a commit under the next free number, unless its author has done so already.
+    /// Tells whether a later generation of an author's sink has replaced the table. What earlier
+    /// ones wrote is over then, however late they come to publish it.
+    fn is_superseded(&self, commit: &Commit) -> bool {
+        let later = |other: &Commit| match (&commit.author, &other.author) {
+            (Some(mine), Some(other)) => {
+                (&mine.job, &mine.sink) == (&other.job, &other.sink)
+                    && mine.generation < other.generation
+            }
+            _ => false,
+        };
+        let overwrites = |commit: &Commit| commit.change == Change::Overwrite;
+        let mut all = self.commits.iter().map(|(_, other)| other);
+        overwrites(commit) && all.any(|other| overwrites(other) && later(other))
+    }
+
+    /// Publishes a commit under the next free number, unless its author has done so already or
+    /// was superseded.
     pub(super) async fn publish(&mut self, place: &Place, commit: Commit) -> Result<()> {
         loop {
-            if commit.author.as_ref().is_some_and(|author| self.contains(author)) {
+            let known = commit.author.as_ref().is_some_and(|author| self.contains(author));
+            if known || self.is_superseded(&commit) {
                 return Ok(());
             }
             let number = self.commits.last().map_or(0, |(number, _)| number + 1);

@@ -8,7 +8,7 @@ use super::commits::{self, Author, Change, Commit, CommitLog, TableFile, read_al
 use super::place::{Place, is_hidden};
 use super::writer::{STAGING, Staged, join};
 use crate::connector::{CommitId, Committable};
-use crate::{Error, OperatorId, Result};
+use crate::{Epoch, Error, Generation, OperatorId, Result};
 
 /// How many files are moved or deleted at once.
 const MOVES_AT_ONCE: usize = 8;
@@ -31,16 +31,10 @@ impl Committer<'_> {
         let mut log = CommitLog::list(self.place).await?;
         if !log.contains(&author) {
             if self.overwrite {
-                let held = self.held(id).await?;
-                self.drop_abandoned(id, &held).await?;
                 if !id.last {
                     return self.hold(id, &staged).await;
                 }
-                staged.extend(
-                    held.into_iter()
-                        .filter(|held| held.epoch < id.epoch.0)
-                        .flat_map(|held| held.staged),
-                );
+                staged.extend(self.held(id).await?);
             }
             if id.last || !staged.is_empty() {
                 self.begin(&mut log).await?;
@@ -58,7 +52,8 @@ impl Committer<'_> {
     /// Takes back what the job published after a checkpoint that it goes back to.
     pub(super) async fn roll_back(&self, id: &CommitId) -> Result<()> {
         if self.overwrite {
-            // What is held back for the end of the job is dropped by its next commit.
+            // Nothing is published before the end, and the commit at the end leaves out what it
+            // does not go on from.
             return Ok(());
         }
         let author = Author::new(id, self.sink);
@@ -132,9 +127,15 @@ impl Committer<'_> {
         format!("{}/_held/{}/{}", commits::FOLDER, self.sink, id.job)
     }
 
+    /// Names the list of what a commit holds back: by the generation that made it too, for what
+    /// one generation made may not be what the one that finishes goes on from.
+    fn held_name(&self, id: &CommitId) -> String {
+        format!("{}/{:020}-{:020}", self.held_folder(id), id.generation.0, id.epoch.0)
+    }
+
     /// Keeps what a job made ready until it ends.
     async fn hold(&self, id: &CommitId, staged: &[Staged]) -> Result<()> {
-        let path = join(&self.place.path, &format!("{}/{:020}", self.held_folder(id), id.epoch.0))?;
+        let path = join(&self.place.path, &self.held_name(id))?;
         let staged = staged.iter().map(Staged::to_json).collect::<Vec<_>>();
         let body = json!({ "staged": staged }).to_string();
         let put = self.place.store.put(&path, body.into()).await;
@@ -142,14 +143,18 @@ impl Committer<'_> {
         put.map(|_| ()).map_err(|error| Error::storage(format!("write '{display}'"), error))
     }
 
-    /// Returns what the job's earlier checkpoints made ready.
-    async fn held(&self, id: &CommitId) -> Result<Vec<Held>> {
+    /// Returns what the checkpoints made ready that this one goes on from.
+    async fn held(&self, id: &CommitId) -> Result<Vec<Staged>> {
         let folder = join(&self.place.path, &self.held_folder(id))?;
         let mut held = Vec::new();
         for (name, meta) in self.place.list(&folder).await? {
+            let Some((generation, epoch)) = maker_of_held(&name) else { continue };
+            let own = (generation, epoch) == (id.generation, id.epoch);
+            if own || !id.includes(generation, epoch) {
+                continue;
+            }
             let bytes = read_all(self.place, &meta.location).await?;
-            let parsed = Held::parse(&name, &bytes);
-            held.push(parsed.ok_or_else(|| {
+            held.extend(parse_held(&bytes).ok_or_else(|| {
                 let display = self.place.display(&meta.location);
                 Error::Invalid(format!("'{display}' is no list of staged files"))
             })?);
@@ -157,27 +162,24 @@ impl Committer<'_> {
         Ok(held)
     }
 
-    /// Forgets epochs that come after this one: the job was restored from a checkpoint before
-    /// them and makes them again.
-    async fn drop_abandoned(&self, id: &CommitId, held: &[Held]) -> Result<()> {
-        let abandoned = held.iter().filter(|held| held.epoch > id.epoch.0);
-        self.delete(abandoned.map(|held| held.name.clone()).collect()).await
-    }
-
     /// Removes what the job leaves behind: lists of held files, and staged files of attempts that
-    /// came to nothing.
+    /// came to nothing. What later generations make is left alone: this commit may be that of a
+    /// master that was taken for dead.
     async fn clean_up(&self, id: &CommitId) -> Result<()> {
         let staging = format!("{STAGING}/{}", self.sink);
         let mut names = Vec::new();
         for name in self.place.list(&join(&self.place.path, &staging)?).await?.into_keys() {
             let attempt = name.strip_prefix(&staging).unwrap_or(&name).trim_start_matches('/');
             let attempt = attempt.split('/').next().unwrap_or_default();
-            if is_attempt_of(attempt, id.job.as_str()) {
+            let generation = generation_of_attempt(attempt, id.job.as_str());
+            if generation.is_some_and(|generation| generation <= id.generation) {
                 names.push(name);
             }
         }
         let held = self.place.list(&join(&self.place.path, &self.held_folder(id))?).await?;
-        names.extend(held.into_keys());
+        names.extend(held.into_keys().filter(|name| {
+            maker_of_held(name).is_none_or(|(generation, _)| generation <= id.generation)
+        }));
         self.delete(names).await
     }
 
@@ -196,34 +198,26 @@ impl Committer<'_> {
     }
 }
 
-/// What one checkpoint of a job that overwrites made ready.
-struct Held {
-    /// The name of the list, relative to the table.
-    name: String,
-    epoch: u64,
-    staged: Vec<Staged>,
+/// Returns which generation made a list of held files, and for which checkpoint.
+fn maker_of_held(name: &str) -> Option<(Generation, Epoch)> {
+    let (generation, epoch) = name.rsplit('/').next()?.split_once('-')?;
+    Some((Generation(generation.parse().ok()?), Epoch(epoch.parse().ok()?)))
 }
 
-impl Held {
-    fn parse(name: &str, bytes: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(bytes).ok()?;
-        let staged = value.get("staged")?.as_array()?.iter().map(Staged::of_json);
-        Some(Self {
-            name: name.to_owned(),
-            epoch: name.rsplit('/').next()?.parse().ok()?,
-            staged: staged.collect::<Option<_>>()?,
-        })
-    }
+fn parse_held(bytes: &[u8]) -> Option<Vec<Staged>> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    value.get("staged")?.as_array()?.iter().map(Staged::of_json).collect()
 }
 
-/// Tells whether a staging folder is that of one of the job's attempts: the job's name, then
-/// generation, attempt and stage. Names of jobs may begin with those of others.
-fn is_attempt_of(folder: &str, job: &str) -> bool {
-    let Some(numbers) = folder.strip_prefix(job).and_then(|rest| rest.strip_prefix('-')) else {
-        return false;
-    };
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    numbers.split('-').all(is_number) && numbers.split('-').count() == 3
+/// Returns the generation of a staging folder if it is that of one of the job's attempts: the
+/// job's name, then generation, attempt and stage. Names of jobs may begin with those of others.
+fn generation_of_attempt(folder: &str, job: &str) -> Option<Generation> {
+    let numbers = folder.strip_prefix(job)?.strip_prefix('-')?;
+    let is_number =
+        |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = numbers.split('-').collect::<Vec<_>>();
+    let ours = parts.len() == 3 && parts.iter().all(is_number);
+    ours.then(|| parts[0].parse().ok().map(Generation)).flatten()
 }
 
 #[cfg(test)]
@@ -232,10 +226,13 @@ mod tests {
 
     #[test]
     fn attempts_are_told_from_those_of_similar_jobs() {
-        assert!(is_attempt_of("job-1-2-3", "job"));
-        assert!(!is_attempt_of("job-1-1-2-3", "job"));
-        assert!(is_attempt_of("job-1-1-2-3", "job-1"));
-        assert!(!is_attempt_of("job-x-1-2-3", "job"));
-        assert!(!is_attempt_of("other-1-2-3", "job"));
+        let check = |folder: &str, job: &str, generation: Option<u64>| {
+            assert_eq!(generation_of_attempt(folder, job), generation.map(Generation), "{folder}");
+        };
+        check("job-12-2-3", "job", Some(12));
+        check("job-1-1-2-3", "job", None);
+        check("job-1-1-2-3", "job-1", Some(1));
+        check("job-x-1-2-3", "job", None);
+        check("other-1-2-3", "job", None);
     }
 }

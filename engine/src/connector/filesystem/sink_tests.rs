@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
-use super::testing::{Table, id, last};
+use super::testing::{Table, after, id, last};
 use crate::batch::Batch;
 use crate::connector::Sink;
 use crate::format::testing::{rows_as_text, schema};
@@ -183,17 +183,65 @@ async fn an_overwrite_shows_all_epochs_at_its_end() {
     let sink = table.overwriting();
     sink.commit(&id("new", 1, 1, false), &first).await.unwrap();
     let second = table.stage(&sink, "new-2-1-0", &["4"]).await;
-    sink.commit(&id("new", 2, 2, false), &second).await.unwrap();
+    sink.commit(&after("new", 2, 3, false, &[(1, 1)]), &second).await.unwrap();
     let third = table.stage(&sink, "new-2-2-0", &["5"]).await;
-    sink.commit(&id("new", 2, 3, true), &third).await.unwrap();
+    sink.commit(&after("new", 2, 4, true, &[(1, 1)]), &third).await.unwrap();
     assert_eq!(table.rows().await, ["3", "4", "5"]);
-    sink.commit(&id("new", 2, 3, true), &third).await.unwrap();
+    sink.commit(&after("new", 2, 4, true, &[(1, 1)]), &third).await.unwrap();
     assert_eq!(table.rows().await, ["3", "4", "5"]);
     let parts = table.names().into_iter().filter(|name| name.starts_with("part-"));
     assert_eq!(
         parts.collect::<Vec<_>>(),
         ["part-new-1-1-0-0-0.csv", "part-new-2-1-0-0-0.csv", "part-new-2-2-0-0-0.csv"]
     );
+}
+
+#[tokio::test]
+async fn an_overwrite_started_anew_publishes_nothing_of_the_run_before() {
+    let table = Table::csv();
+    let sink = table.overwriting();
+    for (epoch, row) in [(1, "1"), (2, "2")] {
+        let ready = table.stage(&sink, &format!("j-1-{epoch}-0"), &[row]).await;
+        sink.commit(&id("j", 1, epoch, false), &ready).await.unwrap();
+    }
+    let again = table.stage(&sink, "j-2-1-0", &["1"]).await;
+    sink.commit(&id("j", 2, 3, false), &again).await.unwrap();
+    let rest = table.stage(&sink, "j-2-2-0", &["2", "3"]).await;
+    sink.commit(&id("j", 2, 4, true), &rest).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2", "3"]);
+    let left = table.names().into_iter().filter(|name| !name.starts_with("part-"));
+    let left = left.filter(|name| name.contains("_held") || name.contains("_staging"));
+    assert_eq!(left.collect::<Vec<_>>(), [""; 0], "the run before is cleaned up after");
+}
+
+#[tokio::test]
+async fn a_commit_of_an_older_run_that_comes_late_leaves_the_new_run_alone() {
+    let table = Table::csv();
+    let sink = table.overwriting();
+    let old = table.stage(&sink, "j-1-1-0", &["1"]).await;
+    let first = table.stage(&sink, "j-2-1-0", &["1"]).await;
+    sink.commit(&id("j", 2, 5, false), &first).await.unwrap();
+    let second = table.stage(&sink, "j-2-2-0", &["2"]).await;
+    // The old run's master wakes up, once with a commit in the middle and once with the last.
+    sink.commit(&id("j", 1, 2, false), &old).await.unwrap();
+    sink.commit(&id("j", 1, 3, true), &old).await.unwrap();
+    sink.commit(&id("j", 2, 6, true), &second).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2"]);
+    // After the end it does not bring its rows back either.
+    let late = table.stage(&sink, "j-1-2-0", &["99"]).await;
+    sink.commit(&id("j", 1, 4, true), &late).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn the_last_commit_of_an_older_run_keeps_what_a_new_run_has_staged() {
+    let table = Table::csv();
+    let sink = table.sink();
+    let new = table.stage(&sink, "j-2-1-0", &["2"]).await;
+    let old = table.stage(&sink, "j-1-1-0", &["1"]).await;
+    sink.commit(&id("j", 1, 1, true), &old).await.unwrap();
+    sink.commit(&id("j", 2, 2, true), &new).await.unwrap();
+    assert_eq!(table.rows().await, ["1", "2"]);
 }
 
 #[tokio::test]

@@ -172,7 +172,19 @@ impl Table {
 
 pub(super) fn id(job: &str, generation: u64, epoch: u64, last: bool) -> CommitId {
     let (generation, epoch) = (Generation(generation), Epoch(epoch));
-    CommitId { job: JobId::new(job), generation, epoch, last }
+    CommitId { job: JobId::new(job), generation, epoch, last, ancestors: Vec::new() }
+}
+
+/// Makes the id of a commit of a generation that goes on from these checkpoints of earlier ones.
+pub(super) fn after(
+    job: &str,
+    generation: u64,
+    epoch: u64,
+    last: bool,
+    ancestors: &[(u64, u64)],
+) -> CommitId {
+    let ancestors = ancestors.iter().map(|(run, until)| (Generation(*run), Epoch(*until)));
+    CommitId { ancestors: ancestors.collect(), ..id(job, generation, epoch, last) }
 }
 
 pub(super) fn last(job: &str, epoch: u64) -> CommitId {
