@@ -173,30 +173,40 @@ impl Writer {
             Ok(()) => Ok(()),
             Err(AppendError::Refused(error)) => Err(error),
             Err(AppendError::Unknown(error)) => {
-                tracing::error!(error = %error, "file store takes no more writes");
-                self.failed = Some(error.to_string());
+                self.give_up(&error);
                 Err(error)
             }
         }
     }
 
-    /// Starts a new log behind a snapshot. Where that fails the old log simply goes on.
+    /// Starts a new log behind a snapshot. Where that fails the old log simply goes on, unless the
+    /// new one may be there.
     fn rotate(&mut self) {
-        if let Err(error) = self.try_rotate() {
-            tracing::warn!(error = %error, "snapshot of the file store's records failed");
-            // Tried again only after as much was written once more.
-            self.snapshot_after_bytes += self.log.length();
+        match self.try_rotate() {
+            Ok(()) => {}
+            Err(AppendError::Refused(error)) => {
+                tracing::warn!(error = %error, "snapshot of the file store's records failed");
+                // Tried again only after as much was written once more.
+                self.snapshot_after_bytes += self.log.length();
+            }
+            Err(AppendError::Unknown(error)) => self.give_up(&error),
         }
     }
 
-    fn try_rotate(&mut self) -> Result<()> {
+    /// Takes no more writes.
+    fn give_up(&mut self, error: &FsError) {
+        tracing::error!(error = %error, "file store takes no more writes");
+        self.failed = Some(error.to_string());
+    }
+
+    fn try_rotate(&mut self) -> Result<(), AppendError> {
         let next = self.log.next_sequence();
         let records = self.table.read();
         let entries = records.iter().map(|(path, record)| (&**path, record));
-        snapshot::write(&self.directory, next - 1, entries)?;
+        snapshot::write(&self.directory, next - 1, entries).map_err(AppendError::Refused)?;
         drop(records);
         self.log = Log::create(&self.directory, next)?;
-        remove_covered(&self.directory)
+        remove_covered(&self.directory).map_err(AppendError::Refused)
     }
 }
 
@@ -312,7 +322,14 @@ fn recover(directory: &Path) -> Result<(Records, Log)> {
     }
     let log = match last {
         Some(log) if log.next_sequence() == covered + 1 => log,
-        _ => Log::create(directory, covered + 1)?,
+        last => {
+            if last.is_some() {
+                // Frames of the log before the last one are covered by no snapshot.
+                let entries = records.iter().map(|(path, record)| (&**path, record));
+                snapshot::write(directory, covered, entries)?;
+            }
+            Log::create(directory, covered + 1).map_err(AppendError::into_error)?
+        }
     };
     remove_covered(directory)?;
     Ok((records, log))
@@ -480,6 +497,58 @@ mod tests {
         committer.submit(put("z", "last")).await.unwrap();
         drop(committer);
         assert_eq!(open(directory.path()).unwrap().1.len(), contents.len() + 1);
+    }
+
+    #[tokio::test]
+    async fn a_rotation_that_fails_on_the_new_log_loses_nothing_that_is_acknowledged() {
+        for steps in [&["open"][..], &["open", "remove"]] {
+            let directory = tempfile::tempdir().unwrap();
+            let records = directory.path().join("records");
+            let (committer, _) = Committer::open(directory.path(), 200, Arc::default()).unwrap();
+            let mut acknowledged = Vec::new();
+            for number in 0..12 {
+                if number == 3 {
+                    for step in steps {
+                        fs::write(records.join(format!("fail-{step}")), "").unwrap();
+                    }
+                }
+                let name = format!("file-{number:02}");
+                if committer.submit(put(&name, "content")).await.is_ok() {
+                    acknowledged.push(format!("{name}=content"));
+                }
+            }
+            drop(committer);
+            let all = acknowledged.len() == 12;
+            assert_eq!(all, steps.len() == 1, "an unknown log ends writing: {acknowledged:?}");
+            for step in steps {
+                fs::remove_file(records.join(format!("fail-{step}"))).unwrap();
+            }
+            // Recovered more than once, since recovery removes what it takes for covered.
+            for _ in 0..3 {
+                let (committer, contents) = open(directory.path()).unwrap();
+                assert_eq!(contents, acknowledged, "{steps:?}");
+                committer.submit(put("file-00", "content")).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_went_on_behind_the_next_one_is_read_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, states) = written(directory.path()).await;
+        let contents = &states.last().unwrap().1;
+        let records = directory.path().join("records");
+        {
+            let (_committer, table) =
+                Committer::open(directory.path(), u64::MAX, Arc::default()).unwrap();
+            let entries = table.read();
+            let entries = entries.iter().map(|(path, record)| (&**path, record));
+            snapshot::write(&records, 3, entries).unwrap();
+        }
+        Log::create(&records, 4).unwrap();
+        for _ in 0..3 {
+            assert_eq!(open(directory.path()).unwrap().1, *contents);
+        }
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::disk::write_atomically;
+use super::disk::{sync_directory, write_atomically};
 use super::error::{FsError, Result};
 use super::frame::{FileKind, HEADER_BYTES, Header, encode_frame, scan};
 
@@ -32,7 +32,7 @@ pub(crate) struct Log {
     disk_is_full: bool,
 }
 
-/// Why an append failed.
+/// Why an append failed, or beginning a log.
 #[derive(Debug)]
 pub(crate) enum AppendError {
     /// Nothing was appended; the log is as before.
@@ -41,16 +41,35 @@ pub(crate) enum AppendError {
     Unknown(FsError),
 }
 
+impl AppendError {
+    /// Returns what went wrong.
+    pub(crate) fn into_error(self) -> FsError {
+        let (Self::Refused(error) | Self::Unknown(error)) = self;
+        error
+    }
+}
+
 impl Log {
     /// Makes an empty log whose first frame will have number `sequence`.
-    pub(crate) fn create(directory: &Path, sequence: u64) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `Refused` where there is no such log, and the one before may go on; `Unknown` where it may
+    /// be there: what went into the one before would be taken for covered and removed.
+    pub(crate) fn create(directory: &Path, sequence: u64) -> Result<Self, AppendError> {
         let name = format!("log-{sequence:016x}");
         let salt = crate::identity::unique_id().as_u64_pair().0;
         let header = Header { kind: FileKind::Log, salt, sequence };
         let path = directory.join(&name);
-        write_atomically(directory, &name, &header.encode())
-            .and_then(|()| Self::at(path.clone(), salt, sequence, HEADER_BYTES as u64))
-            .map_err(FsError::io(format!("create {}", path.display())))
+        let created = write_atomically(directory, &name, &header.encode())
+            .and_then(|()| fail_at(directory, "open"))
+            .and_then(|()| Self::at(path.clone(), salt, sequence, HEADER_BYTES as u64));
+        created.map_err(|error| {
+            let error = FsError::io(format!("create {}", path.display()))(error);
+            match remove_durably(directory, &path) {
+                Ok(()) => AppendError::Refused(error),
+                Err(_) => AppendError::Unknown(error),
+            }
+        })
     }
 
     /// Opens a log, cuts a torn tail off, and returns the frames from `first_needed` on.
@@ -161,6 +180,29 @@ impl Log {
         self.file.set_len(self.length)?;
         self.file.sync_all()
     }
+}
+
+/// Removes a file, which may not be there, so that it stays away after a crash.
+fn remove_durably(directory: &Path, path: &Path) -> io::Result<()> {
+    fail_at(directory, "remove")?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    sync_directory(directory)
+}
+
+/// In tests, a disk that fails at a step: where a file of the step's name lies in the directory.
+#[cfg(test)]
+fn fail_at(directory: &Path, step: &str) -> io::Result<()> {
+    let fails = directory.join(format!("fail-{step}")).exists();
+    if fails { Err(io::Error::other("the disk fails")) } else { Ok(()) }
+}
+
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "fails in tests")]
+fn fail_at(_directory: &Path, _step: &str) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

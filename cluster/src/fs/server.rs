@@ -18,8 +18,8 @@ use super::sdfs::Sdfs;
 use super::store::{SdfsStore, check_path};
 use super::upload::{PutTarget, Upload};
 use super::wire::{
-    attributes_from_proto, attributes_to_proto, get_from_proto, info_to_proto, parse_path, pieces,
-    status,
+    attributes_from_proto, attributes_to_proto, get_from_proto, info_to_proto, list_pages,
+    parse_path, pieces, status,
 };
 
 /// Files per message of a listing.
@@ -117,9 +117,8 @@ impl Files for FilesServer {
         let prefix = parse_path(&request.prefix)?.to_string();
         if request.delimiter {
             let (files, common_prefixes) = self.fs.directory(&prefix);
-            let files = files.iter().map(info_to_proto).collect();
-            let reply = proto::ListReply { files, common_prefixes };
-            return Ok(Response::new(stream::iter([Ok(reply)]).boxed()));
+            let pages = list_pages(&files, common_prefixes).into_iter().map(Ok);
+            return Ok(Response::new(stream::iter(pages).boxed()));
         }
         let after = (!request.offset.is_empty()).then_some(request.offset);
         let fs = self.fs.clone();
@@ -127,12 +126,11 @@ impl Files for FilesServer {
             let page = after.map(|after| {
                 let page = fs.list(&prefix, after.as_deref(), PAGE_FILES);
                 let last = page.get(PAGE_FILES - 1).map(|last| Some(last.path.clone()));
-                let files = page.iter().map(info_to_proto).collect();
-                (Ok(proto::ListReply { files, common_prefixes: Vec::new() }), last)
+                (stream::iter(list_pages(&page, Vec::new()).into_iter().map(Ok)), last)
             });
             std::future::ready(page)
         });
-        Ok(Response::new(pages.boxed()))
+        Ok(Response::new(pages.flatten().boxed()))
     }
 
     async fn delete(

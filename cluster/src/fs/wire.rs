@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange};
+use prost::Message as _;
 use rainstorm_proto::files as proto;
 use tonic::{Code, Status};
 
@@ -115,7 +116,11 @@ pub(crate) fn status(error: &Error) -> Status {
 /// Tells a status as the error that it was, for a call about `path` at a node. Copies name the
 /// target as `existing`.
 pub(crate) fn error(status: &Status, node: &str, path: &Path, existing: &Path) -> Error {
-    let reason = if outcome_unknown(status) {
+    let first = std::error::Error::source(status);
+    let connection = std::iter::successors(first, |cause| cause.source()).last();
+    let reason = if let Some(cause) = connection {
+        format!("the master at {node} cannot be reached: {cause}")
+    } else if outcome_unknown(status) {
         format!("file store at {node}: {}", status.message())
     } else {
         status.message().to_owned()
@@ -152,6 +157,35 @@ pub(crate) fn outcome_unknown(status: &Status) -> bool {
     )
 }
 
+/// Cuts a listing into messages, the size of which is bounded as that of a file's pieces is.
+pub(crate) fn list_pages(
+    files: &[FileInfo],
+    common_prefixes: Vec<String>,
+) -> Vec<proto::ListReply> {
+    let mut pages = vec![proto::ListReply::default()];
+    let mut bytes = 0;
+    let mut page_for = |pages: &mut Vec<proto::ListReply>, entry_bytes: usize| {
+        if bytes > 0 && bytes + entry_bytes > PIECE_BYTES {
+            pages.push(proto::ListReply::default());
+            bytes = 0;
+        }
+        bytes += entry_bytes;
+        pages.len() - 1
+    };
+    for info in files.iter().map(info_to_proto) {
+        let page = page_for(&mut pages, info.encoded_len() + ENTRY_BYTES);
+        pages[page].files.push(info);
+    }
+    for prefix in common_prefixes {
+        let page = page_for(&mut pages, prefix.len() + ENTRY_BYTES);
+        pages[page].common_prefixes.push(prefix);
+    }
+    pages
+}
+
+/// What a message needs at most beside an entry's own bytes, to hold it.
+const ENTRY_BYTES: usize = 16;
+
 /// The most bytes of a file in one message.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 
@@ -171,4 +205,30 @@ fn with_causes(error: &FsError) -> String {
         cause = error.source();
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_of_any_length_is_cut_into_messages_of_a_bounded_size() {
+        let file = |number: usize| FileInfo {
+            path: format!("a/directory/with/a/long/path/{number:0100}"),
+            size: 1,
+            last_modified_ms: 1_700_000_000_000,
+            etag: "0123456789abcdef0123456789abcdef".to_owned(),
+            attributes: Vec::new(),
+            chunks: 1,
+        };
+        let files = (0..45_000).map(file).collect::<Vec<_>>();
+        let directories = (0..45_000).map(|number| format!("a/{number:0100}")).collect::<Vec<_>>();
+        let pages = list_pages(&files, directories.clone());
+        assert!(pages.len() > 10, "{} pages", pages.len());
+        assert!(pages.iter().all(|page| page.encoded_len() <= PIECE_BYTES));
+        let listed = pages.iter().flat_map(|page| &page.files).map(|file| &file.path);
+        assert!(listed.eq(files.iter().map(|file| &file.path)));
+        assert!(pages.iter().flat_map(|page| &page.common_prefixes).eq(&directories));
+        assert_eq!(list_pages(&[], Vec::new()).len(), 1, "an empty directory is an answer too");
+    }
 }

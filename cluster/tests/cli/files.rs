@@ -117,3 +117,20 @@ async fn while_a_process_holds_the_directory_it_is_asked() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains(&format!("--master {address}")), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn a_master_that_cannot_be_reached_is_said_to_be_so() {
+    let directory = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    for command in [&["cat", "/a"][..], &["rm", "/a"], &["stat", "/a"], &["get", "/a"]] {
+        let arguments = [&["fs"], command, &["--master", &address]].concat();
+        let ran = run(directory.path(), &arguments).await;
+        assert_eq!(ran.code, Some(1), "{command:?}");
+        let expected = format!("the master at {address} cannot be reached");
+        assert!(ran.stderr.contains(&expected), "{command:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("is a directory"), "{command:?}: {}", ran.stderr);
+    }
+}
