@@ -41,6 +41,40 @@ fn no_complaints(complaints: &[String]) {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
+/// Tells whether a line begins a function, whatever stands before its `fn`.
+fn begins_function(line: &str) -> bool {
+    let modifiers = ["pub", "const", "async", "unsafe", "extern", "default"];
+    let line = line.trim_start();
+    let Some((before, _)) = line.split_once("fn ") else { return false };
+    before.is_empty()
+        || before.ends_with(' ')
+            && before.split(' ').filter(|word| !word.is_empty()).all(|word| {
+                let word = word.split('(').next().unwrap_or(word);
+                modifiers.contains(&word) || word.starts_with('"') || word.ends_with(')')
+            })
+}
+
+#[test]
+fn functions_are_known_by_their_first_line() {
+    for line in [
+        "fn a() {",
+        "    pub fn a() {",
+        "pub(crate) async fn a(",
+        "    pub(super) fn a(&self) {",
+        "pub(in crate::fs) const fn a() {",
+        "const fn a() {",
+        "pub const unsafe fn a() {",
+        "extern \"C\" fn a() {",
+    ] {
+        assert!(begins_function(line), "{line}");
+    }
+    for line in
+        ["// a fn ", "let a = fn a", "type A = fn (u8);", "    make_fn (1)", "/// Runs fn a"]
+    {
+        assert!(!begins_function(line), "{line}");
+    }
+}
+
 #[test]
 fn functions_are_short() {
     let mut complaints = Vec::new();
@@ -48,9 +82,7 @@ fn functions_are_short() {
         let lines = text.lines().collect::<Vec<_>>();
         for (start, line) in lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            let is_function = ["fn ", "pub fn ", "pub(crate) fn ", "async fn ", "pub async fn "]
-                .iter()
-                .any(|prefix| line.trim_start().starts_with(prefix));
+            let is_function = begins_function(line);
             let head = lines[start..].iter().find(|line| line.ends_with(['{', ';', '}']));
             if !is_function || head.is_some_and(|head| head.ends_with(';')) {
                 continue;

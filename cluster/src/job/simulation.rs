@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
-use rainstorm_engine::connector::{CommitId, Committable, Split, SplitState};
+use rainstorm_engine::connector::{Committable, Split, SplitState};
 use rainstorm_engine::graph::{
     ChangelogMode, JobGraph, JobSettings, SinkSpec, SinkTarget, SourceSpec, Stage,
 };
@@ -21,6 +21,7 @@ use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation, JobId, OperatorId,
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::simulated_sink::SimulatedSink;
 use super::*;
 
 const SOURCE: OperatorId = OperatorId(1);
@@ -82,17 +83,9 @@ struct Simulation {
     run: u64,
     versions: BTreeMap<u64, u64>,
     manifests: BTreeMap<CheckpointRef, Arc<Manifest>>,
-    published: BTreeMap<(u64, u64), BTreeMap<OperatorId, Vec<Committable>>>,
-    last_published: bool,
-    /// INSERT OVERWRITE: rows are held back until the job ends, and then are all of the table.
-    overwrites: bool,
-    held: BTreeMap<(Generation, Epoch), Vec<String>>,
-    /// The table that an overwriting job has written, with the generation that did.
-    table: Option<(Generation, Vec<String>)>,
+    sink: SimulatedSink,
     /// The runs that started anew.
     anew: BTreeSet<u64>,
-    /// The generation and the epoch with which the job went back to an earlier checkpoint.
-    roll_backs: Vec<(u64, u64)>,
     faults: f64,
     trace: String,
     parallelism: usize,
@@ -158,13 +151,8 @@ impl Simulation {
             run: 0,
             versions: BTreeMap::new(),
             manifests: BTreeMap::new(),
-            published: BTreeMap::new(),
-            last_published: false,
-            overwrites: false,
-            held: BTreeMap::new(),
-            table: None,
+            sink: SimulatedSink::default(),
             anew: BTreeSet::new(),
-            roll_backs: vec![],
             faults: 0.1,
             trace: String::new(),
             parallelism: 2,
@@ -245,7 +233,7 @@ impl Simulation {
                 // The store may fail before it publishes, or its answer may be lost after.
                 let loses_answer = self.fault();
                 if !store_fails {
-                    self.publish(&id, &sinks);
+                    self.sink.publish(&self.head, &id, &sinks);
                 }
                 let lost = store_fails || loses_answer;
                 let answer = if lost { failed } else { Message::SinksCommitted };
@@ -256,55 +244,17 @@ impl Simulation {
         }
     }
 
-    fn publish(&mut self, id: &CommitId, sinks: &BTreeMap<OperatorId, Vec<Committable>>) {
-        let named = self.head.checkpoints.iter().any(|kept| {
-            (kept.generation, kept.epoch, kept.last) == (id.generation.0, id.epoch.0, id.last)
-        });
-        let given_up = self.is_undone(id.generation.0, id.epoch.0) || self.overwrites;
-        assert!(named || given_up, "head names it: {id:?}");
-        let before = self.published.insert((id.generation.0, id.epoch.0), sinks.clone());
-        assert!(before.is_none_or(|before| before == *sinks), "a repeated commit is the same");
-        self.last_published |= id.last;
-        if self.overwrites {
-            let rows = sinks.values().flatten().map(|committable| committable.0.clone());
-            self.overwrite(id, rows.collect());
-        }
-    }
-
-    /// Holds rows back, or replaces the table by those that the commit goes on from.
-    fn overwrite(&mut self, id: &CommitId, mut rows: Vec<String>) {
-        if !id.last {
-            self.held.insert((id.generation, id.epoch), rows);
-            return;
-        }
-        if self.table.as_ref().is_some_and(|(generation, _)| *generation >= id.generation) {
-            return;
-        }
-        let own = (id.generation, id.epoch);
-        let held = self.held.iter().filter(|(maker, _)| **maker != own);
-        let counts = held.filter(|((generation, epoch), _)| id.includes(*generation, *epoch));
-        rows.extend(counts.flat_map(|(_, rows)| rows.iter().cloned()));
-        self.table = Some((id.generation, rows));
-        self.held.retain(|(generation, _), _| *generation > id.generation);
-    }
-
-    /// Tells whether the job has gone back to a checkpoint before this one.
-    fn is_undone(&self, generation: u64, epoch: u64) -> bool {
-        let mut roll_backs = self.roll_backs.iter();
-        roll_backs.any(|(later, earlier)| *later > generation && *earlier < epoch)
-    }
-
     fn prepare(&mut self, run: u64) {
         self.head.generation += 1;
         self.head_version += 1;
         self.versions.insert(run, self.head_version);
         let ended = self.head.checkpoints.last().is_some_and(|kept| kept.last);
-        let anew = self.overwrites && self.fault();
+        let anew = self.sink.overwrites && self.fault();
         if anew {
             let _ = writeln!(self.trace, "{} starts anew", self.now);
             self.anew.insert(run);
-            self.last_published = false;
-        } else if self.overwrites && ended {
+            self.sink.last_published = false;
+        } else if self.sink.overwrites && ended {
             // A job that has replaced its table does not go back.
         } else if self.head.checkpoints.len() > 1 && self.fault() {
             let kept = self.random.random_range(1..self.head.checkpoints.len());
@@ -319,8 +269,8 @@ impl Simulation {
             && restored.checkpoint.epoch < self.head.last_epoch
         {
             let _ = writeln!(self.trace, "{} goes back", self.now);
-            self.roll_backs.push((self.head.generation, restored.checkpoint.epoch));
-            self.last_published = false;
+            self.sink.roll_backs.push((self.head.generation, restored.checkpoint.epoch));
+            self.sink.last_published = false;
         }
         let splits = match &restored {
             Some(_) => BTreeMap::new(),
@@ -478,21 +428,10 @@ impl Simulation {
         }
     }
 
-    /// Returns the rows that are visible.
-    fn rows(&self) -> Vec<String> {
-        if self.overwrites {
-            return self.table.clone().map(|(_, rows)| rows).unwrap_or_default();
-        }
-        let standing = self.published.iter();
-        let standing =
-            standing.filter(|((generation, epoch), _)| !self.is_undone(*generation, *epoch));
-        let rows = standing.flat_map(|(_, sinks)| sinks.values()).flatten();
-        rows.map(|committable| committable.0.clone()).collect()
-    }
-
     /// Runs the job until it is finished, then checks what was published.
     fn run_to_end(seed: u64, overwrites: bool) -> String {
-        let mut simulation = Self { overwrites, ..Self::new(seed) };
+        let mut simulation = Self::new(seed);
+        simulation.sink.overwrites = overwrites;
         for runs in 0.. {
             let end = simulation.run();
             let _ = writeln!(simulation.trace, "{} ended {end:?}", simulation.now);
@@ -502,14 +441,14 @@ impl Simulation {
             // In the end nothing fails any more, so that the job can finish.
             simulation.faults = if runs > 20 { 0.0 } else { simulation.faults };
         }
-        assert!(simulation.last_published, "seed {seed}: finished before the last commit");
+        assert!(simulation.sink.last_published, "seed {seed}: finished before the last commit");
         // Masters that were abandoned may still commit what they had decided.
         while let Some(Event(_, _, what)) = simulation.events.pop() {
             if let What::Perform(run, effect @ Effect::CommitSinks(..)) = what {
                 simulation.perform(run, effect);
             }
         }
-        let mut rows = simulation.rows();
+        let mut rows = simulation.sink.rows();
         rows.sort();
         let mut expected: Vec<_> = (1..=SPLITS)
             .flat_map(|number| (0..number * 7).map(move |row| format!("s{number}:{row}")))
