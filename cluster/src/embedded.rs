@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rainstorm_proto::client::client_client::ClientClient;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::exchange::MAX_MESSAGE_BYTES;
 use crate::master::{self, Master, StartError};
 use crate::node::{WorkerNode, WorkerNodeConfig};
 
@@ -61,7 +62,7 @@ impl Cluster {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address()));
         let endpoint = endpoint.expect("the address of a listener is a URI's");
         ClientClient::new(endpoint.tcp_nodelay(true).connect_lazy())
-            .max_decoding_message_size(usize::MAX)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Stops all jobs, then worker and master, and gives the data directory free.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rainstorm_proto::client::Restore;
 
 use super::output::Format;
 
@@ -120,6 +121,8 @@ pub(crate) struct Sql {
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: Format,
     #[command(flatten)]
+    pub(crate) start: StartOptions,
+    #[command(flatten)]
     pub(crate) script: ScriptOptions,
     #[command(flatten)]
     pub(crate) target: Target,
@@ -146,10 +149,28 @@ pub(crate) struct JobOptions {
     /// script's
     #[arg(long, value_name = "JOB")]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) start: StartOptions,
+}
+
+/// Where a job starts.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StartOptions {
     /// Go on from a checkpoint of the job's name: from the latest, or from EPOCH
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     #[expect(clippy::option_option, reason = "what clap makes of a flag whose value is optional")]
     pub(crate) restore: Option<Option<u64>>,
+    /// Start from the beginning although the job of this name did not finish
+    #[arg(long, conflicts_with = "restore")]
+    pub(crate) fresh: bool,
+}
+
+impl StartOptions {
+    /// Returns what a request says of it.
+    pub(crate) fn restore(&self) -> Option<Restore> {
+        // On the wire 0 is the latest.
+        self.restore.map(|epoch| Restore { epoch: epoch.unwrap_or(0) })
+    }
 }
 
 const RUN_EXAMPLES: &str = "\

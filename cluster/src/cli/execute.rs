@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use arrow::array::{AsArray, Int8Array, RecordBatch};
 use arrow::datatypes::{Int8Type, SchemaRef};
@@ -10,7 +11,7 @@ use rainstorm_engine::connector::print;
 use rainstorm_proto::client::client_client::ClientClient;
 use rainstorm_proto::client::execute_event::Event;
 use rainstorm_proto::client::{
-    CancelJobRequest, ExecuteEvent, ExecuteRequest, Failed, Progress, RowsStarted,
+    CancelJobRequest, ExecuteEvent, ExecuteRequest, Failed, JobStarted, Progress, RowsStarted,
 };
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -53,6 +54,10 @@ pub(crate) struct Screen {
     jobs: Vec<String>,
     /// The last news of each.
     news: Vec<Progress>,
+    /// Those of them that can go on from their checkpoints.
+    restorable: Vec<String>,
+    /// The command with which they do.
+    go_on_with: Option<String>,
 }
 
 impl Screen {
@@ -68,6 +73,8 @@ impl Screen {
             writer: None,
             jobs: Vec::new(),
             news: Vec::new(),
+            restorable: Vec::new(),
+            go_on_with: None,
         }
     }
 
@@ -79,6 +86,20 @@ impl Screen {
     /// Returns where results went.
     pub(crate) fn into_out(self) -> Out {
         self.out
+    }
+
+    /// Sets the command that goes on where jobs were stopped.
+    pub(crate) fn go_on_with(&mut self, command: String) {
+        self.go_on_with = Some(command);
+    }
+
+    /// Tells how to go on with what did not finish, where a checkpoint of it is kept.
+    fn way_on(&self) -> String {
+        let kept = |news: &&Progress| news.epoch > 0 && self.restorable.contains(&news.job_id);
+        // Of several jobs the one that was interrupted is the last.
+        let Some(news) = self.news.iter().rfind(kept) else { return String::new() };
+        let Some(command) = &self.go_on_with else { return String::new() };
+        format!("go on from checkpoint {} with: {command}\n", news.epoch)
     }
 
     /// Returns the jobs that were started, in order.
@@ -159,16 +180,19 @@ pub(crate) async fn execute(
                 () = cancel_jobs(client, &screen.jobs) => {}
                 () = operation.interrupted_again() => {}
             }
-            complain(&screen.losses());
+            complain(&(screen.losses() + &screen.way_on()));
             Outcome::Cancelled
         }
         Ok(outcome) => {
             complain(&screen.losses());
+            if outcome == Outcome::Failed {
+                complain(&screen.way_on());
+            }
             outcome
         }
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::OutputClosed,
         Err(error) => {
-            complain(&format!("error: {error}\n"));
+            complain(&format!("error: {error}\n{}", screen.way_on()));
             Outcome::Failed
         }
     }
@@ -192,7 +216,19 @@ async fn follow(
     screen: &mut Screen,
 ) -> io::Result<Outcome> {
     loop {
-        let event = match events.message().await {
+        let next = match screen.waits() {
+            // Rows by which a table is laid out are shown when others are late.
+            Some(patience) => {
+                let next = tokio::time::timeout(patience, events.message()).await;
+                let Ok(next) = next else {
+                    screen.show_gathered()?;
+                    continue;
+                };
+                next
+            }
+            None => events.message().await,
+        };
+        let event = match next {
             Ok(Some(ExecuteEvent { event: Some(event) })) => event,
             Ok(Some(ExecuteEvent { event: None })) => continue,
             Ok(None) => return Err(io::Error::other("the master ended the answer early")),
@@ -208,7 +244,11 @@ impl Screen {
     fn show(&mut self, event: Event, text: &str) -> io::Result<Option<Outcome>> {
         match event {
             Event::JobStarted(started) => {
+                self.note_restored(&started);
                 self.progress.start(&started.job_id);
+                if started.restorable {
+                    self.restorable.push(started.job_id.clone());
+                }
                 self.jobs.push(started.job_id);
             }
             Event::Message(message) => {
@@ -242,6 +282,18 @@ impl Screen {
         Ok(None)
     }
 
+    /// Says from which checkpoint a job goes on.
+    fn note_restored(&mut self, started: &JobStarted) {
+        let JobStarted { job_id, restored_epoch, had_finished, .. } = started;
+        match (restored_epoch, had_finished) {
+            (0, _) => {}
+            (epoch, false) => self.note(&format!("job {job_id} goes on from checkpoint {epoch}")),
+            (epoch, true) => {
+                self.note(&format!("job {job_id} had finished with checkpoint {epoch}"));
+            }
+        }
+    }
+
     fn note(&mut self, message: &str) {
         self.progress.clear();
         complain(&format!("{message}\n"));
@@ -267,6 +319,19 @@ impl Screen {
             writer.push(rows, weights.as_ref(), &mut self.out)?;
         }
         Ok(())
+    }
+
+    /// Returns how long rows that were gathered may wait for others; `None` where there are none.
+    fn waits(&self) -> Option<Duration> {
+        self.writer.as_ref().and_then(RowWriter::waits)
+    }
+
+    fn show_gathered(&mut self) -> io::Result<()> {
+        self.progress.clear();
+        match &mut self.writer {
+            Some(writer) => writer.show_gathered(&mut io::stdout().lock()),
+            None => Ok(()),
+        }
     }
 
     fn finish_rows(&mut self) -> io::Result<()> {
@@ -328,6 +393,27 @@ pub(crate) fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_has_a_checkpoint_can_go_on() {
+        let mut screen = Screen::new(Format::Table, "a.sql", false);
+        screen.go_on_with("rainstorm run a.sql --restore".to_owned());
+        let started = |job_id: &str, restorable| {
+            let job_id = job_id.to_owned();
+            Event::JobStarted(JobStarted { job_id, restorable, ..JobStarted::default() })
+        };
+        let news = |job_id: &str, epoch| {
+            let job_id = job_id.to_owned();
+            Event::Progress(Progress { job_id, epoch, ..Progress::default() })
+        };
+        for event in [started("query", false), news("query", 0), started("a", true), news("a", 0)] {
+            screen.show(event, "").unwrap();
+        }
+        assert_eq!(screen.way_on(), "");
+        screen.show(news("a", 4), "").unwrap();
+        let told = "go on from checkpoint 4 with: rainstorm run a.sql --restore\n";
+        assert_eq!(screen.way_on(), told);
+    }
 
     #[test]
     fn losses_of_all_jobs_are_added_up() {

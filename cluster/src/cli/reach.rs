@@ -10,12 +10,11 @@ use super::args::Target;
 use super::error::{CliError, Result};
 use super::interrupt::Interrupt;
 use crate::embedded::{self, Cluster};
+use crate::exchange::MAX_MESSAGE_BYTES;
 use crate::identity::{DataDirectory, Owner};
 
 /// How long a master may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Rows come in messages of any size.
-const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// A cluster that answers.
 pub(crate) struct Reached {
@@ -123,7 +122,7 @@ async fn connect(address: &str) -> Result<ClientClient<Channel>> {
     let channel = endpoint.connect().await;
     let channel = channel
         .map_err(|error| CliError::failed(format!("cannot reach a master at {address}"), &error))?;
-    Ok(ClientClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+    Ok(ClientClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 #[cfg(test)]

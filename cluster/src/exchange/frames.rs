@@ -12,6 +12,8 @@ use rainstorm_engine::batch::Batch;
 use rainstorm_engine::graph::ChangelogMode;
 use rainstorm_engine::{Error, Result, views};
 
+use super::{MAX_MESSAGE_BYTES, pieces};
+
 /// The name of the column that carries weights.
 const WEIGHT: &str = "__weight";
 
@@ -92,16 +94,34 @@ impl Encoder {
         Ok(Self { layout, stream })
     }
 
-    /// Returns the next piece of the stream, which holds this batch.
+    /// Returns the next pieces of the stream, which hold this batch: each one a part of its rows
+    /// that is small enough for a message.
     ///
     /// # Errors
-    /// `Compute` where the batch has other columns.
-    pub(crate) fn encode(&mut self, batch: &Batch) -> Result<Bytes> {
+    /// `Compute` where the batch has other columns; `Invalid` where a row is too large.
+    pub(crate) fn encode_pieces(&mut self, batch: &Batch) -> Result<Vec<Bytes>> {
+        if batch.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
         let rows = self.layout.on_wire(batch)?;
+        pieces(&rows).iter().map(|rows| self.encode_rows(rows)).collect()
+    }
+
+    /// Returns the next piece of the stream, which holds this batch whole.
+    ///
+    /// # Errors
+    /// `Compute` where the batch has other columns; `Invalid` where it is too large.
+    #[cfg(test)]
+    pub(crate) fn encode(&mut self, batch: &Batch) -> Result<Bytes> {
+        self.encode_rows(&self.layout.on_wire(batch)?)
+    }
+
+    fn encode_rows(&mut self, rows: &RecordBatch) -> Result<Bytes> {
         let buffers = self
             .stream
-            .encode(&rows)
+            .encode(rows)
             .map_err(|error| Error::compute("encode rows for the wire", error))?;
+        check_size(buffers.iter().map(Buffer::len).sum())?;
         let mut piece = Vec::with_capacity(buffers.iter().map(Buffer::len).sum());
         for buffer in &buffers {
             piece.extend_from_slice(buffer);
@@ -140,24 +160,47 @@ impl Decoder {
     }
 }
 
-/// Encodes a batch as an Arrow IPC stream of its own, with a last column of weights where the
-/// changelog has them.
+/// Encodes a batch as Arrow IPC streams, each with a part of its rows that is small enough for a
+/// message, and with a last column of weights where the changelog has them.
 ///
 /// # Errors
-/// `Compute` where the batch has other columns.
+/// `Compute` where the batch has other columns; `Invalid` where a row is too large.
 pub(crate) fn encode_rows(
     schema: &SchemaRef,
     changelog: ChangelogMode,
     batch: &Batch,
-) -> Result<Bytes> {
+) -> Result<Vec<Bytes>> {
     let layout = Layout::new(schema, changelog);
-    let rows = layout.on_wire(batch)?;
-    let mut stream = Vec::new();
-    StreamWriter::try_new(&mut stream, &layout.wire)
-        .and_then(|mut writer| {
-            writer.write(&rows)?;
-            writer.finish()
-        })
-        .map_err(|error| Error::compute("encode rows for the client", error))?;
-    Ok(stream.into())
+    encode_streams(&layout.on_wire(batch)?)
+}
+
+/// Encodes rows as Arrow IPC streams, each with a part of them that is small enough for a message.
+///
+/// # Errors
+/// `Compute` where Arrow has no encoding for one of the types; `Invalid` where a row is too large.
+pub(crate) fn encode_streams(rows: &RecordBatch) -> Result<Vec<Bytes>> {
+    let encode = |rows: &RecordBatch| {
+        let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
+        writer.write(rows)?;
+        writer.into_inner()
+    };
+    let encode = |rows: &RecordBatch| {
+        let stream =
+            encode(rows).map_err(|error| Error::compute("encode rows for the client", error))?;
+        check_size(stream.len())?;
+        Ok(Bytes::from(stream))
+    };
+    pieces(rows).iter().map(encode).collect()
+}
+
+/// Refuses a row that no message holds.
+fn check_size(bytes: usize) -> Result<()> {
+    // Around the rows there are a few numbers and names.
+    const ENVELOPE_BYTES: usize = 64 << 10;
+    let most = MAX_MESSAGE_BYTES - ENVELOPE_BYTES;
+    if bytes > most {
+        let text = format!("a row of {bytes} bytes: {most} bytes can go to another process");
+        return Err(Error::Invalid(text));
+    }
+    Ok(())
 }

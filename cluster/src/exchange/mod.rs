@@ -8,14 +8,16 @@
 
 mod frames;
 mod peers;
+mod pieces;
 mod receive;
 mod send;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use frames::{Decoder, Encoder, encode_rows};
+pub(crate) use frames::{Decoder, Encoder, encode_rows, encode_streams};
 pub(crate) use peers::{Peer, Peers};
 pub use peers::{incoming, tuned};
+pub(crate) use pieces::pieces;
 pub(crate) use receive::{Replies, receive_channel};
 pub(crate) use send::send_channel;
 
@@ -27,8 +29,9 @@ use rainstorm_proto::worker as proto;
 /// What a sender may have under way on one channel, in bytes. The last frame may go over it.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// A frame's greatest size, in bytes. Batches are sent in pieces, so only single rows come near.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// The greatest size of any message between processes of a cluster and their clients, in bytes,
+/// but for those about files. Rows are sent in pieces, so only single rows come near.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
 /// Describes a channel, for errors.
 fn describe(header: &proto::ExchangeHeader) -> String {

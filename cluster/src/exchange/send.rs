@@ -5,7 +5,6 @@ use std::future::pending;
 use futures::StreamExt;
 use prost::Message as _;
 use rainstorm_engine::Result;
-use rainstorm_engine::batch::{Batch, TARGET_BATCH_ROWS};
 use rainstorm_engine::task::{Message, Receiver};
 use rainstorm_proto::worker as proto;
 use rainstorm_proto::worker::exchange_frame::{self, Message as Body};
@@ -80,7 +79,7 @@ impl Stream {
             let sent = match message {
                 None => pending().await,
                 Some(Message::Data(batch)) => {
-                    let pieces = encode_pieces(&mut encoder, &batch)?;
+                    let pieces = encoder.encode_pieces(&batch)?;
                     self.send_all(pieces.into_iter().map(Body::Data)).await
                 }
                 Some(Message::Watermark(mark)) => self.send(Body::WatermarkMs(mark.0)).await,
@@ -135,13 +134,4 @@ impl Stream {
         while self.replies.message().await?.is_some() {}
         Ok(())
     }
-}
-
-/// Cuts large batches, so that a frame stays a small part of the window.
-fn encode_pieces(encoder: &mut Encoder, batch: &Batch) -> Result<Vec<bytes::Bytes>> {
-    let rows = batch.num_rows();
-    (0..rows)
-        .step_by(TARGET_BATCH_ROWS)
-        .map(|start| encoder.encode(&batch.slice(start, TARGET_BATCH_ROWS.min(rows - start))))
-        .collect()
 }

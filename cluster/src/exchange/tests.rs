@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, DictionaryArray, Int8Array, Int64Array, NullArray, RecordBatch, RecordBatchOptions,
-    StringViewArray,
+    Array, ArrayRef, AsArray, DictionaryArray, Int8Array, Int64Array, NullArray, RecordBatch,
+    RecordBatchOptions, StringViewArray,
 };
-use arrow::datatypes::{Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -86,7 +86,8 @@ fn damaged_pieces_are_errors() {
 #[test]
 fn rows_for_the_client_are_a_stream_of_their_own() {
     let batch = Batch::changes(rows(0..2), Int8Array::from(vec![1, -1])).unwrap();
-    let stream = encode_rows(&batch.schema(), ChangelogMode::Retract, &batch).unwrap();
+    let streams = encode_rows(&batch.schema(), ChangelogMode::Retract, &batch).unwrap();
+    let [stream] = streams.try_into().expect("two rows fit into one message");
     let reader = StreamReader::try_new(std::io::Cursor::new(stream), None).unwrap();
     assert_eq!(reader.schema().fields().last().unwrap().name(), "__weight");
     assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 2);
@@ -103,6 +104,7 @@ struct Loopback {
 struct OneChannel {
     sender: Arc<Mutex<Option<Sender>>>,
     outcome: mpsc::UnboundedSender<Result<(), Error>>,
+    schema: SchemaRef,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -148,7 +150,7 @@ impl Worker for OneChannel {
         let first = requests.next().await.unwrap()?;
         let Some(Request::Header(header)) = first.message else { panic!("{first:?}") };
         let sender = self.sender.lock().await.take().unwrap();
-        let decoder = Decoder::new(&rows(0..1).schema(), ChangelogMode::AppendOnly);
+        let decoder = Decoder::new(&self.schema, ChangelogMode::AppendOnly);
         let (replies, stream) = mpsc::channel(4);
         let outcome = self.outcome.clone();
         tokio::spawn(async move {
@@ -160,13 +162,21 @@ impl Worker for OneChannel {
 }
 
 async fn loopback(capacity_bytes: usize) -> Loopback {
+    loopback_of(capacity_bytes, &rows(0..1).schema()).await
+}
+
+async fn loopback_of(capacity_bytes: usize, schema: &SchemaRef) -> Loopback {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (sender, received) = channel(capacity_bytes);
     let (outcome_sender, outcome) = mpsc::unbounded_channel();
     let sender = Arc::new(Mutex::new(Some(sender)));
-    let service = WorkerServer::new(OneChannel { sender, outcome: outcome_sender })
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let service = WorkerServer::new(OneChannel {
+        sender,
+        outcome: outcome_sender,
+        schema: Arc::clone(schema),
+    })
+    .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let server = tonic::transport::Server::builder().add_service(service);
     let server = server.serve_with_incoming(incoming(listener));
     let server = tokio::spawn(async move { server.await.unwrap() });
@@ -222,6 +232,38 @@ async fn messages_arrive_in_order_and_the_end_ends_both_sides() {
     assert_eq!(received, expected);
     sending.await.unwrap().unwrap();
     loopback.outcome.recv().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn rows_of_any_size_pass_between_processes() {
+    let texts: SchemaRef = Arc::new(Schema::new(vec![Field::new("n", DataType::Utf8View, true)]));
+    for (size, count) in [(8 << 10, 8192_usize), (100_000, 200), (2 << 20, 5)] {
+        let (mut sender, messages) = channel(1);
+        let mut loopback = loopback_of(1 << 20, &texts).await;
+        let encoder = Encoder::new(&texts, ChangelogMode::AppendOnly).unwrap();
+        let peer = loopback.peer.clone();
+        let client = Peers::default().client(&peer).unwrap();
+        let sending = async move { send_channel(client, &peer, header(), encoder, messages).await };
+        let sending = tokio::spawn(sending);
+        let column: StringViewArray = (0..count).map(|_| Some("x".repeat(size))).collect();
+        let rows = RecordBatch::try_new(Arc::clone(&texts), vec![Arc::new(column)]).unwrap();
+        let feeding = tokio::spawn(async move {
+            sender.send(Message::Data(Batch::insert(rows))).await.unwrap();
+            sender.send(Message::End).await.unwrap();
+        });
+        let mut rows = 0;
+        while let Some(message) = loopback.received.recv().await {
+            if let Message::Data(batch) = message {
+                let column = batch.column(0).as_string_view();
+                assert!((0..column.len()).all(|row| column.value(row).len() == size));
+                rows += batch.num_rows();
+            }
+        }
+        assert_eq!(rows, count, "rows of {size} bytes");
+        feeding.await.unwrap();
+        sending.await.unwrap().unwrap();
+        loopback.outcome.recv().await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

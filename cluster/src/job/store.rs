@@ -139,6 +139,22 @@ impl CheckpointStore {
         Ok((HeldHead { anew: from.is_none(), ..current }, manifest))
     }
 
+    /// Claims the job and makes its checkpoints garbage; does nothing where it has none.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn forget(&self, leader_epoch: u64) -> Result<()> {
+        let Some(current) = self.head().await? else { return Ok(()) };
+        if current.head.checkpoints.is_empty() {
+            return Ok(());
+        }
+        let mut head = current.head.clone();
+        head.generation += 1;
+        head.leader_epoch = leader_epoch;
+        head.checkpoints.clear();
+        self.replace(Some(&current), head).await.map(drop)
+    }
+
     /// Commits a checkpoint whose manifest is written: makes `head` name it, if `head` is still
     /// what `current` says. The oldest checkpoints over the number kept are dropped from it.
     ///

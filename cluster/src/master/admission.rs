@@ -1,6 +1,7 @@
 //! What a script has to pass before anything of it starts: there is something to run, its name is
 //! free, and what it is to go on from is there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -8,8 +9,9 @@ use rainstorm_engine::{Error, ErrorKind};
 use rainstorm_planner::script::{JobPlan, Step};
 
 use super::events::Stop;
+use super::run_record::RunRecord;
 use super::script::{ScriptRun, is_durable};
-use crate::job::{CheckpointStore, Failure, RestorePoint};
+use crate::job::{CheckpointRef, CheckpointStore, Failure, RestorePoint};
 
 /// How long the last run of a name may take to tidy up after its jobs.
 const CLAIM_PATIENCE_MS: i64 = 1000;
@@ -29,7 +31,11 @@ impl ScriptRun {
         if self.detached && !plans.iter().any(|plan| is_durable(plan)) {
             return Err(invalid("nothing to submit: the script has no INSERT".to_owned()));
         }
-        if !plans.is_empty() {
+        if self.fresh && self.restore.is_some() {
+            return Err(invalid("a job is either restored or started anew".to_owned()));
+        }
+        // Queries keep nothing under their name, so that any number of them may run under it.
+        if plans.iter().any(|plan| is_durable(plan)) {
             let ids: Vec<_> = (1..=plans.len()).map(|number| self.job_id(number)).collect();
             let clock = &self.shared.clock;
             let patience = clock.sleep_until(clock.now_ms() + CLAIM_PATIENCE_MS);
@@ -43,50 +49,114 @@ impl ScriptRun {
     async fn find_restore_points(&mut self, plans: &[&JobPlan]) -> Result<(), Stop> {
         let jobs = plans.iter().zip(1..).filter(|(plan, _)| is_durable(plan));
         let numbers: Vec<_> = jobs.map(|(_, number)| number).collect();
-        if self.restore.is_some() {
-            self.check_restorable(&numbers).await?;
+        if !self.named || numbers.is_empty() {
+            return match self.restore {
+                // Statements of a session need not all be INSERTs.
+                Some(_) if self.session.is_empty() || !numbers.is_empty() => {
+                    self.check_restorable(&numbers).await
+                }
+                _ => Ok(()),
+            };
+        }
+        let kept = RunRecord::read(&self.shared.store, &self.name).await?;
+        match self.restore {
+            Some(_) => self.check_restorable(&numbers).await?,
+            None if self.fresh => {}
+            None => self.check_finished(&numbers, kept.as_ref()).await?,
         }
         let chosen = self.chosen_step(&numbers).await?;
-        for (position, number) in numbers.into_iter().enumerate() {
-            match self.restore {
-                None if self.named && position > 0 => {
-                    // What an earlier run of the script left of this step is not to be taken for
-                    // this run's. The first step's is forgotten when the job starts.
-                    let store = self.checkpoints(number);
-                    if store.head().await?.is_some() {
-                        store.claim(self.shared.leader_epoch, None, |_, _| Ok(())).await?;
-                    }
+        for number in &numbers {
+            let point = match self.restore {
+                Some(RestorePoint::Epoch(epoch)) if chosen == Some(*number) => {
+                    RestorePoint::Epoch(epoch)
                 }
-                None => {}
-                Some(RestorePoint::Latest) => {
-                    self.restore_points.insert(number, RestorePoint::Latest);
-                }
-                Some(epoch) if chosen == Some(number) => {
-                    self.restore_points.insert(number, epoch);
-                }
-                Some(_) if chosen.is_some_and(|chosen| number < chosen) => {
-                    self.restore_points.insert(number, RestorePoint::Latest);
-                }
-                Some(_) => {}
+                Some(_) if chosen.is_some_and(|chosen| *number <= chosen) => RestorePoint::Latest,
+                _ => continue,
+            };
+            self.restore_points.insert(*number, point);
+            if let Some(checkpoint) = self.checkpoint_at(*number, point).await? {
+                self.restored.insert(*number, checkpoint);
             }
         }
+        let settings = self.settings.clone();
+        let record = RunRecord { settings, ..kept.unwrap_or_default() };
+        record.write(&self.shared.store, &self.name).await?;
+        self.durable_steps = numbers;
         Ok(())
     }
 
-    /// Returns the step that a given epoch is of: the one that was interrupted, else the last.
+    /// Refuses to start from the beginning where the last run came to a checkpoint and no further.
+    async fn check_finished(
+        &self,
+        numbers: &[usize],
+        record: Option<&RunRecord>,
+    ) -> Result<(), Stop> {
+        let mut latest = None;
+        let mut finished = true;
+        for number in numbers {
+            let Some(checkpoint) = self.checkpoint_at(*number, RestorePoint::Latest).await? else {
+                // A step of a run that ended before it, or a step that is new.
+                finished &= latest.is_none() || record.is_some();
+                continue;
+            };
+            latest = Some(checkpoint.epoch);
+            finished &= match record {
+                Some(record) => record.finished.get(number) == Some(&checkpoint.epoch),
+                None => checkpoint.last,
+            };
+        }
+        let Some(epoch) = latest.filter(|_| !finished) else { return Ok(()) };
+        Err(invalid(format!(
+            "job '{}' did not finish and has checkpoint {epoch}: \
+             go on from it with --restore, or start anew with --fresh",
+            self.name
+        )))
+    }
+
+    async fn checkpoint_at(
+        &self,
+        number: usize,
+        point: RestorePoint,
+    ) -> Result<Option<CheckpointRef>, Error> {
+        let store = self.checkpoints(number);
+        match point {
+            RestorePoint::Epoch(epoch) => store.find(epoch).await.map(Some),
+            RestorePoint::Latest => {
+                let head = store.head().await?;
+                Ok(head.and_then(|held| held.head.checkpoints.last().copied()))
+            }
+        }
+    }
+
+    /// Notes that all steps have finished, so that the next run under the name starts anew without
+    /// asking.
+    pub(super) async fn note_finished(&self) -> Result<(), Stop> {
+        if self.durable_steps.is_empty() {
+            return Ok(());
+        }
+        let mut finished = BTreeMap::new();
+        for number in &self.durable_steps {
+            if let Some(checkpoint) = self.checkpoint_at(*number, RestorePoint::Latest).await? {
+                finished.insert(*number, checkpoint.epoch);
+            }
+        }
+        let record =
+            RunRecord { settings: self.settings.clone(), finished, ..RunRecord::default() };
+        Ok(record.write(&self.shared.store, &self.name).await?)
+    }
+
+    /// Returns the step to go on with: the one that was interrupted, else the last.
     async fn chosen_step(&self, numbers: &[usize]) -> Result<Option<usize>, Stop> {
-        let Some(RestorePoint::Epoch(epoch)) = self.restore else { return Ok(None) };
+        if self.restore.is_none() {
+            return Ok(None);
+        }
         let mut chosen = None;
         for number in numbers {
             chosen = Some(*number);
-            let head = self.checkpoints(*number).head().await?;
-            let last = head.as_ref().and_then(|held| held.head.checkpoints.last());
+            let last = self.checkpoint_at(*number, RestorePoint::Latest).await?;
             if !last.is_some_and(|checkpoint| checkpoint.last) {
                 break;
             }
-        }
-        if let Some(number) = chosen {
-            self.checkpoints(number).find(epoch).await?;
         }
         Ok(chosen)
     }

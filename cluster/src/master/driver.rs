@@ -11,6 +11,7 @@ use rainstorm_engine::time::TimestampMs;
 use rainstorm_engine::{Attempt, Epoch, Error, ErrorKind, Generation, OperatorId, Result, StageId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::convert::{SharedGraph, deploy_request};
@@ -33,6 +34,8 @@ pub(super) struct JobRun {
     pub(super) config: JobConfig,
     /// Where its checkpoints are.
     pub(super) store: CheckpointStore,
+    /// Checkpoints that are garbage once it has one of its own.
+    pub(super) supersedes: Vec<CheckpointStore>,
     /// Where the rows for a client go.
     pub(super) results: Option<mpsc::Sender<Bytes>>,
 }
@@ -51,6 +54,8 @@ struct Driver {
     store: CheckpointStore,
     held: Option<HeldHead>,
     lanes: BTreeMap<WorkerId, mpsc::UnboundedSender<Command>>,
+    /// Tells the lanes of workers that are gone, which would wait for answers otherwise.
+    losses: BTreeMap<WorkerId, CancellationToken>,
     /// Where the workers of the job are, or were.
     addresses: BTreeMap<WorkerId, String>,
     lane_tasks: JoinSet<Result<(), Failure>>,
@@ -79,6 +84,7 @@ pub(super) async fn drive(
         store,
         held: None,
         lanes: BTreeMap::new(),
+        losses: BTreeMap::new(),
         addresses: BTreeMap::new(),
         lane_tasks: JoinSet::new(),
         stored,
@@ -109,7 +115,18 @@ pub(super) async fn drive(
             }
         }
     }
-    driver.finish().await;
+    driver.finish(member_events).await;
+}
+
+/// Returns the worker of which an event says that what it ran is gone.
+fn lost_worker(event: &MemberEvent) -> Option<WorkerId> {
+    let id = match event {
+        // A node that has come back runs nothing of what it ran before.
+        MemberEvent::Joined(member) => &member.id,
+        MemberEvent::Left(id) | MemberEvent::Dead(id) => id,
+        MemberEvent::Unreachable(_) | MemberEvent::Reachable(_) => return None,
+    };
+    Some(WorkerId::new(id.as_str()))
 }
 
 async fn sleep_until(shared: &Shared, deadline: Option<TimestampMs>) {
@@ -131,19 +148,19 @@ impl Driver {
         manager: &mut JobManager,
         effects: &mut Vec<Effect>,
     ) {
-        let lost = match event {
-            // A node that has come back runs nothing of what it ran before.
-            MemberEvent::Joined(member) => Some(&member.id),
-            MemberEvent::Left(id) | MemberEvent::Dead(id) => Some(id),
-            MemberEvent::Unreachable(_) | MemberEvent::Reachable(_) => None,
-        };
-        if let Some(id) = lost {
-            let worker = WorkerId::new(id.as_str());
-            self.job.lost(worker.clone());
+        if let Some(worker) = lost_worker(event) {
+            self.lose(&worker);
             let message = Message::WorkerLost(worker);
             manager.handle_message(self.shared.clock.now_ms(), message, effects);
         }
         self.offer_workers(manager, effects);
+    }
+
+    fn lose(&self, worker: &WorkerId) {
+        self.job.lost(worker.clone());
+        if let Some(loss) = self.losses.get(worker) {
+            loss.cancel();
+        }
     }
 
     /// Performs effects. Their order is kept for each worker; operations on the store are never
@@ -183,7 +200,8 @@ impl Driver {
     }
 
     fn deploy(&mut self, worker: WorkerId, deployment: &Deployment) {
-        self.job.placed(slots_of(deployment));
+        let attempt = (deployment.generation, deployment.attempt);
+        self.job.placed(slots_of(deployment), attempt);
         self.open_lane(&worker, deployment.generation, deployment.attempt);
         let members = deployment.placement.values().collect::<std::collections::BTreeSet<_>>();
         let mut peers = self.shared.workers.addresses();
@@ -220,7 +238,9 @@ impl Driver {
             attempt,
             client: self.shared.workers.client(worker),
             results: self.run.results.clone(),
+            lost: CancellationToken::new(),
         };
+        self.losses.insert(worker.clone(), lane.lost.clone());
         let (sender, commands) = mpsc::unbounded_channel();
         self.lane_tasks.spawn(lane.run(commands));
         self.lanes.insert(worker.clone(), sender);
@@ -239,8 +259,12 @@ impl Driver {
     fn prepare(&self) {
         let (shared, store) = (Arc::clone(&self.shared), self.store.clone());
         let (graph, config) = (Arc::clone(&self.run.graph), self.run.config.clone());
+        let job = Arc::clone(&self.job);
         self.store_operation(async move {
             let (held, prepared) = prepare(&shared, &store, &graph, &config).await?;
+            if let Some(manifest) = &prepared.restored {
+                job.committed(manifest.checkpoint.epoch);
+            }
             Ok((held, Some(Message::Prepared(Box::new(prepared)))))
         });
     }
@@ -253,9 +277,14 @@ impl Driver {
         });
     }
 
-    fn swing_head(&self, checkpoint: CheckpointRef) {
+    fn swing_head(&mut self, checkpoint: CheckpointRef) {
         let (store, held, job) = (self.store.clone(), self.held.clone(), Arc::clone(&self.job));
+        let superseded = std::mem::take(&mut self.run.supersedes);
+        let leader_epoch = self.shared.leader_epoch;
         self.store_operation(async move {
+            for other in superseded {
+                other.forget(leader_epoch).await?;
+            }
             let held = held.ok_or_else(|| Error::Internal("a job without a head".to_owned()))?;
             let held = store.commit(&held, checkpoint).await?;
             job.committed(checkpoint.epoch);
@@ -306,12 +335,26 @@ impl Driver {
     }
 
     /// Lets the lanes finish, rows that are on their way to the client first, and then makes the
-    /// end known.
-    async fn finish(mut self) {
+    /// end known. Where the job was stopped, workers that have not answered by now are not waited
+    /// for: they find out when they report.
+    async fn finish(mut self, mut member_events: mpsc::UnboundedReceiver<MemberEvent>) {
         self.lanes.clear();
         self.run.results = None;
+        if !matches!(self.end, Some((JobState::Finished, _))) {
+            self.lane_tasks.shutdown().await;
+        }
         let mut lost_rows = None;
-        while let Some(lane) = self.lane_tasks.join_next().await {
+        loop {
+            let lane = tokio::select! {
+                lane = self.lane_tasks.join_next() => lane,
+                Some(event) = member_events.recv() => {
+                    if let Some(worker) = lost_worker(&event) {
+                        self.lose(&worker);
+                    }
+                    continue;
+                }
+            };
+            let Some(lane) = lane else { break };
             let lane = lane.unwrap_or_else(|error| {
                 Err(Failure::new(ErrorKind::Bug, format!("the rows' way to the client: {error}")))
             });

@@ -15,6 +15,7 @@ use rainstorm_proto::client::{
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use crate::exchange::encode_streams;
 use crate::job::Failure;
 
 /// Where a client's events go.
@@ -62,9 +63,18 @@ pub(super) async fn show(
     rows: Vec<RecordBatch>,
 ) -> Result<(), Stop> {
     send(events, rows_started(&schema, None, true)?).await?;
-    let batches = encode(&schema, &rows)?;
-    send(events, Event::Rows(Rows { batches })).await?;
+    for batch in rows {
+        send_rows(events, &batch).await?;
+    }
     send(events, Event::RowsFinished(RowsFinished {})).await
+}
+
+/// Sends rows in messages of a bounded size. Where the client is slow, this waits for it.
+pub(super) async fn send_rows(events: &Events, rows: &RecordBatch) -> Result<(), Stop> {
+    for batches in encode_streams(rows)? {
+        send(events, Event::Rows(Rows { batches })).await?;
+    }
+    Ok(())
 }
 
 pub(super) fn rows_started(
@@ -73,7 +83,7 @@ pub(super) fn rows_started(
     bounded: bool,
 ) -> Result<Event, Stop> {
     let mut started = RowsStarted {
-        schema: encode(schema, &[])?,
+        schema: encode_schema(schema)?,
         visible: schema.fields().len() as u32,
         bounded,
         ..RowsStarted::default()
@@ -100,16 +110,9 @@ pub(super) fn rows_started(
     Ok(Event::RowsStarted(started))
 }
 
-pub(super) fn encode(schema: &Schema, batches: &[RecordBatch]) -> Result<Bytes, Stop> {
-    let write = || {
-        let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-        for batch in batches {
-            writer.write(batch)?;
-        }
-        writer.into_inner()
-    };
-    let bytes = write().map_err(|error| Error::compute("encode rows", error))?;
-    Ok(bytes.into())
+fn encode_schema(schema: &Schema) -> Result<Bytes, Stop> {
+    let bytes = StreamWriter::try_new(Vec::new(), schema).and_then(StreamWriter::into_inner);
+    Ok(bytes.map_err(|error| Error::compute("encode a schema", error))?.into())
 }
 
 fn to_wire(error: SqlError) -> rainstorm_proto::client::SqlError {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rainstorm_engine::time::TimestampMs;
-use rainstorm_engine::{Error, ErrorKind, JobId, Result};
+use rainstorm_engine::{Attempt, Error, ErrorKind, Generation, JobId, Result};
 use rainstorm_proto::client;
 use rainstorm_proto::master::Progress;
 use tokio::sync::{mpsc, watch};
@@ -42,6 +42,8 @@ pub(super) struct Job {
     pub(super) id: JobId,
     /// The name of the script whose step it is.
     script: String,
+    /// Whether it keeps checkpoints under the name.
+    durable: bool,
     started_ms: TimestampMs,
     messages: mpsc::UnboundedSender<Message>,
     state: watch::Sender<(JobState, Option<Failure>)>,
@@ -55,6 +57,8 @@ struct Seen {
     ended_ms: TimestampMs,
     epoch: u64,
     slots: BTreeMap<WorkerId, usize>,
+    /// What was deployed last; reports of earlier attempts do not count.
+    attempt: Option<(Generation, Attempt)>,
     /// Workers that are gone, with tasks of the job.
     lost: BTreeSet<WorkerId>,
 }
@@ -74,7 +78,16 @@ impl Jobs {
         let mut patience = pin!(patience);
         let mut names = self.scripts.subscribe();
         loop {
-            self.check_free(name, ids)?;
+            if let Some(running) = self.running(name, ids) {
+                let refused = Err(is_running(running.id.as_str()));
+                if running.state() != JobState::Cancelling {
+                    return refused;
+                }
+                tokio::select! {
+                    _ = running.ended() => continue,
+                    () = &mut patience => return refused,
+                }
+            }
             if self.scripts.send_if_modified(|names| names.insert(name.to_owned())) {
                 return Ok(NameClaim { name: name.to_owned(), scripts: Arc::clone(&self.scripts) });
             }
@@ -86,13 +99,12 @@ impl Jobs {
         }
     }
 
-    fn check_free(&self, name: &str, ids: &[JobId]) -> Result<()> {
+    /// Finds a job that keeps others from a name: queries do not, which keep nothing under it.
+    fn running(&self, name: &str, ids: &[JobId]) -> Option<Arc<Job>> {
         let jobs = self.lock();
         let mut running = jobs.iter().filter(|job| !job.state().is_end());
-        match running.find(|job| job.script == name || ids.contains(&job.id)) {
-            Some(job) => Err(is_running(job.id.as_str())),
-            None => Ok(()),
-        }
+        let takes_name = |job: &Job| job.durable && job.script == name;
+        running.find(|job| takes_name(job) || ids.contains(&job.id)).cloned()
     }
 
     /// Makes a job known; refused while another of the same name runs.
@@ -103,6 +115,7 @@ impl Jobs {
         &self,
         id: JobId,
         script: &str,
+        durable: bool,
         now: TimestampMs,
     ) -> Result<(Arc<Job>, mpsc::UnboundedReceiver<Message>)> {
         let (messages, receiver) = mpsc::unbounded_channel();
@@ -112,7 +125,8 @@ impl Jobs {
             return Err(is_running(id.as_str()));
         }
         let script = script.to_owned();
-        let job = Job { id, script, started_ms: now, messages, state, seen: Mutex::default() };
+        let seen = Mutex::default();
+        let job = Job { id, script, durable, started_ms: now, messages, state, seen };
         let job = Arc::new(job);
         jobs.push(Arc::clone(&job));
         if jobs.len() > REMEMBERED_JOBS
@@ -209,8 +223,17 @@ impl Job {
         self.seen().epoch = epoch;
     }
 
-    pub(super) fn placed(&self, slots: BTreeMap<WorkerId, usize>) {
-        self.seen().slots = slots;
+    pub(super) fn placed(&self, slots: BTreeMap<WorkerId, usize>, attempt: (Generation, Attempt)) {
+        let mut seen = self.seen();
+        seen.slots = slots;
+        if seen.attempt.replace(attempt) != Some(attempt) {
+            seen.progress.clear();
+        }
+    }
+
+    /// Tells whether an attempt is the one that runs.
+    pub(super) fn runs(&self, attempt: (Generation, Attempt)) -> bool {
+        !self.state().is_end() && self.seen().attempt == Some(attempt)
     }
 
     /// Notes that a worker which runs tasks of the job is gone.
@@ -304,7 +327,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_of_another_script_keeps_its_id() {
         let jobs = Jobs::default();
-        let (job, _messages) = jobs.add(JobId::new("copy-2"), "copy", 0).unwrap();
+        let (job, _messages) = jobs.add(JobId::new("copy-2"), "copy", true, 0).unwrap();
         let ids = [JobId::new("copy-2")];
         assert!(jobs.claim("copy-2", &ids, pending()).await.is_err());
         assert!(jobs.claim("copy", &[JobId::new("copy")], pending()).await.is_err());
@@ -312,14 +335,47 @@ mod tests {
         jobs.claim("copy-2", &ids, pending()).await.unwrap();
     }
 
+    #[tokio::test]
+    async fn a_name_is_given_free_by_a_job_that_is_being_cancelled() {
+        let jobs = Jobs::default();
+        let (job, _messages) = jobs.add(JobId::new("copy"), "copy", true, 0).unwrap();
+        job.enter(JobState::Cancelling, None, 1);
+        let ids = [JobId::new("copy")];
+        assert!(jobs.claim("copy", &ids, ready(())).await.is_err());
+        let ends = async { job.enter(JobState::Cancelled, None, 2) };
+        let (claimed, ()) = tokio::join!(jobs.claim("copy", &ids, pending()), ends);
+        claimed.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_query_takes_no_name() {
+        let jobs = Jobs::default();
+        let (query, _messages) = jobs.add(JobId::new("copy-0a1b"), "copy", false, 0).unwrap();
+        jobs.claim("copy", &[JobId::new("copy")], ready(())).await.unwrap();
+        assert!(!query.state().is_end());
+    }
+
+    #[test]
+    fn reports_of_an_attempt_that_is_over_do_not_count() {
+        let (job, _messages) = Jobs::default().add(JobId::new("copy"), "copy", true, 0).unwrap();
+        let [old, new] = [1, 2].map(|generation| (Generation(generation), Attempt(1)));
+        assert!(!job.runs(old));
+        job.placed(BTreeMap::new(), old);
+        assert!(job.runs(old));
+        job.progressed(WorkerId::new("w"), Progress { rows_in: 7, ..Progress::default() });
+        job.placed(BTreeMap::new(), new);
+        assert!(!job.runs(old) && job.runs(new));
+        assert_eq!(job.progress().rows_in, 0);
+    }
+
     #[test]
     fn a_lost_worker_explains_what_others_complain_about() {
-        let (job, _messages) = Jobs::default().add(JobId::new("copy"), "copy", 0).unwrap();
+        let (job, _messages) = Jobs::default().add(JobId::new("copy"), "copy", true, 0).unwrap();
         let [one, two] = ["w1", "w2"].map(WorkerId::new);
         let addresses = BTreeMap::from([(one.clone(), "127.0.0.1:7".to_owned())]);
         let broken = Failure::new(ErrorKind::Retry, "receive rows from worker w1");
         assert_eq!(job.explain(broken.clone(), &addresses), broken);
-        job.placed(BTreeMap::from([(one.clone(), 1)]));
+        job.placed(BTreeMap::from([(one.clone(), 1)]), (Generation(1), Attempt(1)));
         job.lost(two);
         assert_eq!(job.explain(broken.clone(), &addresses), broken);
         job.lost(one);

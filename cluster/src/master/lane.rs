@@ -11,6 +11,7 @@ use rainstorm_proto::worker::{
     TriggerCheckpointRequest,
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
@@ -47,6 +48,8 @@ pub(super) struct Lane {
     pub(super) client: Result<WorkerClient<Channel>, String>,
     /// Where the rows for the client go.
     pub(super) results: Option<mpsc::Sender<Bytes>>,
+    /// Set when the worker is gone: then nothing more is awaited of it.
+    pub(super) lost: CancellationToken,
 }
 
 impl Lane {
@@ -59,21 +62,47 @@ impl Lane {
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<(), Failure> {
         let mut forwarding = None;
+        let lost = self.lost.clone();
         while let Some(command) = commands.recv().await {
             if matches!(command, Command::Release) {
-                let rows = match forwarding.take() {
-                    Some(rows) => self.last_rows(rows).await,
-                    None => Ok(()),
-                };
-                let _ = self.cancel().await;
-                return rows;
+                return self.release(forwarding).await;
             }
-            let answer = self.perform(command, &mut forwarding).await;
+            // What is asked of a worker that is gone needs no answer: the job knows of the loss.
+            let answer = tokio::select! {
+                biased;
+                () = lost.cancelled() => continue,
+                answer = self.perform(command, &mut forwarding) => answer,
+            };
             if let Some(message) = answer {
                 let worker = self.worker.clone();
                 self.job.send(Message::Worker(worker, self.generation, self.attempt, message));
             }
         }
+        Ok(())
+    }
+
+    /// Waits for the rows that are still to come and frees what the worker holds.
+    async fn release(mut self, forwarding: Option<Forwarding>) -> Result<(), Failure> {
+        let lost = self.lost.clone();
+        if let Some(rows) = forwarding {
+            tokio::select! {
+                // Rows that have all come are not lost with their worker.
+                biased;
+                rows = self.last_rows(rows) => rows?,
+                () = lost.cancelled() => {
+                    let worker = &self.worker;
+                    let text = format!("worker {worker} is gone, and with it rows of the result");
+                    return Err(Failure::new(ErrorKind::Unavailable, text));
+                }
+            }
+        }
+        // The end of the job does not wait for this.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = lost.cancelled() => {}
+                _ = self.cancel() => {}
+            }
+        });
         Ok(())
     }
 

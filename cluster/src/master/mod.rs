@@ -21,7 +21,9 @@ mod driver;
 mod events;
 mod jobs;
 mod lane;
+mod plan_script;
 mod planning;
+mod run_record;
 mod script;
 mod service;
 mod sessions;
@@ -51,13 +53,11 @@ use self::planning::Planning;
 use self::service::WorkerFacing;
 use self::sessions::Sessions;
 use self::workers::Workers;
+use crate::exchange::MAX_MESSAGE_BYTES;
 use crate::fs::{self, FilesServer, Sdfs, SdfsStore};
 use crate::identity::{DataDirectory, IdentityError};
 use crate::membership::{HeartbeatConfig, MembershipRef, Registration};
 use crate::worker;
-
-/// State and files come in messages of any size.
-const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// How a master is started.
 #[derive(Debug, Clone)]
@@ -203,14 +203,14 @@ async fn serve(
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let client = ClientServer::new(ClientFacing(Arc::clone(&shared)))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let master = MasterServer::new(WorkerFacing(shared))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let files = files_server::FilesServer::new(FilesServer::new(files))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     worker::tuned(Server::builder())
         .add_service(client)
         .add_service(master)

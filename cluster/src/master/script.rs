@@ -9,9 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use rainstorm_engine::{Epoch, Error, ErrorKind, JobId};
-use rainstorm_planner::error::{SqlError, SqlErrors};
-use rainstorm_planner::script::{JobPlan, Script, Step};
-use rainstorm_planner::session::Session;
+use rainstorm_planner::script::{JobPlan, Step};
 use rainstorm_proto::client::execute_event::Event;
 use rainstorm_proto::client::{
     ExecuteRequest, Failed, Finished, JobStarted, Progress, Rows, RowsFinished,
@@ -19,14 +17,15 @@ use rainstorm_proto::client::{
 use tokio::sync::mpsc;
 
 use super::driver::{JobRun, drive};
-use super::events::{Events, Stop, encode, rows_started, send, show};
+use super::events::{Events, Stop, rows_started, send, send_rows, show};
 use super::jobs::{Job, NameClaim};
+use super::plan_script::{Planned, plan};
 use super::{Shared, batch, show_jobs};
 use crate::identity::unique_id;
-use crate::job::{CheckpointStore, Failure, JobConfig, JobState, Message, RestorePoint};
+use crate::job::{
+    CheckpointRef, CheckpointStore, Failure, JobConfig, JobState, Message, RestorePoint,
+};
 
-/// Setting under which the number of tasks per operator is found.
-const PARALLELISM: &str = "parallelism.default";
 /// How often a client hears how its job is getting on.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a job may wait for workers before its client hears of it.
@@ -50,69 +49,13 @@ pub(super) async fn execute(shared: Arc<Shared>, request: ExecuteRequest, events
 }
 
 async fn run(shared: &Arc<Shared>, request: ExecuteRequest, events: &Events) -> Result<(), Stop> {
-    let (steps, job_name) = plan(shared, &request).await?;
-    let mut script = ScriptRun::new(Arc::clone(shared), &request, job_name)?;
+    let Planned { steps, job_name, settings, .. } = plan(shared, &request).await?;
+    let mut script = ScriptRun::new(Arc::clone(shared), &request, job_name, settings)?;
     script.admit(&steps).await?;
     if request.detached {
         return script.detach(steps, events).await;
     }
     script.steps(steps, events).await
-}
-
-/// Plans the script and keeps what it defines; with the name that `pipeline.name` gives its jobs.
-async fn plan(
-    shared: &Arc<Shared>,
-    request: &ExecuteRequest,
-) -> Result<(Vec<Step>, Option<String>), Stop> {
-    let script = Script {
-        text: request.text.clone(),
-        base_directory: request.base_directory.clone(),
-        variables: request.variables.clone().into_iter().collect(),
-    };
-    if request.session.is_empty() {
-        let (session, steps) = plan_in(shared, Session::default(), request, script).await?;
-        return Ok((steps, session.settings.job_name().map(str::to_owned)));
-    }
-    let (state, session) = shared.sessions.begin(&request.session).await;
-    let (session, steps) = plan_in(shared, session, request, script).await?;
-    let job_name = session.settings.job_name().map(str::to_owned);
-    shared.sessions.keep(state, &request.session, session).await?;
-    Ok((steps, job_name))
-}
-
-async fn plan_in(
-    shared: &Arc<Shared>,
-    mut session: Session,
-    request: &ExecuteRequest,
-    script: Script,
-) -> Result<(Session, Vec<Step>), Stop> {
-    // In a fixed order, so that of several wrong ones always the same is complained about.
-    let given: BTreeMap<_, _> = request.settings.iter().collect();
-    for (key, value) in given {
-        session
-            .settings
-            .set(key, value)
-            .map_err(|invalid| SqlErrors::from(SqlError::from(invalid)))?;
-    }
-    let given = session.settings.parallelism().is_some();
-    let slots = shared.workers.total_slots().max(1).to_string();
-    if !given {
-        session
-            .settings
-            .set(PARALLELISM, &slots)
-            .map_err(|invalid| Failure::new(ErrorKind::Bug, invalid.message))?;
-    }
-    let planner = shared.planner.clone();
-    let planned = shared.planning.run(move || {
-        let steps = planner.plan(&mut session, &script);
-        steps.map(|steps| (session, steps))
-    });
-    let (mut session, steps) = planned.await??;
-    if !given && session.settings.get(PARALLELISM).is_ok_and(|value| value == slots) {
-        // The number of slots is this script's default, not the session's choice.
-        let _ = session.settings.reset(PARALLELISM);
-    }
-    Ok((session, steps))
 }
 
 /// One run of a script.
@@ -124,8 +67,18 @@ pub(super) struct ScriptRun {
     /// Whether it runs on without its client, who then sees no rows.
     pub(super) detached: bool,
     pub(super) restore: Option<RestorePoint>,
+    /// Whether it starts from the beginning although its last run did not finish.
+    pub(super) fresh: bool,
+    /// The session that it is of, such as a prompt; empty for a script of its own.
+    pub(super) session: String,
+    /// What was set before it.
+    pub(super) settings: BTreeMap<String, String>,
+    /// The steps whose checkpoints are kept, where the script has a name.
+    pub(super) durable_steps: Vec<usize>,
     /// Where the jobs of the steps start from; those left out start from the beginning.
     pub(super) restore_points: BTreeMap<usize, RestorePoint>,
+    /// Which checkpoints these are.
+    pub(super) restored: BTreeMap<usize, CheckpointRef>,
     /// Keeps other scripts from the name.
     pub(super) claim: Option<NameClaim>,
 }
@@ -135,6 +88,7 @@ impl ScriptRun {
         shared: Arc<Shared>,
         request: &ExecuteRequest,
         job_name: Option<String>,
+        settings: BTreeMap<String, String>,
     ) -> Result<Self, Stop> {
         let given = Some(request.job_name.clone()).filter(|name| !name.is_empty()).or(job_name);
         let named = given.is_some();
@@ -144,9 +98,20 @@ impl ScriptRun {
             0 => RestorePoint::Latest,
             epoch => RestorePoint::Epoch(Epoch(epoch)),
         });
-        let detached = request.detached;
-        let restore_points = BTreeMap::new();
-        Ok(Self { shared, name, named, detached, restore, restore_points, claim: None })
+        Ok(Self {
+            shared,
+            name,
+            named,
+            detached: request.detached,
+            restore,
+            fresh: request.fresh,
+            session: request.session.clone(),
+            settings,
+            durable_steps: Vec::new(),
+            restore_points: BTreeMap::new(),
+            restored: BTreeMap::new(),
+            claim: None,
+        })
     }
 
     /// Returns where the checkpoints of a step's job are.
@@ -158,7 +123,9 @@ impl ScriptRun {
     /// Starts the script and lets it run on without its client.
     async fn detach(self, steps: Vec<Step>, events: &Events) -> Result<(), Stop> {
         let bounded = steps.iter().all(|step| !matches!(step, Step::Job(job) if !job.bounded));
-        let started = JobStarted { job_id: self.name.clone(), bounded };
+        let number = self.restored.keys().next_back().copied().unwrap_or(0);
+        let job_id = self.name.clone();
+        let started = JobStarted { job_id, bounded, ..self.job_started(number) };
         let unseen = steps.iter().filter(|step| self.is_unseen(step)).count();
         if unseen > 0 {
             let plural = if unseen == 1 { "query is" } else { "queries are" };
@@ -189,7 +156,18 @@ impl ScriptRun {
                 self.step(number, step, events).await?;
             }
         }
-        Ok(())
+        self.note_finished().await
+    }
+
+    /// Says where a step's job starts from; what it is called is still to be set.
+    fn job_started(&self, number: usize) -> JobStarted {
+        let restored = self.restored.get(&number);
+        JobStarted {
+            restorable: self.named && !self.durable_steps.is_empty(),
+            restored_epoch: restored.map_or(0, |checkpoint| checkpoint.epoch),
+            had_finished: restored.is_some_and(|checkpoint| checkpoint.last),
+            ..JobStarted::default()
+        }
     }
 
     /// Tells whether a step does nothing but show rows to nobody.
@@ -229,8 +207,7 @@ impl ScriptRun {
         let schema = rows.schema();
         send(events, rows_started(&schema, None, true)?).await?;
         while let Some(batch) = rows.try_next().await.map_err(failed)? {
-            let batches = encode(&schema, &[batch])?;
-            send(events, Event::Rows(Rows { batches })).await?;
+            send_rows(events, &batch).await?;
         }
         let skipped_rows = skipped_rows.load(Ordering::Relaxed);
         if skipped_rows > 0 {
@@ -251,7 +228,9 @@ impl ScriptRun {
         let job = CancelledWithScript(job);
         let job = &*job.0;
         let job_id = job.id.as_str().to_owned();
-        send(events, Event::JobStarted(JobStarted { job_id, bounded: plan.bounded })).await?;
+        let restored = if is_durable(&plan) { number } else { 0 };
+        let started = JobStarted { job_id, bounded: plan.bounded, ..self.job_started(restored) };
+        send(events, Event::JobStarted(started)).await?;
         if let Some(query) = &plan.query {
             send(events, rows_started(&query.schema, Some(query), plan.bounded)?).await?;
         }
@@ -283,15 +262,30 @@ impl ScriptRun {
         plan: &JobPlan,
         results: Option<mpsc::Sender<Bytes>>,
     ) -> Result<Arc<Job>, Stop> {
-        let id = self.job_id(number);
+        let mut id = self.job_id(number);
+        if self.claim.is_none() && self.named {
+            // Other scripts may run under the name, and reports find jobs by their ids.
+            id = JobId::new(&format!("{id}-{}", short_id()));
+        }
         let now = self.shared.clock.now_ms();
-        let (job, messages) = self.shared.jobs.add(id.clone(), &self.name, now)?;
+        let (job, messages) =
+            self.shared.jobs.add(id.clone(), &self.name, is_durable(plan), now)?;
         let restore = self.restore_points.get(&number).copied();
         let config = JobConfig { durable: is_durable(plan), restore, ..JobConfig::new(id) };
         let store = self.checkpoints(number);
-        let run = JobRun { graph: Arc::new(plan.graph.clone()), config, store, results };
+        let graph = Arc::new(plan.graph.clone());
+        let run = JobRun { graph, config, store, supersedes: self.superseded(number), results };
         tokio::spawn(drive(Arc::clone(&self.shared), Arc::clone(&job), run, messages));
         Ok(job)
+    }
+
+    /// Returns the checkpoints of other steps that are garbage once this step's job has one of its
+    /// own: where a run starts anew, what the one before left of its later steps.
+    fn superseded(&self, number: usize) -> Vec<CheckpointStore> {
+        if self.restore.is_some() || self.durable_steps.first() != Some(&number) {
+            return Vec::new();
+        }
+        self.durable_steps[1..].iter().map(|number| self.checkpoints(*number)).collect()
     }
 
     /// Hands rows and progress to the client until the job has ended.
@@ -388,11 +382,17 @@ pub(super) fn is_durable(plan: &JobPlan) -> bool {
 }
 
 fn made_up_name() -> String {
-    let id = unique_id().simple().to_string();
-    format!("query-{}", &id[..8])
+    format!("query-{}", short_id())
 }
 
-fn check_name(name: &str) -> Result<(), Stop> {
+/// Returns an id that is unique among the jobs that people look at.
+fn short_id() -> String {
+    let mut id = unique_id().simple().to_string();
+    id.truncate(8);
+    id
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), Stop> {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     if !name.starts_with('.') && name.chars().all(plain) {
         return Ok(());

@@ -60,15 +60,15 @@ impl MasterService for WorkerFacing {
         let attempt =
             request.attempt.ok_or_else(|| Status::invalid_argument("a report without a job"))?;
         let over = || Status::failed_precondition(format!("job {} is over", attempt.job_id));
-        let job = self.0.jobs.find(&attempt.job_id).filter(|job| !job.state().is_end());
+        let id = (Generation(attempt.generation), Attempt(attempt.attempt));
+        let job = self.0.jobs.find(&attempt.job_id).filter(|job| job.runs(id));
         let job = job.ok_or_else(over)?;
         let worker = WorkerId::new(&request.worker_id);
         if let Some(progress) = request.progress {
             job.progressed(worker.clone(), progress);
         }
         if let Some(message) = convert::report(request.report)? {
-            let (generation, number) = (Generation(attempt.generation), Attempt(attempt.attempt));
-            job.send(Message::Worker(worker, generation, number, message));
+            job.send(Message::Worker(worker, id.0, id.1, message));
         }
         Ok(Response::new(ReportReply {}))
     }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use rainstorm_proto::worker::worker_client::WorkerClient;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::exchange::MAX_MESSAGE_BYTES;
 use crate::job::{WorkerId, WorkerSlots};
 use crate::membership::{Health, Member, Membership, MembershipRef, Role};
 
-/// Rows and state come in messages of any size.
-const MESSAGE_BYTES_MAX: usize = 1 << 30;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Knows which workers there are and keeps one connection to each.
@@ -72,8 +71,8 @@ impl Workers {
             channel
         };
         Ok(WorkerClient::new(channel)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     fn alive(&self) -> impl Iterator<Item = Member> {

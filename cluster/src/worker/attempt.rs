@@ -61,6 +61,7 @@ struct Parts {
     results: Option<mpsc::Receiver<Item>>,
     client: Option<Client>,
     queue: Option<mpsc::UnboundedReceiver<News>>,
+    started: bool,
     aborts: Vec<AbortHandle>,
 }
 
@@ -84,6 +85,7 @@ impl Attempt {
             results,
             client,
             queue: Some(queue),
+            started: false,
             aborts: Vec::new(),
         };
         Self {
@@ -139,16 +141,27 @@ impl Attempt {
         })
     }
 
-    /// Lets the tasks run. Doing so again does nothing.
-    pub(super) fn start(self: &Arc<Self>) {
-        let (tasks, outgoing, queue, client) = {
+    /// Begins to report, also before the tasks run: where the attempt is over already, since its
+    /// deployment came late, the master says so and it is stopped. Doing so again does nothing.
+    pub(super) fn report(self: &Arc<Self>) {
+        let (queue, client) = {
             let mut parts = self.parts();
             let Some(queue) = parts.queue.take() else { return };
-            let tasks = std::mem::take(&mut parts.tasks);
-            (tasks, std::mem::take(&mut parts.outgoing), queue, parts.client.take())
+            (queue, parts.client.take())
         };
         let reporter = reporter::Reporter::new(Arc::clone(self), Arc::clone(&self.shared), client);
         tokio::spawn(reporter.run(queue));
+    }
+
+    /// Lets the tasks run. Doing so again does nothing.
+    pub(super) fn start(self: &Arc<Self>) {
+        let (tasks, outgoing) = {
+            let mut parts = self.parts();
+            if std::mem::replace(&mut parts.started, true) {
+                return;
+            }
+            (std::mem::take(&mut parts.tasks), std::mem::take(&mut parts.outgoing))
+        };
         let aborts = tasks.into_iter().map(|task| self.spawn_task(task)).collect();
         self.parts().aborts = aborts;
         self.tasks.close();

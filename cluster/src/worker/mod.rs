@@ -43,7 +43,8 @@ pub use link::{GrpcMaster, MasterLink};
 
 pub use crate::exchange::{incoming, tuned};
 
-/// Ended jobs that are remembered at least, so that late commands of their attempts are refused.
+/// Ended jobs that are remembered, the newest ones, so that late commands of their attempts are
+/// refused.
 const REMEMBERED_JOBS: usize = 1024;
 
 /// What a worker works with.
@@ -82,6 +83,8 @@ struct Known {
     /// `None` while it is being deployed and after it is over.
     running: Option<Arc<Attempt>>,
     over: bool,
+    /// Grows with each attempt that is heard of.
+    number: u64,
 }
 
 impl Worker {
@@ -134,7 +137,7 @@ impl Worker {
                 };
             }
         }
-        let older = remember(&mut jobs, Known { id: id.clone(), running: None, over: false });
+        let older = remember(&mut jobs, id, false);
         Ok(Some(Begin { older }))
     }
 
@@ -143,7 +146,7 @@ impl Worker {
         let mut jobs = self.jobs();
         match jobs.get_mut(&attempt.id().job) {
             Some(known) if known.id == *attempt.id() && !known.over => {
-                known.running.get_or_insert(attempt);
+                known.running.get_or_insert(attempt).report();
                 Ok(())
             }
             _ => Err(Status::failed_precondition(format!("{} is over", attempt.id()))),
@@ -172,16 +175,22 @@ impl Worker {
             Some(known) if known.id > *id => None,
             Some(known) if known.id == *id => known.finish(),
             // Its deployment may still be on the way.
-            _ => remember(&mut jobs, Known { id: id.clone(), running: None, over: true }),
+            _ => remember(&mut jobs, id, true),
         }
     }
 }
 
 /// Remembers an attempt in place of its job's older one, which is returned if it is here.
-fn remember(jobs: &mut HashMap<JobId, Known>, known: Known) -> Option<Arc<Attempt>> {
-    if jobs.len() >= REMEMBERED_JOBS {
-        jobs.retain(|_, known| !known.over);
+fn remember(jobs: &mut HashMap<JobId, Known>, id: &AttemptId, over: bool) -> Option<Arc<Attempt>> {
+    let number = jobs.values().map(|known| known.number).max().unwrap_or(0) + 1;
+    let mut ended: Vec<_> = jobs.values().filter(|known| known.over).map(|it| it.number).collect();
+    if ended.len() >= 2 * REMEMBERED_JOBS {
+        // Half of them at a time, so that this is seldom.
+        ended.sort_unstable();
+        let oldest_kept = ended[ended.len() - REMEMBERED_JOBS];
+        jobs.retain(|_, known| !known.over || known.number >= oldest_kept);
     }
+    let known = Known { id: id.clone(), running: None, over, number };
     jobs.insert(known.id.job.clone(), known).and_then(|mut older| older.finish())
 }
 

@@ -17,7 +17,7 @@ use rainstorm_proto::master::{
 use rainstorm_proto::worker::state_reference::Location;
 use rainstorm_proto::worker::{SplitState, StateReference};
 use tokio::sync::mpsc;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::attempt::{Attempt, Client, News};
 use super::results::Item;
@@ -55,6 +55,16 @@ enum Failure {
 
 /// The attempt is over: nothing more is to be reported.
 struct Over;
+
+/// What became of a report.
+enum Sent {
+    Taken,
+    /// The master will never take it, such as one that is larger than a message may be.
+    Refused(String),
+}
+
+/// What is told of a failure whose own report is refused, in bytes.
+const SHORT_MESSAGE_BYTES: usize = 4096;
 
 impl Reporter {
     pub(super) fn new(attempt: Arc<Attempt>, shared: Arc<Shared>, client: Option<Client>) -> Self {
@@ -116,7 +126,7 @@ impl Reporter {
                 self.snapshots.finished(task, snapshot, committables);
                 self.end_results(task);
                 let task = Some(identity::task_to_wire(task));
-                self.send(Some(Report::Finished(FinishedReport { task }))).await?;
+                self.send_or_fail(Report::Finished(FinishedReport { task })).await?;
             }
             News::Task(task, TaskEvent::Failed(error)) => {
                 self.running.remove(&task);
@@ -152,7 +162,26 @@ impl Reporter {
         self.failure = Failure::Reported;
         self.client = None;
         self.attempt.cancel_tasks();
-        self.send(Some(Report::Failed(failed_report(task, &error)))).await
+        let report = failed_report(task, &error);
+        if let Sent::Refused(reason) = self.send(Some(Report::Failed(report.clone()))).await? {
+            tracing::warn!(error = reason, "a failure is reported without its causes");
+            let mut message = report.message;
+            message.truncate(message.floor_char_boundary(SHORT_MESSAGE_BYTES));
+            let short = FailedReport { message, causes: Vec::new(), ..report };
+            self.send(Some(Report::Failed(short))).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a report without which the job cannot go on.
+    async fn send_or_fail(&mut self, report: Report) -> Result<(), Over> {
+        match self.send(Some(report)).await? {
+            Sent::Taken => Ok(()),
+            Sent::Refused(reason) => {
+                let reason = format!("the master refuses a report: {reason}");
+                self.fail(None, Error::Internal(reason)).await
+            }
+        }
     }
 
     async fn report_snapshots(&mut self) -> Result<(), Over> {
@@ -160,7 +189,7 @@ impl Reporter {
             && let Some((epoch, gathered)) = self.snapshots.next_complete()
         {
             match self.snapshot_report(epoch, gathered).await {
-                Ok(report) => self.send(Some(Report::Snapshot(report))).await?,
+                Ok(report) => self.send_or_fail(Report::Snapshot(report)).await?,
                 Err(error) => self.fail(None, error).await?,
             }
         }
@@ -232,8 +261,8 @@ impl Reporter {
         }
     }
 
-    /// Sends a report until the master has taken it.
-    async fn send(&self, report: Option<Report>) -> Result<(), Over> {
+    /// Sends a report until the master has taken it, or has refused it for good.
+    async fn send(&self, report: Option<Report>) -> Result<Sent, Over> {
         let progress = progress::gather(self.attempt.graph(), self.attempt.metrics());
         let progress_only = report.is_none();
         let request = ReportRequest {
@@ -246,10 +275,13 @@ impl Reporter {
         let mut told = false;
         loop {
             match self.shared.master.report(request.clone()).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Sent::Taken),
                 Err(status) if status.code() == Code::FailedPrecondition => return Err(Over),
                 // The next one says more.
-                Err(_) if progress_only => return Ok(()),
+                Err(_) if progress_only => return Ok(Sent::Taken),
+                Err(status) if is_final(&status) => {
+                    return Ok(Sent::Refused(status.message().to_owned()));
+                }
                 Err(status) => {
                     // Once for each report, however long the master is away.
                     if !std::mem::replace(&mut told, true) {
@@ -264,6 +296,12 @@ impl Reporter {
             }
         }
     }
+}
+
+/// Tells whether sending the same once more would end the same way. Larger messages than both
+/// sides take are `OUT_OF_RANGE`.
+fn is_final(status: &Status) -> bool {
+    matches!(status.code(), Code::OutOfRange | Code::InvalidArgument | Code::Unimplemented)
 }
 
 fn source_splits(

@@ -63,8 +63,10 @@ impl ResultSink {
 #[async_trait]
 impl ClientSink for ResultSink {
     async fn send(&mut self, batch: Batch) -> Result<()> {
-        let rows = encode_rows(&self.schema, self.changelog, &batch)?;
-        self.queue.send(Item::Rows(rows)).await.map_err(|_| Error::Closed)
+        for rows in encode_rows(&self.schema, self.changelog, &batch)? {
+            self.queue.send(Item::Rows(rows)).await.map_err(|_| Error::Closed)?;
+        }
+        Ok(())
     }
 }
 

@@ -103,7 +103,8 @@ impl Client for FakeMaster {
 }
 
 pub(crate) fn job_started() -> Event {
-    Event::JobStarted(proto::JobStarted { job_id: "job-1".into(), bounded: true })
+    let (job_id, bounded) = ("job-1".into(), true);
+    Event::JobStarted(proto::JobStarted { job_id, bounded, ..proto::JobStarted::default() })
 }
 
 /// Announces rows of a table's columns.

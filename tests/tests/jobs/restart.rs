@@ -19,7 +19,7 @@ async fn an_overwrite_that_is_started_anew_leaves_every_row_once() {
     let testbed = Testbed::start().await;
     let settings = [("execution.checkpointing.interval", "100 ms")];
     let named = ExecuteRequest { job_name: "over".into(), ..script(&overwrite(6000, 2000)) };
-    let named = with(named, &settings);
+    let named = with(ExecuteRequest { fresh: true, ..named }, &settings);
     for _ in 0..2 {
         let checkpointed = |_: &Answer, progress: &Progress| progress.epoch >= 2;
         let answer = testbed.run_until(named.clone(), checkpointed).await;
@@ -35,6 +35,99 @@ async fn an_overwrite_that_is_started_anew_leaves_every_row_once() {
     | 6000 | 6000 | 1   | 6000 |
     +------+------+-----+------+
     ");
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_did_not_finish_is_started_again_only_on_purpose() {
+    let testbed = Testbed::start().await;
+    let named = ExecuteRequest { job_name: "copy".into(), ..script(&numbers(6000, 2000)) };
+    let settings =
+        [("execution.checkpointing.interval", "100 ms"), ("pipeline.max-parallelism", "64")];
+    let first = with(named.clone(), &settings);
+    let answer = testbed.run_until(first, |_, progress| progress.epoch >= 2).await;
+    let cancelled = testbed.wait_for(&answer.jobs[0], &["cancelled"]).await;
+    let epoch = cancelled.epoch;
+
+    let message = testbed.run(named.clone()).await.failed.expect("refused").message;
+    assert_eq!(
+        message,
+        format!(
+            "job 'copy' did not finish and has checkpoint {epoch}: \
+             go on from it with --restore, or start anew with --fresh"
+        )
+    );
+    // With other key groups than before it could not be restored, so that they are kept.
+    let restore = Some(Restore { epoch: 0 });
+    let answer = testbed.run(ExecuteRequest { restore, ..named.clone() }).await;
+    assert!(answer.finished, "{answer:?}");
+    assert_eq!(answer.restored, [epoch]);
+    insta::assert_snapshot!(testbed.run(script(COUNT)).await.rows(), @r"
+    +------+------+-----+------+
+    | c    | d    | low | high |
+    +------+------+-----+------+
+    | 6000 | 6000 | 1   | 6000 |
+    +------+------+-----+------+
+    ");
+    // It has finished, so that it is run again as often as somebody likes.
+    let fast = ExecuteRequest { text: numbers(6000, 1_000_000), ..named };
+    for _ in 0..2 {
+        let answer = testbed.run(fast.clone()).await;
+        assert!(answer.finished && answer.restored == [0], "{answer:?}");
+    }
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_is_started_anew_takes_no_later_step_of_the_run_before() {
+    let testbed = Testbed::start().await;
+    let tables = "CREATE TABLE first (n BIGINT) WITH ('connector' = 'filesystem',
+             'path' = 'sdfs:///first', 'format' = 'csv');
+           CREATE TABLE second (n BIGINT) WITH ('connector' = 'filesystem',
+             'path' = 'sdfs:///second', 'format' = 'csv');
+           CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+             'number-of-rows' = '4000', 'rows-per-second' = '4000', 'fields.n.kind' = 'sequence',
+             'fields.n.start' = '1', 'fields.n.end' = '4000');";
+    let text = format!(
+        "{tables} INSERT OVERWRITE first SELECT n FROM numbers;
+         INSERT OVERWRITE second SELECT n FROM first;"
+    );
+    let named = ExecuteRequest { job_name: "steps".into(), ..script(&text) };
+    let named = with(named, &[("execution.checkpointing.interval", "100 ms")]);
+    assert!(testbed.run(named.clone()).await.finished);
+    // Interrupted in its first step, the second run goes on; of its second step there is nothing.
+    let answer = testbed.run_until(named.clone(), |_, progress| progress.epoch >= 3).await;
+    testbed.wait_for(&answer.jobs[0], &["cancelled"]).await;
+    let answer = testbed.run(ExecuteRequest { restore: Some(Restore { epoch: 0 }), ..named }).await;
+    assert!(answer.finished, "{answer:?}");
+    assert!(answer.restored[0] > 0 && answer.restored[1] == 0, "{answer:?}");
+    assert_eq!(testbed.wait_for(&answer.jobs[1], &["finished"]).await.rows_in, 4000);
+    testbed.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_run_side_by_side_under_one_name() {
+    let testbed = Testbed::start().await;
+    let text = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen',
+        'rows-per-second' = '1000', 'fields.n.kind' = 'random');
+        SELECT n FROM numbers;";
+    let named = ExecuteRequest { job_name: "look".into(), ..script(text) };
+    let mut client = testbed.cluster.client();
+    let first = client.execute(named.clone()).await.expect("execute").into_inner();
+    let seen = |answer: &Answer, _: &Progress| !answer.batches.is_empty();
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        let answer = testbed.run_until(named.clone(), seen).await;
+        assert!(answer.failed.is_none(), "{answer:?}");
+        jobs.extend(answer.jobs);
+    }
+    // An INSERT of the name is not kept from it either.
+    let insert = ExecuteRequest { job_name: "look".into(), ..script(&numbers(10, 1_000_000)) };
+    assert!(testbed.run(insert).await.finished);
+    drop(first);
+    for job in jobs {
+        testbed.wait_for(&job, &["cancelled"]).await;
+    }
     testbed.cluster.stop().await;
 }
 

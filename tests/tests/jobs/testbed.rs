@@ -15,6 +15,8 @@ use rainstorm_proto::client::{ExecuteRequest, Failed, ListJobsRequest, Progress,
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) jobs: Vec<String>,
+    /// The checkpoint that each of them goes on from.
+    pub(crate) restored: Vec<u64>,
     pub(crate) messages: Vec<String>,
     pub(crate) started: Option<RowsStarted>,
     pub(crate) batches: Vec<RecordBatch>,
@@ -56,7 +58,10 @@ impl Testbed {
         let mut answer = Answer::default();
         while let Some(event) = events.message().await.expect("event") {
             match event.event.expect("an event") {
-                Event::JobStarted(started) => answer.jobs.push(started.job_id),
+                Event::JobStarted(started) => {
+                    answer.restored.push(started.restored_epoch);
+                    answer.jobs.push(started.job_id);
+                }
                 Event::Message(message) => answer.messages.push(message),
                 Event::Warning(_) | Event::RowsFinished(_) => {}
                 Event::RowsStarted(started) => {

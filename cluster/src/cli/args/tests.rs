@@ -48,7 +48,7 @@ fn several_texts_keep_their_order_and_may_begin_with_a_comment() {
 #[test]
 fn restore_takes_an_epoch_or_means_the_latest() {
     let restore = |line| match parse(line).command {
-        Some(Command::Run(run)) => run.job.restore,
+        Some(Command::Run(run)) => run.job.start.restore,
         other => panic!("{other:?}"),
     };
     assert_eq!(restore("rainstorm run a.sql"), None);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rainstorm_proto::client::{ExecuteRequest, Restore};
+use rainstorm_proto::client::ExecuteRequest;
 
 use crate::cli::Context;
 use crate::cli::args::{JobOptions, Run, ScriptOptions, Submit};
@@ -20,11 +20,12 @@ const JOB_NAME: &str = "pipeline.name";
 /// Runs a script and shows its results.
 pub(crate) async fn run(run: Run, context: &Context) -> Result<()> {
     let mut request = request(&run.file, &run.job, &run.script)?;
-    if run.target.master.is_none() || run.job.restore.is_some() {
+    if run.target.master.is_none() || run.job.start.restore.is_some() {
         name_after(&run.file, &mut request);
     }
     let mut reached = reach_or_start(&run.target, &context.interrupt).await?;
     let mut screen = Screen::new(run.format, &run.file.display().to_string(), false);
+    screen.go_on_with(go_on(std::env::args()));
     let outcome = execute(&mut reached, request, &mut screen, &context.interrupt).await;
     reached.close().await;
     outcome.into_result()
@@ -50,10 +51,35 @@ fn request(file: &Path, job: &JobOptions, options: &ScriptOptions) -> Result<Exe
     Ok(ExecuteRequest {
         text,
         job_name: job.name.clone().unwrap_or_default(),
-        // On the wire 0 is the latest.
-        restore: job.restore.map(|epoch| Restore { epoch: epoch.unwrap_or(0) }),
+        restore: job.start.restore(),
+        fresh: job.start.fresh,
         ..script_request(options, &directory)
     })
+}
+
+/// Returns the command that goes on with what a command has begun.
+fn go_on(words: impl Iterator<Item = String>) -> String {
+    let mut command = Vec::new();
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        if word == "--restore" {
+            // Its value is optional.
+            words.next_if(|value| value.parse::<u64>().is_ok());
+        } else if word != "--fresh" && !word.starts_with("--restore=") {
+            command.push(quoted(&word));
+        }
+    }
+    command.push("--restore".to_owned());
+    command.join(" ")
+}
+
+/// Writes a word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Names the job after its script unless something else names it, so that a script that was
@@ -90,6 +116,23 @@ pub(crate) fn current_directory() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_that_goes_on_is_the_same_with_restore() {
+        let check = |words: &[&str], expected: &str| {
+            assert_eq!(go_on(words.iter().map(ToString::to_string)), expected);
+        };
+        check(&["rainstorm", "run", "a.sql"], "rainstorm run a.sql --restore");
+        check(
+            &["rainstorm", "run", "--restore", "7", "my file.sql", "-D", "a=it's"],
+            r"rainstorm run 'my file.sql' -D 'a=it'\''s' --restore",
+        );
+        check(&["r", "run", "--fresh", "a.sql", "--restore=3"], "r run a.sql --restore");
+        check(
+            &["r", "run", "--restore", "a.sql", "--parallelism", "2"],
+            "r run a.sql --parallelism 2 --restore",
+        );
+    }
 
     #[test]
     fn a_job_is_named_after_its_script_unless_something_else_names_it() {

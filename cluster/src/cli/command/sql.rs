@@ -36,7 +36,12 @@ pub(crate) fn sql(sql: Sql, context: &Context) -> Result<()> {
 /// Makes a request in a new session on the shared catalog; its text is still to be set.
 pub(crate) fn session_request(sql: &Sql) -> Result<ExecuteRequest> {
     let session = crate::identity::unique_id().simple().to_string();
-    Ok(ExecuteRequest { session, ..script_request(&sql.script, &current_directory()?) })
+    Ok(ExecuteRequest {
+        session,
+        restore: sql.start.restore(),
+        fresh: sql.start.fresh,
+        ..script_request(&sql.script, &current_directory()?)
+    })
 }
 
 /// Runs a text and tells whether to go on.

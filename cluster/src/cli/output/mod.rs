@@ -10,8 +10,10 @@ mod wrap;
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Int8Array, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use rainstorm_engine::format::json_text;
@@ -22,6 +24,11 @@ use self::fold::Fold;
 pub(crate) use self::out::Out;
 use self::table::Table;
 use super::error::CliError;
+
+/// A table is laid out by as many of its rows, or fewer if others are late.
+const GATHERED_ROWS: usize = 1000;
+/// How late.
+const GATHERING_TIME: Duration = Duration::from_millis(100);
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -60,6 +67,9 @@ pub(crate) struct RowWriter {
 enum Mode {
     /// Rows are collected and shown once all are known.
     Final(Fold),
+    /// The first rows of a table, by which its columns are laid out; the others are then shown as
+    /// they come.
+    Gathered(Vec<RecordBatch>),
     /// Rows are shown as they come; `op` tells whether with their kind.
     Direct { op: bool, layout: Option<Layout>, header_written: bool, skip: usize, left: usize },
 }
@@ -86,11 +96,12 @@ impl RowWriter {
         records: Records,
     ) -> Result<Self, ArrowError> {
         let waits = started.retracts
-            || format == Format::Table
             || !started.order_by.is_empty()
             || started.limit.is_some()
             || started.offset > 0;
-        let mode = if started.bounded && format != Format::Changelog && waits {
+        let mode = if started.bounded && format == Format::Table && !waits {
+            Mode::Gathered(Vec::new())
+        } else if started.bounded && format != Format::Changelog && waits {
             Mode::Final(Fold::new(Arc::clone(&schema), started.retracts)?)
         } else {
             let op = format == Format::Changelog || (started.retracts && !started.bounded);
@@ -115,6 +126,11 @@ impl RowWriter {
     ) -> io::Result<()> {
         let rows = match &mut self.mode {
             Mode::Final(fold) => return fold.push(rows, weights).map_err(io::Error::other),
+            Mode::Gathered(gathered) => {
+                gathered.push(rows);
+                let count = gathered.iter().map(RecordBatch::num_rows).sum::<usize>();
+                return if count < GATHERED_ROWS { Ok(()) } else { self.show_gathered(out) };
+            }
             Mode::Direct { skip, left, .. } => {
                 let start = rows.num_rows().min(*skip);
                 let length = (rows.num_rows() - start).min(*left);
@@ -127,6 +143,26 @@ impl RowWriter {
         self.rows += rows.num_rows();
         out.write_all(&text)?;
         out.flush()
+    }
+
+    /// Returns how long rows that were gathered may wait for others; `None` where there are none.
+    pub(crate) fn waits(&self) -> Option<Duration> {
+        match &self.mode {
+            Mode::Gathered(rows) if !rows.is_empty() => Some(GATHERING_TIME),
+            _ => None,
+        }
+    }
+
+    /// Lays the table out by the rows that were gathered, and shows them.
+    ///
+    /// # Errors
+    /// What the output fails with, as an I/O error.
+    pub(crate) fn show_gathered(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let Mode::Gathered(gathered) = &mut self.mode else { return Ok(()) };
+        let rows = concat_batches(&self.schema, &std::mem::take(gathered));
+        let (layout, header_written, skip, left) = (None, false, 0, usize::MAX);
+        self.mode = Mode::Direct { op: false, layout, header_written, skip, left };
+        self.push(rows.map_err(io::Error::other)?, None, out)
     }
 
     /// Tells whether rows are written when they come, and not when all are known.
@@ -151,6 +187,14 @@ impl RowWriter {
         let text = match self.mode {
             Mode::Final(fold) => {
                 let rows = fold.finish(&self.started).map_err(io::Error::other)?;
+                self.rows = rows.num_rows();
+                final_text(self.format, &rows, self.width, self.records)
+                    .map_err(io::Error::other)?
+            }
+            Mode::Gathered(rows) => {
+                let rows = concat_batches(&self.schema, &rows).map_err(io::Error::other)?;
+                let visible = (0..self.started.visible as usize).collect::<Vec<_>>();
+                let rows = rows.project(&visible).map_err(io::Error::other)?;
                 self.rows = rows.num_rows();
                 final_text(self.format, &rows, self.width, self.records)
                     .map_err(io::Error::other)?
@@ -196,6 +240,7 @@ impl RowWriter {
                 } else {
                     let table = match self.records {
                         Records::On => None,
+                        Records::Auto if records::has_long_texts(rows)? => None,
                         Records::Auto => Table::of_stream(&rows.schema(), rows, self.width)?,
                         Records::Off => Table::of_stream(&rows.schema(), rows, None)?,
                     };
@@ -298,9 +343,58 @@ fn final_text(
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::Int64Array;
     use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
+
+    /// Makes the writer of a bounded table and batches of numbers for it.
+    fn table_of_numbers() -> (RowWriter, impl Fn(std::ops::Range<i64>) -> RecordBatch) {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let started = RowsStarted { visible: 1, bounded: true, ..RowsStarted::default() };
+        let writer = RowWriter::new(Format::Table, started, Arc::clone(&schema), None).unwrap();
+        let rows = move |range: std::ops::Range<i64>| {
+            let column = Int64Array::from_iter_values(range);
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap()
+        };
+        (writer, rows)
+    }
+
+    #[test]
+    fn a_table_is_shown_once_its_first_rows_are_known_and_then_as_rows_come() {
+        let (mut writer, rows) = table_of_numbers();
+        let mut out = Vec::new();
+        writer.push(rows(0..400), None, &mut out).unwrap();
+        assert_eq!((out.len(), writer.waits()), (0, Some(GATHERING_TIME)));
+        writer.push(rows(400..1000), None, &mut out).unwrap();
+        let lines = |out: &[u8]| String::from_utf8_lossy(out).lines().count();
+        assert_eq!((lines(&out), writer.waits()), (1002, None));
+        writer.push(rows(1000..1001), None, &mut out).unwrap();
+        assert_eq!(lines(&out), 1003);
+        assert_eq!(writer.finish(&mut out).unwrap(), 1001);
+        assert!(String::from_utf8_lossy(&out).ends_with(" 1000\n(1001 rows)\n"));
+    }
+
+    #[test]
+    fn rows_of_a_table_do_not_wait_for_late_ones() {
+        let (mut writer, rows) = table_of_numbers();
+        let mut out = Vec::new();
+        writer.push(rows(0..1), None, &mut out).unwrap();
+        writer.show_gathered(&mut out).unwrap();
+        assert!(String::from_utf8_lossy(&out).ends_with(" 0\n"));
+        writer.push(rows(1..2), None, &mut out).unwrap();
+        assert_eq!(writer.finish(&mut out).unwrap(), 2);
+        assert!(String::from_utf8_lossy(&out).ends_with(" 1\n(2 rows)\n"));
+    }
+
+    #[test]
+    fn a_short_table_is_as_narrow_as_its_values() {
+        let (mut writer, rows) = table_of_numbers();
+        let mut out = Vec::new();
+        writer.push(rows(1..3), None, &mut out).unwrap();
+        writer.finish(&mut out).unwrap();
+        assert_eq!(String::from_utf8_lossy(&out), " a\n---\n 1\n 2\n(2 rows)\n");
+    }
 
     #[test]
     fn only_rows_that_wait_for_the_last_one_leave_the_screen_to_progress() {
