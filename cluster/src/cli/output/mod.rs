@@ -352,7 +352,9 @@ mod tests {
     fn table_of_numbers() -> (RowWriter, impl Fn(std::ops::Range<i64>) -> RecordBatch) {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
         let started = RowsStarted { visible: 1, bounded: true, ..RowsStarted::default() };
-        let writer = RowWriter::new(Format::Table, started, Arc::clone(&schema), None).unwrap();
+        let writer =
+            RowWriter::new(Format::Table, started, Arc::clone(&schema), None, Records::Auto)
+                .unwrap();
         let rows = move |range: std::ops::Range<i64>| {
             let column = Int64Array::from_iter_values(range);
             RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap()
