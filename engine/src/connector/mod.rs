@@ -13,6 +13,7 @@ pub mod nexmark;
 pub mod print;
 mod random;
 mod registry;
+pub mod values;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -10,6 +10,7 @@ use super::datagen::{self, DatagenSource};
 use super::filesystem::{self, FilesystemSink, FilesystemSource};
 use super::nexmark::{self, NexmarkSource};
 use super::print::{self, PrintSink};
+use super::values::{self, ValuesSource};
 use super::{ConnectorContext, Sink, SinkMode, SinkRef, Source, SourceRef, TableOptions};
 use crate::graph::{ChangelogMode, SinkSpec, SinkTarget, SourceSpec};
 use crate::storage::Storage;
@@ -87,6 +88,14 @@ const ENTRIES: &[Entry] = &[
         sink: Some((SinkMode::Changelog, |spec, _| {
             shared_sink(PrintSink::new(target_options(spec)?, spec.upsert_key.clone()))
         })),
+        enforces: |_| false,
+    },
+    Entry {
+        name: "values",
+        options: values::OPTIONS,
+        prefixes: &[],
+        source: Some(|spec, context| shared_source(ValuesSource::new(spec, context))),
+        sink: None,
         enforces: |_| false,
     },
 ];
