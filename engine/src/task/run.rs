@@ -104,7 +104,8 @@ struct Running {
     metrics: Arc<TaskMetrics>,
     buffer_timeout_ms: i64,
     emitted: Vec<Batch>,
-    /// Since when operators may hold gathered changes, and when the last rows came.
+    /// Since when operators may hold gathered changes, which rows, watermarks and timers bring, and
+    /// when the last rows came.
     dirty_since: Option<TimestampMs>,
     last_rows_at: TimestampMs,
     /// A paced source has nothing before this time.
@@ -203,6 +204,9 @@ impl Running {
     async fn tick(&mut self) -> Result<()> {
         let now = self.clock.now_ms();
         self.resume_at = self.resume_at.filter(|resume| *resume > now);
+        if self.chain.next_timer().is_some_and(|timer| timer <= now) {
+            self.dirty_since.get_or_insert(now);
+        }
         let risen = self.chain.processing_time(now, &mut self.emitted)?;
         self.pass_on(risen, now).await?;
         let quiet = now - self.last_rows_at >= self.buffer_timeout_ms;
@@ -266,6 +270,7 @@ impl Running {
             }
             Event::Barrier(epoch) => return self.barrier(epoch).await.map(Some),
             Event::PortEnded(port) => {
+                self.dirty_since.get_or_insert(now);
                 self.chain.end(port, now, &mut self.emitted)?;
                 self.hand_on(now).await?;
             }
@@ -286,6 +291,8 @@ impl Running {
     async fn rise(&mut self, watermark: Watermark, now: TimestampMs) -> Result<()> {
         self.watermark = watermark;
         self.metrics.watermark_ms.store(watermark.0, Ordering::Relaxed);
+        // A window that fires may hand its rows to an operator that gathers changes.
+        self.dirty_since.get_or_insert(now);
         let risen = self.chain.watermark(watermark, now, &mut self.emitted)?;
         self.pass_on(risen, now).await
     }
