@@ -195,6 +195,20 @@ fn properties_are_shown_where_rows_are_more_than_appended() {
 }
 
 #[test]
+fn a_table_may_be_looked_up_twice_and_in_itself() {
+    let lookup = "FOR SYSTEM_TIME AS OF e.p";
+    let sources = |query: &str| graph(query).matches("Source:").count();
+    let twice = format!(
+        "SELECT e.k FROM endless AS e JOIN files {lookup} AS f ON e.k = f.a
+         JOIN files {lookup} AS g ON f.a = g.a + 1;"
+    );
+    assert_eq!(sources(&twice), 2, "{}", graph(&twice));
+    let itself = "CREATE VIEW timed AS SELECT a, PROCTIME() AS p FROM files;
+        SELECT e.a FROM timed AS e JOIN files FOR SYSTEM_TIME AS OF e.p AS f ON e.a = f.a;";
+    assert_eq!(sources(itself), 2, "{}", graph(itself));
+}
+
+#[test]
 fn subqueries_over_windows_wait_for_the_watermark() {
     let windows = "SELECT k, window_start, window_end FROM
         TABLE(TUMBLE(TABLE endless, DESCRIPTOR(ts), INTERVAL '1' DAY))";

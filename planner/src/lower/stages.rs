@@ -24,26 +24,46 @@ pub(super) fn tidy(nodes: &mut Vec<FlowNode>) -> Result<()> {
     check_lookups(nodes)
 }
 
+/// The sources that a node's rows come from.
+#[derive(Debug, Default, Clone)]
+struct Origins {
+    all: BTreeSet<usize>,
+    /// Those that are not read to their end before the first row comes.
+    streams: BTreeSet<usize>,
+}
+
 /// No source feeds both sides of a lookup join: it could not go on with the rows of one before the
-/// other, which has to end first.
+/// other, which has to end first. Tables of lookups below have ended by then.
 fn check_lookups(nodes: &[FlowNode]) -> Result<()> {
-    let mut sources: Vec<BTreeSet<usize>> = Vec::with_capacity(nodes.len());
+    let mut origins: Vec<Origins> = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
-        let of_port = |port: &Port| -> BTreeSet<usize> {
-            port.from.iter().flat_map(|FlowId(input)| sources[*input].iter().copied()).collect()
+        let of_port = |port: &Port| {
+            let mut found = Origins::default();
+            for FlowId(input) in &port.from {
+                found.all.extend(&origins[*input].all);
+                found.streams.extend(&origins[*input].streams);
+            }
+            found
         };
-        let ports: Vec<BTreeSet<usize>> = node.ports.iter().map(of_port).collect();
-        if let (FlowKind::Operator(OperatorSpec::LookupJoin(_)), [stream, table]) =
-            (&node.kind, ports.as_slice())
-            && !stream.is_disjoint(table)
+        let ports: Vec<Origins> = node.ports.iter().map(of_port).collect();
+        let is_lookup = matches!(node.kind, FlowKind::Operator(OperatorSpec::LookupJoin(_)));
+        if let (true, [stream, table]) = (is_lookup, ports.as_slice())
+            && !stream.streams.is_disjoint(&table.all)
         {
             return internal_err!("a source feeds both sides of a lookup join");
         }
-        let mut all: BTreeSet<usize> = ports.into_iter().flatten().collect();
-        if matches!(node.kind, FlowKind::Source(_)) {
-            all.insert(index);
+        let mut own = Origins::default();
+        for (number, port) in ports.into_iter().enumerate() {
+            own.all.extend(port.all);
+            if !(is_lookup && number == 1) {
+                own.streams.extend(port.streams);
+            }
         }
-        sources.push(all);
+        if matches!(node.kind, FlowKind::Source(_)) {
+            own.all.insert(index);
+            own.streams.insert(index);
+        }
+        origins.push(own);
     }
     Ok(())
 }

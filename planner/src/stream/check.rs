@@ -76,6 +76,11 @@ fn window_time(node: &Derived<'_>) -> Result<()> {
         return Ok(());
     };
     let Some(time) = &table.time else { return Ok(()) };
+    // Without a watermark nothing is late: all windows are over when the rows have ended, as those
+    // of a condition that is never true do at once.
+    if input.properties.bounded && input.properties.watermark.domain().is_none() {
+        return Ok(());
+    }
     let known = column_of(time, table.input.schema()).and_then(|time| input.properties.times[time]);
     if known.is_some_and(|known| known.above_watermark().is_some()) {
         return Ok(());
