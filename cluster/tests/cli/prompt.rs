@@ -120,41 +120,6 @@ async fn an_interrupt_ends_the_query_and_drops_what_was_typed_before_it() {
 }
 
 #[tokio::test]
-async fn words_and_commands_do_what_they_say() {
-    let place = slow();
-    let mut prompt = Prompt::start(place.path(), "EDITOR='sed -i s/3/5/'");
-    prompt.shows("> ").await;
-    prompt.press("help\r").await;
-    prompt.shows("also quit, exit and Ctrl-D").await;
-    prompt.press("\\i slow.sql\r").await;
-    prompt.shows("table endless created").await;
-    prompt.press(".tables\r").await;
-    prompt.shows(" slow    | table | datagen\r\n").await;
-    prompt.press("DESCRIBE slo\t").await;
-    prompt.shows("DESCRIBE slow").await;
-    prompt.press(";\r").await;
-    prompt.shows("| BIGINT |").await;
-    prompt.press("\\d+ slow\r").await;
-    prompt.shows(" CREATE TABLE").await;
-    prompt.press("\\x\rSELECT 1 AS one, 2 AS two;\r").await;
-    prompt.shows("one | 1\r\ntwo | 2\r\n").await;
-    prompt.press("\\x off\r\\o r.txt\rSELECT 'in ' || 'a file' AS f;\r\\o\r").await;
-    prompt.press("SELECT 3 + 4;\r").await;
-    prompt.shows(" 7\r\n").await;
-    let written = std::fs::read_to_string(place.path().join("r.txt")).unwrap();
-    assert_eq!(written, " f\n-----------\n in a file\n(1 row)\n");
-    prompt.press("\\e\r").await;
-    prompt.shows(" 9\r\n").await;
-    assert!(!prompt.seen.contains("in a file\r\n"), "{}", prompt.seen);
-    // A text is pasted with its tabs.
-    prompt.press("SELECT 1,\r\t2,\ts\r\tFROM (SELECT 'pasted' || '!' AS s);\r").await;
-    prompt.shows("| pasted!\r\n").await;
-    // The end of a line that has been begun, and of the one after it.
-    prompt.press("SELECT 1\r\u{4}").await;
-    prompt.ends().await;
-}
-
-#[tokio::test]
 async fn long_results_go_through_the_pager_and_short_ones_do_not() {
     let place = slow();
     let mut prompt = Prompt::start(place.path(), "PAGER='sed s/^/paged:/'");
