@@ -1,11 +1,15 @@
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::rainstorm;
+
+/// A program that says nothing for so long will not say it any more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program at a terminal of 80 columns.
 struct Prompt {
@@ -41,6 +45,11 @@ impl Prompt {
 
     /// Answers the program as a terminal does until it has written `text`.
     async fn shows(&mut self, text: &str) {
+        let waited = tokio::time::timeout(PATIENCE, self.reads(text)).await;
+        assert!(waited.is_ok(), "{text} does not come after\n{}", self.seen);
+    }
+
+    async fn reads(&mut self, text: &str) {
         let mut answered = self.seen.matches(WHERE).count();
         while !self.seen.contains(text) {
             let mut bytes = [0; 4096];
@@ -116,6 +125,44 @@ async fn an_interrupt_ends_the_query_and_drops_what_was_typed_before_it() {
     prompt.shows(" cd\r\n").await;
     assert!(!prompt.seen.contains(" ab\r\n"), "{}", prompt.seen);
     prompt.press("quit\r").await;
+    prompt.ends().await;
+}
+
+#[tokio::test]
+async fn words_and_commands_do_what_they_say() {
+    let place = slow();
+    let mut prompt = Prompt::start(place.path(), "EDITOR='sed -i s/3/5/'");
+    prompt.shows("> ").await;
+    prompt.press("help\r").await;
+    prompt.shows("also quit, exit and Ctrl-D").await;
+    prompt.press("\\i slow.sql\r").await;
+    prompt.shows("table endless created").await;
+    prompt.press(".tables\r").await;
+    prompt.shows(" slow    | table | datagen\r\n").await;
+    // Tab completes what the prompt shows; typed ahead of it, it is text.
+    prompt.press("DESCRIBE slo").await;
+    prompt.shows("DESCRIBE slo").await;
+    prompt.press("\t").await;
+    prompt.shows("DESCRIBE slow").await;
+    prompt.press(";\r").await;
+    prompt.shows("| BIGINT |").await;
+    prompt.press("\\d+ slow\r").await;
+    prompt.shows(" CREATE TABLE").await;
+    prompt.press("\\x\rSELECT 1 AS one, 2 AS two;\r").await;
+    prompt.shows("one | 1\r\ntwo | 2\r\n").await;
+    prompt.press("\\x off\r\\o r.txt\rSELECT 'in ' || 'a file' AS f;\r\\o\r").await;
+    prompt.press("SELECT 3 + 4;\r").await;
+    prompt.shows(" 7\r\n").await;
+    let written = std::fs::read_to_string(place.path().join("r.txt")).unwrap();
+    assert_eq!(written, " f\n-----------\n in a file\n(1 row)\n");
+    prompt.press("\\e\r").await;
+    prompt.shows(" 9\r\n").await;
+    assert!(!prompt.seen.contains("in a file\r\n"), "{}", prompt.seen);
+    // A text is pasted with its tabs.
+    prompt.press("SELECT 1,\r\t2,\ts\r\tFROM (SELECT 'pasted' || '!' AS s);\r").await;
+    prompt.shows("| pasted!\r\n").await;
+    // The end of a line that has been begun, and of the one after it.
+    prompt.press("SELECT 1\r\u{4}").await;
     prompt.ends().await;
 }
 
