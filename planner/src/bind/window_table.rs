@@ -94,12 +94,8 @@ fn call_of(relation: &TableFactor) -> Option<Call> {
 impl Call {
     fn plan(&self, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
         let input = context.plan(self.data()?)?;
-        let time = self.time(&input)?;
-        let domain = match &time {
-            Some(time) => time_of(&input, time)?.and_then(TimeColumn::above_watermark),
-            None => Some(Domain::Clock),
-        };
-        self.check_kind(domain == Some(Domain::Event))?;
+        let (time, domain) = self.time(&input)?;
+        self.check_kind(domain == Domain::Event)?;
         let length = |name, context: &mut dyn RelationPlannerContext| match self.argument(name)? {
             Some(expr) => milliseconds(expr, context),
             None => Err(self.wrong(format!("{} lacks {name}", self.function))),
@@ -225,11 +221,12 @@ impl Call {
         }
     }
 
-    /// Returns the column by which rows fall into windows, `None` where the clock decides.
-    fn time(&self, input: &LogicalPlan) -> Result<Option<Column>> {
+    /// Returns the column by which rows fall into windows, `None` where the clock decides, and
+    /// whose time it is.
+    fn time(&self, input: &LogicalPlan) -> Result<(Option<Column>, Domain)> {
         let Some(argument) = self.argument("TIMECOL")? else {
             if self.is_grouped() && self.argument("SIZE")?.is_some() {
-                return self.only_event_time(input).map(Some);
+                return Ok((Some(self.only_event_time(input)?), Domain::Event));
             }
             return Err(self.wrong(format!("{} lacks its time's column", self.function)));
         };
@@ -243,10 +240,13 @@ impl Call {
             return Err(self.wrong(format!("{} needs DESCRIPTOR(column)", self.function)));
         };
         let column = resolve(input.schema(), &names)?;
-        match time_of(input, &column)? {
-            Some(TimeColumn::Processing) => Ok(None),
-            Some(time) if cuts_windows(time) => Ok(Some(column)),
-            Some(_) | None => Err(fail(
+        let time = time_of(input, &column)?;
+        if time == Some(TimeColumn::Processing) {
+            return Ok((None, Domain::Clock));
+        }
+        match time.and_then(cut_by) {
+            Some(domain) => Ok((Some(column), domain)),
+            None => Err(fail(
                 SqlError::at(
                     SqlErrorCode::InvalidStatement,
                     span,
@@ -268,7 +268,7 @@ impl Call {
         let times = derive(input, Results::Changes)?.properties.times;
         let columns = input.schema().columns().into_iter().zip(times);
         let columns: Vec<Column> = columns
-            .filter(|(_, time)| time.is_some_and(cuts_windows))
+            .filter(|(_, time)| time.and_then(cut_by) == Some(Domain::Event))
             .map(|(column, _)| column)
             .collect();
         let [time] = columns.as_slice() else {
@@ -283,10 +283,14 @@ impl Call {
     }
 }
 
-/// Tells whether a column is a time that windows can be cut by: of a window only its time goes on
-/// being one, start and end are data.
-fn cuts_windows(time: TimeColumn) -> bool {
-    matches!(time, TimeColumn::Event | TimeColumn::Window(WindowPart::Time, _))
+/// Returns whose time it is, where windows can be cut by a column of this time. Of a window only its
+/// time goes on being one; start and end are data.
+fn cut_by(time: TimeColumn) -> Option<Domain> {
+    match time {
+        TimeColumn::Event => Some(Domain::Event),
+        TimeColumn::Window(WindowPart::Time, window) => Some(window.kind.domain),
+        TimeColumn::Window(..) | TimeColumn::Processing => None,
+    }
 }
 
 fn descriptor(call: &Function) -> Option<Vec<Ident>> {

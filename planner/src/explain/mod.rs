@@ -13,7 +13,7 @@ use rainstorm_engine::graph::{
 };
 use rainstorm_engine::wording::{describe_ms, expression_sql as sql, with_sql_types};
 
-use crate::stream::{Changes, Derived, OutputWatermark, State, describe_window};
+use crate::stream::{Derived, OutputWatermark, State, describe_window};
 
 /// Writes a logical plan as DataFusion does, but with SQL's names of types and plain literals.
 pub(crate) fn plan_text(plan: &LogicalPlan) -> String {
@@ -42,7 +42,7 @@ fn properties_text(node: &Derived<'_>) -> String {
     let names = |columns: &[usize]| list(columns.iter().map(|at| schema.field(*at).name().clone()));
     let known = &node.properties;
     let mut parts = Vec::new();
-    if known.changes == Changes::Retract {
+    if known.changes == ChangelogMode::Retract {
         parts.push(match known.upsert_keys.first() {
             None => "updating".to_owned(),
             Some(key) if key.is_empty() => "updating one row".to_owned(),

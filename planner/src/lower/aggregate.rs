@@ -16,11 +16,11 @@ use rainstorm_engine::graph::{
 use rainstorm_engine::wording::with_sql_types;
 
 use super::Lowering;
-use super::expr::{columns_of, renumber, unaliased};
+use super::expr::{columns_of, renumber};
 use super::flow::{Distribution, FlowKind, FlowNode, Port, schema_of};
 use super::relation::{Layout, Place, Relation, field_of, window_fields};
 use crate::analysis::takes_rows_back;
-use crate::stream::{Changes, Derived, GroupWindow, Properties, WindowPart, emission};
+use crate::stream::{Derived, GroupWindow, Properties, WindowPart, emission, unaliased};
 
 /// The input of an aggregate, laid out for it.
 struct Prepared {
@@ -61,7 +61,7 @@ impl Lowering<'_> {
         if !window.as_ref().is_some_and(is_pending) {
             input = input.assign_windows(&mut self.flow)?;
         }
-        self.check_changelog(aggregate, &input, window.is_some())?;
+        self.check_changelog(aggregate, &below.properties, window.is_some())?;
         let prepared =
             self.prepare(aggregate, input, &below.properties, &groups, window.as_ref())?;
         match window {
@@ -74,10 +74,10 @@ impl Lowering<'_> {
     fn check_changelog(
         &self,
         aggregate: &Aggregate,
-        input: &Relation,
+        input: &Properties,
         windowed: bool,
     ) -> Result<()> {
-        if input.changelog(&self.flow) == ChangelogMode::AppendOnly {
+        if input.changes == ChangelogMode::AppendOnly {
             return Ok(());
         }
         if windowed {
@@ -232,10 +232,6 @@ impl Lowering<'_> {
         let Prepared { input, keys, calls, .. } = prepared;
         let columns = keys.len() + calls.len();
         let emit = emission(keys.len(), calls.len(), &below.properties, self.results);
-        let changelog = match node.properties.changes {
-            Changes::Append => ChangelogMode::AppendOnly,
-            Changes::Retract => ChangelogMode::Retract,
-        };
         if !node.properties.bounded && self.settings.state_ttl.is_none() && !keys.is_empty() {
             let schema = input.schema(&self.flow)?;
             let names: Vec<&str> =
@@ -249,10 +245,10 @@ impl Lowering<'_> {
         let spec = OperatorSpec::GroupAggregate(GroupAggregateSpec {
             keys: keys.clone(),
             aggregates: calls.clone(),
-            input: input.changelog(&self.flow),
+            input: below.properties.changes,
             emit,
         });
-        let node = self.keyed(&input, spec, keys, &calls, &[], changelog)?;
+        let node = self.keyed(&input, spec, keys, &calls, &[], node.properties.changes)?;
         Ok(Relation::of_node(node, columns))
     }
 

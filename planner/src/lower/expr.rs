@@ -42,11 +42,3 @@ pub(super) fn columns_of<'a>(
 ) -> BTreeSet<usize> {
     exprs.into_iter().flat_map(collect_columns).map(|column| column.index()).collect()
 }
-
-/// Returns an expression without the names that are given to it.
-pub(super) fn unaliased(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unaliased(&alias.expr),
-        expr => expr,
-    }
-}

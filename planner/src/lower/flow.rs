@@ -124,15 +124,6 @@ impl FlowNode {
     }
 }
 
-/// Returns the mode of a stream that several feed.
-pub(super) fn merged_changelog(modes: impl IntoIterator<Item = ChangelogMode>) -> ChangelogMode {
-    if modes.into_iter().any(|mode| mode == ChangelogMode::Retract) {
-        ChangelogMode::Retract
-    } else {
-        ChangelogMode::AppendOnly
-    }
-}
-
 /// Returns a schema of these fields.
 pub(super) fn schema_of(fields: Vec<arrow::datatypes::FieldRef>) -> SchemaRef {
     Arc::new(arrow::datatypes::Schema::new(fields))

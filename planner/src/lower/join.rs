@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::{DFSchemaRef, JoinType, NullEquality};
 use datafusion::error::Result;
-use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Join};
 use datafusion::physical_expr::PhysicalExpr;
 use rainstorm_engine::graph::{
@@ -13,11 +13,11 @@ use rainstorm_engine::graph::{
 };
 
 use super::Lowering;
-use super::expr::{physical, renumber, unaliased};
+use super::expr::{physical, renumber};
 use super::flow::{Distribution, Flow, FlowKind, FlowNode, Port, schema_of};
 use super::join_words::join_sql;
 use super::relation::{Place, Relation, field_of};
-use crate::stream::{Bounds, Changes, Derived, JoinMethod, WindowPairs, WindowPart};
+use crate::stream::{Bounds, Derived, JoinMethod, WindowPairs, WindowPart, conditions, unaliased};
 
 /// Both sides of a join, with nothing in them that the join does not need.
 struct Sides {
@@ -46,7 +46,12 @@ impl Lowering<'_> {
         if matches!(method, JoinMethod::Lookup) {
             let stream = self.lower(left)?;
             let table = self.lookup_table(right)?;
-            return self.lookup_join(join, stream, table);
+            return self.lookup_join(join, stream, table, left.properties.changes);
+        }
+        match &method {
+            JoinMethod::Window(_) => self.append_only([left, right], "a window join")?,
+            JoinMethod::Interval(_) => self.append_only([left, right], "an interval join")?,
+            JoinMethod::Unbounded | JoinMethod::Lookup => return self.refuse_join(join),
         }
         let inputs = (self.lower(left)?, self.lower(right)?);
         match method {
@@ -64,7 +69,7 @@ impl Lowering<'_> {
                 "a lookup join reads its table to the end first",
             );
         }
-        if right.properties.changes == Changes::Retract {
+        if right.properties.changes == ChangelogMode::Retract {
             return self.unsupported("FOR SYSTEM_TIME AS OF over an updating query", "");
         }
         self.lookups += 1;
@@ -145,7 +150,6 @@ impl Lowering<'_> {
         (left, right): (Relation, Relation),
         pairs: &WindowPairs,
     ) -> Result<Relation> {
-        self.append_only(&left, &right, "a window join")?;
         if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
             return self.unsupported("EXISTS or IN inside OR", "");
         }
@@ -203,7 +207,6 @@ impl Lowering<'_> {
             return self.refuse_join(join);
         }
         let Bounds { left_time, right_time, lower_ms, upper_ms, rest } = bounds;
-        self.append_only(&left, &right, "an interval join")?;
         let sides = self.sides(join, left, right, &[])?;
         let filter = self.condition(join, &sides, rest)?;
         let place = |side: &Relation, column| side.node_column(column).unwrap_or_default();
@@ -219,7 +222,13 @@ impl Lowering<'_> {
         self.add_join(spec, join.join_type, &sides)
     }
 
-    fn lookup_join(&mut self, join: &Join, left: Relation, right: Relation) -> Result<Relation> {
+    fn lookup_join(
+        &mut self,
+        join: &Join,
+        left: Relation,
+        right: Relation,
+        changelog: ChangelogMode,
+    ) -> Result<Relation> {
         if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
             return self.unsupported(
                 format!("{} FOR SYSTEM_TIME AS OF", join_sql(join)),
@@ -248,7 +257,7 @@ impl Lowering<'_> {
                 right.schema(&self.flow)?,
                 join.join_type,
             ),
-            changelog: left.changelog(&self.flow),
+            changelog,
             parallelism: left.parallelism(&self.flow),
             partitioned,
         };
@@ -287,18 +296,12 @@ impl Lowering<'_> {
         Ok(Relation { nodes: vec![self.flow.add(node)], columns, pending: None })
     }
 
-    fn append_only(&self, left: &Relation, right: &Relation, what: &str) -> Result<()> {
-        let updating = |side: &Relation| side.changelog(&self.flow) == ChangelogMode::Retract;
-        if updating(left) || updating(right) {
+    fn append_only(&self, sides: [&Derived<'_>; 2], what: &str) -> Result<()> {
+        if sides.iter().any(|side| side.properties.changes == ChangelogMode::Retract) {
             return self.unsupported(format!("{what} over an updating input"), "");
         }
         Ok(())
     }
-}
-
-fn conditions(join: &Join) -> Vec<Expr> {
-    let all = join.filter.as_ref().map(split_conjunction).unwrap_or_default();
-    all.into_iter().cloned().collect()
 }
 
 /// Tells whether a join's output has the left and the right columns.

@@ -27,14 +27,14 @@ use rainstorm_engine::graph::{JobGraph, JobSettings, OperatorSpec};
 use rainstorm_engine::operator::split_window_aggregates;
 use sqlparser::tokenizer::Span;
 
-use self::expr::{physical, unaliased};
+use self::expr::physical;
 use self::flow::{Flow, FlowId};
 use self::relation::{Layout, PendingWindow, Place, Relation, field_of};
 pub(crate) use self::sink::results_for;
 use self::site::{Site, Sites};
 use crate::bind::{fail, unsupported};
 use crate::stream::{
-    Derived, Results, TemporalTable, Watermark, WindowPart, WindowTable, derive, node_of,
+    Derived, Results, TemporalTable, Watermark, WindowPart, WindowTable, derive, node_of, unaliased,
 };
 
 /// Lowers plans, one after the other, into one graph.

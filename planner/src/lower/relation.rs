@@ -9,10 +9,10 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
-use rainstorm_engine::graph::{ChangelogMode, OperatorSpec, Window, WindowSpec};
+use rainstorm_engine::graph::{OperatorSpec, Window, WindowSpec};
 
 use super::expr::{physical, renumber};
-use super::flow::{Flow, FlowId, merged_changelog, schema_of};
+use super::flow::{Flow, FlowId, schema_of};
 use crate::stream::{WINDOW_COLUMNS, WindowPart};
 
 /// Where a column's values are.
@@ -58,10 +58,6 @@ impl Relation {
     /// Makes a relation of a node's columns.
     pub(super) fn of_node(node: FlowId, columns: usize) -> Self {
         Self { nodes: vec![node], columns: (0..columns).map(Place::Node).collect(), pending: None }
-    }
-
-    pub(super) fn changelog(&self, flow: &Flow) -> ChangelogMode {
-        merged_changelog(self.nodes.iter().map(|node| flow.node(*node).changelog))
     }
 
     pub(super) fn parallelism(&self, flow: &Flow) -> usize {

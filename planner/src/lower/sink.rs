@@ -14,7 +14,7 @@ use crate::analysis::{describe, table_options};
 use crate::bind::{fail, unsupported};
 use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlErrorCode};
-use crate::stream::{Changes, Properties, Results};
+use crate::stream::{Properties, Results};
 
 impl Lowering<'_> {
     /// Lowers a query whose rows go into a table. Its columns are the table's physical ones.
@@ -43,7 +43,7 @@ impl Lowering<'_> {
         }
         let results = if mode == SinkMode::Insert { Results::Final } else { Results::Changes };
         let (input, derived) = self.root(plan, results)?;
-        let changelog = input.changelog(&self.flow);
+        let changelog = derived.properties.changes;
         let options = table_options(table);
         self.check_mode(table, mode, changelog)?;
         let nodes = self.laid_out(&input, plan.schema())?;
@@ -110,7 +110,7 @@ impl Lowering<'_> {
         plan: &LogicalPlan,
     ) -> Result<(ChangelogMode, Option<Vec<usize>>)> {
         let (input, derived) = self.root(plan, Results::Changes)?;
-        let changelog = input.changelog(&self.flow);
+        let changelog = derived.properties.changes;
         let nodes = self.laid_out(&input, plan.schema())?;
         let upsert_key = upsert_key(&derived.properties);
         let spec = SinkSpec {
@@ -154,6 +154,6 @@ pub(crate) fn results_for(table: &TableDefinition) -> Result<Results> {
 
 /// Returns the columns by which changes find their rows. Rows that are never taken back need none.
 fn upsert_key(properties: &Properties) -> Option<Vec<usize>> {
-    let retracts = properties.changes == Changes::Retract;
+    let retracts = properties.changes == ChangelogMode::Retract;
     properties.upsert_keys.first().filter(|_| retracts).cloned()
 }

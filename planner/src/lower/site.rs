@@ -14,11 +14,10 @@ use datafusion::error::Result;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use super::expr::unaliased;
 use crate::analysis::enforces;
 use crate::bind::CatalogTable;
 use crate::catalog::TableDefinition;
-use crate::stream::{TemporalTable, Watermark, is_lookup, node_of};
+use crate::stream::{TemporalTable, Watermark, is_lookup, node_of, unaliased};
 
 /// One place of a plan that reads a table.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
@@ -224,12 +224,4 @@ fn is_batch(plan: &LogicalPlan) -> DataFusionResult<bool> {
         Ok(if batch { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(batch)
-}
-
-/// Returns an expression without the names that are given to it.
-fn unaliased(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unaliased(&alias.expr),
-        expr => expr,
-    }
 }

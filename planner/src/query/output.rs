@@ -8,9 +8,9 @@ use datafusion::logical_expr::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::unaliased;
 use crate::bind::{fail, unsupported};
 use crate::script::SortColumn;
+use crate::stream::unaliased;
 
 /// A query with its outermost ORDER BY, OFFSET and LIMIT taken off.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan};
 
 use super::coerce::fits;
-use super::unaliased;
+use crate::stream::unaliased;
 
 /// The expressions that a column's values come from: one, or one per row of VALUES.
 pub(super) struct Written<'a> {

@@ -1,10 +1,10 @@
 //! GROUP BY and DISTINCT: per window where a window is among the keys, else without end.
 
 use datafusion::logical_expr::{Aggregate, Expr};
-use rainstorm_engine::graph::Emit;
+use rainstorm_engine::graph::{ChangelogMode, Emit};
 
 use super::property::{
-    Changes, OutputWatermark, Properties, Results, RowWindow, State, TimeColumn, WindowPart,
+    OutputWatermark, Properties, Results, RowWindow, State, TimeColumn, WindowPart,
 };
 use super::rules::column_of;
 
@@ -50,7 +50,7 @@ fn grouping_columns(aggregate: &Aggregate) -> Vec<Option<usize>> {
 
 /// Tells when groups without a window are emitted.
 pub(crate) fn emission(keys: usize, calls: usize, input: &Properties, results: Results) -> Emit {
-    if keys > 0 && calls == 0 && input.changes == Changes::Append {
+    if keys > 0 && calls == 0 && input.changes == ChangelogMode::AppendOnly {
         return Emit::First;
     }
     match results {
@@ -87,7 +87,7 @@ fn grouped(groups: &[Option<usize>], columns: usize, input: &Properties, emit: E
     times.resize(columns, None);
     if let Some(GroupWindow { window, .. }) = GroupWindow::among(groups, input) {
         return Properties {
-            changes: Changes::Append,
+            changes: ChangelogMode::AppendOnly,
             upsert_keys: Vec::new(),
             times: times_of_window(times, window, input),
             waits: true,
@@ -101,7 +101,10 @@ fn grouped(groups: &[Option<usize>], columns: usize, input: &Properties, emit: E
     });
     let held = input.watermark.domain().map_or(OutputWatermark::None, OutputWatermark::HeldToEnd);
     Properties {
-        changes: if emit == Emit::Changes { Changes::Retract } else { Changes::Append },
+        changes: match emit {
+            Emit::Changes => ChangelogMode::Retract,
+            Emit::First | Emit::Final => ChangelogMode::AppendOnly,
+        },
         upsert_keys: vec![(0..groups.len()).collect()],
         times,
         watermark: if emit == Emit::Final { held } else { input.watermark },

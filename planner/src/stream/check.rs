@@ -3,11 +3,12 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Volatility};
+use rainstorm_engine::graph::ChangelogMode;
 use sqlparser::tokenizer::Span;
 
 use super::join::{JoinMethod, as_of};
 use super::nodes::{TemporalTable, WindowTable, node_of};
-use super::property::{Changes, Properties};
+use super::property::Properties;
 use super::rules::column_of;
 use super::{Derived, describe_window};
 use crate::bind::{fail, unsupported};
@@ -95,7 +96,7 @@ fn window_time(node: &Derived<'_>) -> Result<()> {
 
 /// A row that is taken back must have the values with which it came.
 fn values_of_updates(node: &Derived<'_>) -> Result<()> {
-    let updated = |input: &Derived<'_>| input.properties.changes == Changes::Retract;
+    let updated = |input: &Derived<'_>| input.properties.changes == ChangelogMode::Retract;
     if !node.inputs.iter().any(updated) {
         return Ok(());
     }

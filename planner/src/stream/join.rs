@@ -9,7 +9,7 @@ use super::aggregate::times_of_window;
 use super::interval::{self, Bounds};
 use super::nodes::{TemporalTable, node_of};
 use super::property::{
-    Changes, OutputWatermark, Properties, RowWindow, State, TimeColumn, WindowPart,
+    OutputWatermark, Properties, RowWindow, State, TimeColumn, WindowPart, together,
 };
 use super::rules::{column_of, unaliased};
 
@@ -69,6 +69,12 @@ pub(crate) fn as_of(plan: &LogicalPlan) -> Option<&str> {
     }
 }
 
+/// Returns the conditions of a join beside its equalities.
+pub(crate) fn conditions(join: &Join) -> Vec<Expr> {
+    let all = join.filter.as_ref().map(split_conjunction).unwrap_or_default();
+    all.into_iter().cloned().collect()
+}
+
 /// A part of a window that an equality of a join compares with the same part of the other side's.
 struct Compared {
     /// The equality's place in `Join::on`; a plan that is bound only has it in the filter.
@@ -92,9 +98,9 @@ fn compared(join: &Join, left: &Properties, right: &Properties) -> Vec<Compared>
             found.push(Compared { on: Some(place), part, left, right });
         }
     }
-    for condition in join.filter.as_ref().map(split_conjunction).unwrap_or_default() {
+    for condition in conditions(join) {
         if let Expr::BinaryExpr(BinaryExpr { left: one, op: Operator::Eq, right: other }) =
-            unaliased(condition)
+            unaliased(&condition)
             && let Some((part, left, right)) =
                 of_columns(one, other).or_else(|| of_columns(other, one))
         {
@@ -128,15 +134,7 @@ fn bounds(join: &Join, left: &Properties, right: &Properties) -> Result<Option<B
     let both = join.left.schema().join(join.right.schema())?;
     let left_columns = left.times.len();
     let domain = left.watermark.least(right.watermark).domain();
-    let conditions: Vec<Expr> = join
-        .filter
-        .as_ref()
-        .map(split_conjunction)
-        .unwrap_or_default()
-        .into_iter()
-        .cloned()
-        .collect();
-    Ok(interval::bounds(&conditions, &join.on, |column| {
+    Ok(interval::bounds(&conditions(join), &join.on, |column| {
         let index = both.maybe_index_of_column(column)?;
         let (side, times, column) = match index.checked_sub(left_columns) {
             None => (JoinSide::Left, &left.times, index),
@@ -155,8 +153,7 @@ fn bounds(join: &Join, left: &Properties, right: &Properties) -> Result<Option<B
 pub(super) fn properties(join: &Join, left: &Properties, right: &Properties) -> Result<Properties> {
     let method = JoinMethod::of(join, left, right)?;
     let watermark = left.watermark.least(right.watermark);
-    let retracts = left.changes == Changes::Retract || right.changes == Changes::Retract;
-    let changes = if retracts { Changes::Retract } else { Changes::Append };
+    let changes = together(left.changes, right.changes);
     let (left_times, right_times) = (left.times.clone(), renumbered(left, right));
     let joined = |left_times, right_times, watermark, waits, state| Properties {
         changes,

@@ -22,13 +22,14 @@ use datafusion::logical_expr::LogicalPlan;
 pub(crate) use aggregate::{GroupWindow, emission};
 pub(crate) use check::check;
 pub(crate) use interval::Bounds;
-pub(crate) use join::{JoinMethod, WindowPairs, as_of, is_lookup};
+pub(crate) use join::{JoinMethod, WindowPairs, as_of, conditions, is_lookup};
 pub(crate) use nodes::{
     TemporalTable, WINDOW_COLUMNS, Watermark, WindowTable, describe_window, node_of, plan_of,
 };
 pub(crate) use property::{
-    Changes, Domain, OutputWatermark, Properties, Results, State, TimeColumn, WindowPart,
+    Domain, OutputWatermark, Properties, Results, State, TimeColumn, WindowPart,
 };
+pub(crate) use rules::unaliased;
 
 /// A plan with what is known of each of its nodes.
 #[derive(Debug)]

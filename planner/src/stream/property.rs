@@ -1,6 +1,6 @@
 //! The words in which it is told what is known of rows.
 
-use rainstorm_engine::graph::Window;
+use rainstorm_engine::graph::{ChangelogMode, Window};
 
 /// Which of a window's columns a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,11 +79,9 @@ impl TimeColumn {
     }
 }
 
-/// Whether rows are taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Changes {
-    Append,
-    Retract,
+/// Tells whether rows of two streams together are taken back.
+pub(super) fn together(one: ChangelogMode, other: ChangelogMode) -> ChangelogMode {
+    if one == other { one } else { ChangelogMode::Retract }
 }
 
 /// How the watermark comes out of a node.
@@ -135,7 +133,8 @@ pub(crate) enum State {
 /// What is known of the rows that come out of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Properties {
-    pub(crate) changes: Changes,
+    /// Whether rows are taken back.
+    pub(crate) changes: ChangelogMode,
     /// Sets of columns of which each tells rows apart that stand at one time; empty where none is
     /// known. An empty set says that there is at most one row.
     pub(crate) upsert_keys: Vec<Vec<usize>>,
@@ -153,7 +152,7 @@ impl Properties {
     /// Says of columns that nothing is known of them.
     pub(crate) fn plain(columns: usize, bounded: bool) -> Self {
         Self {
-            changes: Changes::Append,
+            changes: ChangelogMode::AppendOnly,
             upsert_keys: Vec::new(),
             times: vec![None; columns],
             watermark: OutputWatermark::None,

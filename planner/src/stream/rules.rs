@@ -4,7 +4,7 @@ use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan, Union};
 
-use super::property::{Changes, OutputWatermark, Properties, Results, TimeColumn};
+use super::property::{OutputWatermark, Properties, Results, TimeColumn, together};
 use super::{aggregate, join, nodes};
 use crate::analysis::describe;
 use crate::bind::CatalogTable;
@@ -103,7 +103,7 @@ pub(super) fn column_of(expr: &Expr, schema: &DFSchema) -> Option<usize> {
 }
 
 /// Returns an expression without the names that are given to it.
-pub(super) fn unaliased(expr: &Expr) -> &Expr {
+pub(crate) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         expr => expr,
@@ -124,8 +124,7 @@ fn united(union: &Union, inputs: &[&Properties]) -> Properties {
     };
     let mut known = first.passed();
     for other in others {
-        known.changes =
-            if known.changes == other.changes { known.changes } else { Changes::Retract };
+        known.changes = together(known.changes, other.changes);
         known.watermark = known.watermark.least(other.watermark);
         known.bounded &= other.bounded;
         known.times = common_times(&known.times, &other.times);
