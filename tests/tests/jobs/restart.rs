@@ -7,7 +7,7 @@ use rainstorm_cluster::fs::RemoteStore;
 use rainstorm_cluster::node::{WorkerNode, WorkerNodeConfig};
 use rainstorm_proto::client::{ExecuteRequest, Progress, Restore};
 
-use crate::testbed::{Answer, COUNT, Testbed, numbers, script, with};
+use crate::testbed::{Answer, Testbed, numbers, script, with};
 
 /// As [`numbers`], into a table that it replaces.
 fn overwrite(rows: u64, rows_per_second: u64) -> String {
@@ -28,13 +28,7 @@ async fn an_overwrite_that_is_started_anew_leaves_every_row_once() {
     }
     let answer = testbed.run(named).await;
     assert!(answer.finished, "{answer:?}");
-    insta::assert_snapshot!(testbed.run(script(COUNT)).await.rows(), @r"
-    +------+------+-----+------+
-    | c    | d    | low | high |
-    +------+------+-----+------+
-    | 6000 | 6000 | 1   | 6000 |
-    +------+------+-----+------+
-    ");
+    testbed.holds_each_once(6000).await;
     testbed.cluster.stop().await;
 }
 
@@ -62,13 +56,7 @@ async fn a_job_that_did_not_finish_is_started_again_only_on_purpose() {
     let answer = testbed.run(ExecuteRequest { restore, ..named.clone() }).await;
     assert!(answer.finished, "{answer:?}");
     assert_eq!(answer.restored, [epoch]);
-    insta::assert_snapshot!(testbed.run(script(COUNT)).await.rows(), @r"
-    +------+------+-----+------+
-    | c    | d    | low | high |
-    +------+------+-----+------+
-    | 6000 | 6000 | 1   | 6000 |
-    +------+------+-----+------+
-    ");
+    testbed.holds_each_once(6000).await;
     // It has finished, so that it is run again as often as somebody likes.
     let fast = ExecuteRequest { text: numbers(6000, 1_000_000), ..named };
     for _ in 0..2 {
@@ -142,13 +130,7 @@ async fn an_overwrite_that_goes_back_to_an_older_checkpoint_leaves_every_row_onc
     let older = Some(Restore { epoch: cancelled.epoch - 1 });
     let answer = testbed.run(ExecuteRequest { restore: older, ..named }).await;
     assert!(answer.finished, "{answer:?}");
-    insta::assert_snapshot!(testbed.run(script(COUNT)).await.rows(), @r"
-    +------+------+-----+------+
-    | c    | d    | low | high |
-    +------+------+-----+------+
-    | 6000 | 6000 | 1   | 6000 |
-    +------+------+-----+------+
-    ");
+    testbed.holds_each_once(6000).await;
     testbed.cluster.stop().await;
 }
 
@@ -171,19 +153,12 @@ async fn a_job_that_was_stopped_goes_on_at_another_parallelism() {
     assert!(answer.finished, "{answer:?}");
     let resumed = testbed.wait_for(&answer.jobs[0], &["finished"]).await;
     assert!(resumed.rows_in < 2000, "does not begin anew: {resumed:?}");
-    let counted = testbed.run(script(COUNT)).await.rows();
-    insta::assert_snapshot!(counted, @r"
-    +------+------+-----+------+
-    | c    | d    | low | high |
-    +------+------+-----+------+
-    | 2000 | 2000 | 1   | 2000 |
-    +------+------+-----+------+
-    ");
+    testbed.holds_each_once(2000).await;
 
     // Once more: the job had finished, so that only its last commit is repeated.
     let answer = testbed.run(request).await;
     assert!(answer.finished, "{answer:?}");
-    assert_eq!(testbed.run(script(COUNT)).await.rows(), counted);
+    testbed.holds_each_once(2000).await;
     testbed.cluster.stop().await;
 }
 
@@ -200,14 +175,7 @@ async fn a_job_that_goes_back_to_an_older_checkpoint_counts_nothing_twice() {
     let older = Some(Restore { epoch: cancelled.epoch - 1 });
     let answer = testbed.run(ExecuteRequest { restore: older, ..named.clone() }).await;
     assert!(answer.finished, "{answer:?}");
-    let counted = testbed.run(script(COUNT)).await.rows();
-    insta::assert_snapshot!(counted, @r"
-    +------+------+-----+------+
-    | c    | d    | low | high |
-    +------+------+-----+------+
-    | 2000 | 2000 | 1   | 2000 |
-    +------+------+-----+------+
-    ");
+    testbed.holds_each_once(2000).await;
 
     let unknown = Some(Restore { epoch: 999 });
     let answer = testbed.run(ExecuteRequest { restore: unknown, ..named }).await;
@@ -308,12 +276,6 @@ async fn a_lost_worker_fails_the_job_which_can_be_restored() {
 
     let answer = testbed.run(ExecuteRequest { restore: Some(Restore { epoch: 0 }), ..named }).await;
     assert!(answer.finished, "{answer:?}");
-    insta::assert_snapshot!(testbed.run(script(COUNT)).await.rows(), @r"
-    +------+------+-----+------+
-    | c    | d    | low | high |
-    +------+------+-----+------+
-    | 2000 | 2000 | 1   | 2000 |
-    +------+------+-----+------+
-    ");
+    testbed.holds_each_once(2000).await;
     testbed.cluster.stop().await;
 }

@@ -3,7 +3,8 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
 use arrow::util::pretty::pretty_format_batches;
 use rainstorm_cluster::embedded::{Cluster, Config};
@@ -88,6 +89,19 @@ impl Testbed {
         self.run_until(request, |_, _| false).await
     }
 
+    /// Checks that the table that [`numbers`] are written into holds each of them once.
+    pub(crate) async fn holds_each_once(&self, rows: i64) {
+        let answer = self.run(script(COUNT)).await;
+        let [batch] = answer.batches.as_slice() else { panic!("one row: {answer:?}") };
+        let value = |column: &ArrayRef| column.as_primitive::<Int64Type>().values().to_vec();
+        let found: Vec<i64> = batch.columns().iter().flat_map(value).collect();
+        assert_eq!(
+            found,
+            [rows, rows, 1, rows],
+            "rows, different ones, the least and the greatest"
+        );
+    }
+
     pub(crate) async fn job(&self, id: &str) -> Option<rainstorm_proto::client::Job> {
         let mut client = self.cluster.client();
         let jobs = client.list_jobs(ListJobsRequest {}).await.expect("jobs").into_inner().jobs;
@@ -134,6 +148,6 @@ pub(crate) fn numbers(rows: u64, rows_per_second: u64) -> String {
     )
 }
 
-pub(crate) const COUNT: &str = "CREATE TABLE copied (n BIGINT) WITH (
+const COUNT: &str = "CREATE TABLE copied (n BIGINT) WITH (
       'connector' = 'filesystem', 'path' = 'sdfs:///copied', 'format' = 'csv');
     SELECT count(*) AS c, count(DISTINCT n) AS d, min(n) AS low, max(n) AS high FROM copied;";
