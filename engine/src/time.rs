@@ -1,7 +1,9 @@
 //! Event time and processing time.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -82,5 +84,68 @@ impl Clock for SimulatedClock {
         let mut now = self.now.subscribe();
         // The sender lives in `self`, so waiting ends only by reaching the deadline.
         let _ = now.wait_for(|now| *now >= deadline).await;
+    }
+}
+
+/// A simulated clock that goes on by itself: it stands still while anybody looks at it, and then
+/// goes to the next time that somebody waits for. For tests of jobs whose tasks share one thread.
+#[derive(Debug)]
+pub struct QuietClock {
+    clock: SimulatedClock,
+    looks: AtomicU64,
+    deadlines: Mutex<BTreeSet<TimestampMs>>,
+}
+
+impl QuietClock {
+    /// Rounds of all tasks without a look at the clock, after which none has anything to do.
+    const QUIET_ROUNDS: u32 = 100;
+    /// Rounds after which a job hangs that waits for nothing.
+    const HANGS: u32 = 10_000;
+
+    /// Makes a clock that shows `now`.
+    #[must_use]
+    pub fn new(now: TimestampMs) -> Self {
+        let clock = SimulatedClock::new(now);
+        Self { clock, looks: AtomicU64::new(0), deadlines: Mutex::default() }
+    }
+
+    /// Returns the time that it shows, without a look that keeps it standing.
+    #[must_use]
+    pub fn shown_ms(&self) -> TimestampMs {
+        self.clock.now_ms()
+    }
+
+    /// Moves the clock until it shows `until`, or everybody hangs.
+    pub async fn go_until(&self, until: TimestampMs) {
+        let (mut quiet, mut looks) = (0, 0);
+        while self.shown_ms() < until && quiet < Self::HANGS {
+            tokio::task::yield_now().await;
+            let seen = self.looks.load(Ordering::Relaxed);
+            quiet = if seen == looks { quiet + 1 } else { 0 };
+            looks = seen;
+            if quiet >= Self::QUIET_ROUNDS
+                && let Some(deadline) = self.next_deadline()
+            {
+                quiet = 0;
+                self.clock.advance_to(deadline);
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<TimestampMs> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
+    }
+}
+
+#[async_trait]
+impl Clock for QuietClock {
+    fn now_ms(&self) -> TimestampMs {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.clock.now_ms()
+    }
+
+    async fn sleep_until(&self, deadline: TimestampMs) {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner).insert(deadline);
+        self.clock.sleep_until(deadline).await;
     }
 }

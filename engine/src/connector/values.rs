@@ -32,13 +32,14 @@ pub struct ValuesSource {
 
 /// When batches come.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "units come last")]
 struct Pace {
-    /// Until the first batch, in milliseconds.
-    wait_ms: i64,
-    /// Between two batches, in milliseconds.
-    interval: i64,
-    /// How long the table stays open after its last batch, in milliseconds; `None` for ever.
-    open: Option<i64>,
+    /// Until the first batch.
+    first_ms: i64,
+    /// Between two batches.
+    interval_ms: i64,
+    /// How long the table stays open after its last batch; `None` for ever.
+    open_ms: Option<i64>,
 }
 
 impl ValuesSource {
@@ -59,9 +60,9 @@ impl ValuesSource {
         let bounded = option(options, "bounded", "true or false")?.unwrap_or(true);
         let ends_at_once = bounded.then_some(0);
         let pace = Pace {
-            wait_ms: milliseconds(options, "first-batch-after-ms")?.unwrap_or(0),
-            interval: milliseconds(options, "batch-interval-ms")?.unwrap_or(0),
-            open: milliseconds(options, "stays-open-ms")?.or(ends_at_once),
+            first_ms: milliseconds(options, "first-batch-after-ms")?.unwrap_or(0),
+            interval_ms: milliseconds(options, "batch-interval-ms")?.unwrap_or(0),
+            open_ms: milliseconds(options, "stays-open-ms")?.or(ends_at_once),
         };
         let batches = decode(rows, &spec.table, &spec.schema)?;
         Ok(Self { batches, bounded, pace, clock: context.clock.clone() })
@@ -136,7 +137,7 @@ impl ValuesReader {
     /// Returns when a batch is due, counted from those that have been handed out before.
     fn time_of(&self, batch: usize, started: TimestampMs) -> TimestampMs {
         let waits = batch.saturating_sub(self.first) as i64;
-        started + self.pace.wait_ms + waits * self.pace.interval
+        started + self.pace.first_ms + waits * self.pace.interval_ms
     }
 }
 
@@ -147,7 +148,7 @@ impl SplitReader for ValuesReader {
         let started = *self.started.get_or_insert(now);
         let Some(rows) = self.batches.get(self.next) else {
             let last = self.time_of(self.next.saturating_sub(1), started);
-            let ends_at = self.pace.open.map_or(TimestampMs::MAX, |open| last + open);
+            let ends_at = self.pace.open_ms.map_or(TimestampMs::MAX, |open_ms| last + open_ms);
             return Ok(if now < ends_at { Read::NotBefore(ends_at) } else { Read::End });
         };
         let due = self.time_of(self.next, started);

@@ -1,8 +1,7 @@
 //! Runs a query in this process on a simulated clock, and tells what came before the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -15,7 +14,7 @@ use rainstorm_engine::connector::ConnectorContext;
 use rainstorm_engine::graph::JobGraph;
 use rainstorm_engine::storage::Storage;
 use rainstorm_engine::task::{ClientSink, run_local_to};
-use rainstorm_engine::time::{Clock, ClockRef, SimulatedClock, TimestampMs};
+use rainstorm_engine::time::{ClockRef, QuietClock, SimulatedClock, TimestampMs};
 use rainstorm_planner::Planner;
 use rainstorm_planner::script::{Script, Step};
 use rainstorm_planner::session::Session;
@@ -59,7 +58,7 @@ pub(crate) fn plan(script: &str, parallelism: usize) -> Result<JobGraph, String>
 /// What it failed with, or that it does not end.
 pub(crate) fn run(graph: JobGraph) -> Result<Emitted, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let clock = Arc::new(QuietClock::default());
+    let clock = Arc::new(QuietClock::new(START_MS));
     let emitted = Arc::new(Mutex::new(Emitted::default()));
     let shared: ClockRef = Arc::clone(&clock) as _;
     let connectors = ConnectorContext { storage: Storage::default(), clock: shared };
@@ -69,7 +68,7 @@ pub(crate) fn run(graph: JobGraph) -> Result<Emitted, String> {
             ended = run_local_to(JobId::new("test"), Arc::new(graph), connectors, client) => {
                 ended.map_err(|error| error.to_string())
             }
-            () = clock.go() => Err("the job does not end".to_owned()),
+            () = clock.go_until(TimestampMs::MAX) => Err("the job does not end".to_owned()),
         }
     })?;
     let mut emitted = emitted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +85,7 @@ struct Client {
 impl ClientSink for Client {
     async fn send(&mut self, batch: Batch) -> rainstorm_engine::Result<()> {
         let mut emitted = self.emitted.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.clock.clock.now_ms() < START_MS + OPEN_MS;
+        let before = self.clock.shown_ms() < START_MS + OPEN_MS;
         let Emitted { before_end, at_end } = &mut *emitted;
         if before { before_end } else { at_end }.extend(changes(&batch));
         Ok(())
@@ -119,59 +118,4 @@ pub(crate) fn values(array: &ArrayRef) -> Vec<Value> {
         _ => Value::Time(array.as_primitive::<TimestampMicrosecondType>().value(row)),
     };
     (0..array.len()).map(value).collect()
-}
-
-/// Stands still while anybody looks at it, and then goes on to the time that is waited for.
-#[derive(Debug)]
-struct QuietClock {
-    clock: SimulatedClock,
-    looks: AtomicU64,
-    deadlines: Mutex<BTreeSet<TimestampMs>>,
-}
-
-impl Default for QuietClock {
-    fn default() -> Self {
-        let clock = SimulatedClock::new(START_MS);
-        Self { clock, looks: AtomicU64::new(0), deadlines: Mutex::default() }
-    }
-}
-
-#[async_trait]
-impl Clock for QuietClock {
-    fn now_ms(&self) -> TimestampMs {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.clock.now_ms()
-    }
-
-    async fn sleep_until(&self, deadline: TimestampMs) {
-        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner).insert(deadline);
-        self.clock.sleep_until(deadline).await;
-    }
-}
-
-impl QuietClock {
-    /// Rounds of all tasks without a look at the clock, after which none has anything to do.
-    const QUIET_ROUNDS: u32 = 50;
-    /// Rounds after which a job hangs that waits for nothing.
-    const HANGS: u32 = 10_000;
-
-    /// Moves the clock on the one thread that the tasks share, until the job hangs.
-    async fn go(&self) {
-        let (mut quiet, mut looks) = (0, 0);
-        while quiet < Self::HANGS {
-            tokio::task::yield_now().await;
-            let seen = self.looks.load(Ordering::Relaxed);
-            quiet = if seen == looks { quiet + 1 } else { 0 };
-            looks = seen;
-            if quiet < Self::QUIET_ROUNDS {
-                continue;
-            }
-            let mut deadlines = self.deadlines.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(deadline) = deadlines.pop_first() {
-                quiet = 0;
-                drop(deadlines);
-                self.clock.advance_to(deadline);
-            }
-        }
-    }
 }
