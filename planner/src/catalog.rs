@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rainstorm_engine::connector::TableOptions;
 use sqlparser::ast::{Expr, Query};
 
-use crate::statement::ObjectKind;
+use crate::statement::{ObjectKind, TableOption};
 
 /// A table: its columns and where its rows are.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +87,13 @@ impl TableDefinition {
             partition_by: self.physical_indices(&self.partitioned_by),
             primary_key: self.physical_indices(&self.primary_key),
         }
+    }
+
+    /// Returns the table with options of a hint over its own.
+    pub(crate) fn with_options(&self, hint: &[TableOption]) -> Self {
+        let mut table = self.clone();
+        table.options.extend(hint.iter().map(|option| (option.key.clone(), option.value.clone())));
+        table
     }
 
     /// Returns the indices of the named columns among the physical ones; names that are not

@@ -15,6 +15,7 @@ use crate::resolve::{is_built_in, resolve_query};
 use crate::session::{QueryContext, Session};
 use crate::statement::{CreateFunction, CreateMode, CreateTable, CreateView, Drop, ObjectKind};
 use rainstorm_engine::function::Registry;
+pub(crate) use table::check_hint;
 
 /// Changes a session's catalog. Each call returns what was done, for people.
 pub(crate) struct Definer<'a> {
@@ -28,7 +29,8 @@ pub(crate) struct Definer<'a> {
 
 impl Definer<'_> {
     fn context<'s>(&'s self, session: &'s Session) -> QueryContext<'s> {
-        QueryContext { session, functions: self.functions }
+        // What is defined is kept as text.
+        QueryContext { session, functions: self.functions, base_directory: None }
     }
 
     pub(crate) fn create_table(
@@ -73,7 +75,7 @@ impl Definer<'_> {
         // OR REPLACE must not build a view on its old self.
         let mut without = session.clone();
         layer(&mut without, create.mode.temporary).remove_exact_relation(&create.name.value);
-        let without = QueryContext { session: &without, functions: self.functions };
+        let without = self.context(&without);
         let context = if create.mode.or_replace { without } else { context };
         let resolved = resolve_query(context, &create.query)?;
         let schema = query::query_schema(context, &resolved.node)?;

@@ -16,6 +16,7 @@ mod dialect;
 pub mod error;
 mod explain;
 mod expression;
+mod hint;
 mod interval;
 mod lower;
 mod parse;

@@ -129,7 +129,11 @@ impl<'a> ScriptPlanner<'a> {
     }
 
     fn context(&self) -> QueryContext<'_> {
-        QueryContext { session: &self.session, functions: &self.planner.functions }
+        QueryContext {
+            session: &self.session,
+            functions: &self.planner.functions,
+            base_directory: Some(self.base_directory),
+        }
     }
 
     fn statement(&mut self, parsed: &ParsedStatement) -> Result<(), SqlErrors> {
@@ -341,5 +345,7 @@ fn check_set(inserts: &[Resolved<Insert>]) -> Result<(), SqlErrors> {
 mod catalog_tests;
 #[cfg(test)]
 mod dialect_tests;
+#[cfg(test)]
+mod hint_tests;
 #[cfg(test)]
 mod tests;

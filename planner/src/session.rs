@@ -83,4 +83,7 @@ pub struct QueryContext<'a> {
     pub session: &'a Session,
     /// All other functions.
     pub functions: &'a Registry,
+    /// Directory that relative paths are resolved against; `None` for text that is kept and may be
+    /// read anywhere.
+    pub base_directory: Option<&'a str>,
 }

@@ -189,6 +189,8 @@ pub struct Drop {
 pub struct Insert {
     /// The table; in its declared spelling once names are resolved.
     pub table: Ident,
+    /// What a hint gives the table for this INSERT.
+    pub options: Vec<TableOption>,
     /// The columns that the query's columns go to, in order; empty: all physical ones.
     pub columns: Vec<Ident>,
     /// PARTITION (column = value, …).

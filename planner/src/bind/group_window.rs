@@ -20,6 +20,7 @@ use self::auxiliary::WindowColumns;
 use super::window_table::{GROUPED, argument_names};
 use super::{fail, unsupported};
 use crate::error::{SqlError, SqlErrorCode};
+use crate::hint;
 
 /// Rewrites every SELECT of a query.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
@@ -130,9 +131,10 @@ fn over_join(call: &Function) -> DataFusionError {
 /// Puts a window around a table, which keeps its alias. `asked` are names of further arguments.
 fn wrap(relation: &mut TableFactor, call: &Function, asked: Vec<Ident>) -> Result<()> {
     let (data, alias) = match relation {
-        TableFactor::Table { name, alias, args: None, version: None, .. } => {
+        TableFactor::Table { name, alias, args: None, version: None, with_hints, .. } => {
             let names = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
-            (Expr::CompoundIdentifier(names), alias.take())
+            let table = Expr::CompoundIdentifier(names);
+            (hint::argument(table, std::mem::take(with_hints)), alias.take())
         }
         TableFactor::Derived { subquery, alias, lateral: false, .. } => {
             (Expr::Subquery(subquery.clone()), alias.take())

@@ -3,6 +3,7 @@
 mod element;
 mod failure;
 mod group_window;
+mod hinted;
 mod table;
 mod temporal;
 mod window_table;
@@ -118,6 +119,7 @@ impl<'a> Binder<'a> {
             options: options(),
             expr_planners: expr_planners(context.functions),
             relation_planners: vec![
+                Arc::new(hinted::HintedTablePlanner),
                 Arc::new(window_table::WindowTablePlanner),
                 Arc::new(temporal::TemporalTablePlanner),
             ],
@@ -189,7 +191,8 @@ impl<'a> Binder<'a> {
 
     fn view_plan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
         let fail = |errors: SqlErrors| failure::fail_all(errors.of_view(&view.name, Span::empty()));
-        let resolved = resolve_query(self.context, &view.query).map_err(fail)?;
+        let context = QueryContext { base_directory: None, ..self.context };
+        let resolved = resolve_query(context, &view.query).map_err(fail)?;
         let plan = self.query(&resolved.node);
         let plan = plan.map_err(|error| fail(from_datafusion(&error, Span::empty())))?;
         if view.columns.is_empty() {

@@ -15,6 +15,7 @@ use sqlparser::tokenizer::Span;
 
 use super::{fail, unsupported};
 use crate::error::{SqlError, SqlErrorCode};
+use crate::hint;
 use crate::stream::{
     Domain, Results, TimeColumn, WindowPart, WindowTable, derive, plan_of, time_of,
 };
@@ -194,14 +195,16 @@ impl Call {
 
     /// Returns the table that is cut into windows.
     fn data(&self) -> Result<TableFactor> {
-        let data = self.argument("DATA")?;
-        let data = match data {
-            Some(SqlExpr::Prefixed { value, .. }) => Some(value.as_ref()),
-            other => other,
+        let (data, hints) = match self.argument("DATA")? {
+            Some(SqlExpr::Prefixed { value, .. }) => {
+                let (table, hints) = hint::parts(value);
+                (Some(table), hints)
+            }
+            other => (other, &[] as &[SqlExpr]),
         };
         match data {
-            Some(SqlExpr::Identifier(name)) => Ok(named(vec![name.clone()])),
-            Some(SqlExpr::CompoundIdentifier(names)) => Ok(named(names.clone())),
+            Some(SqlExpr::Identifier(name)) => Ok(named(vec![name.clone()], hints)),
+            Some(SqlExpr::CompoundIdentifier(names)) => Ok(named(names.clone(), hints)),
             Some(SqlExpr::Subquery(query)) => Ok(TableFactor::Derived {
                 lateral: false,
                 subquery: query.clone(),
@@ -309,12 +312,12 @@ fn descriptor(call: &Function) -> Option<Vec<Ident>> {
     }
 }
 
-fn named(names: Vec<Ident>) -> TableFactor {
+fn named(names: Vec<Ident>, hints: &[SqlExpr]) -> TableFactor {
     TableFactor::Table {
         name: ObjectName::from(names),
         alias: None,
         args: None,
-        with_hints: Vec::new(),
+        with_hints: hints.to_vec(),
         version: None,
         with_ordinality: false,
         partitions: Vec::new(),

@@ -28,7 +28,7 @@ fn row() -> RecordBatch {
 fn evaluate(sql: &str) -> std::result::Result<String, SqlErrors> {
     let clock: ClockRef = Arc::new(SimulatedClock::new(1_707_498_303_500));
     let (functions, session, row) = (registry(&clock), Session::default(), row());
-    let context = QueryContext { session: &session, functions: &functions };
+    let context = QueryContext { session: &session, functions: &functions, base_directory: None };
     let statement = parse_script(&format!("SELECT {sql}"))?.remove(0).statement;
     let Statement::Query(query) = statement else { panic!("{statement:?}") };
     let sqlparser::ast::SetExpr::Select(select) = *query.body else { panic!() };

@@ -1,7 +1,7 @@
 //! Reading tables: what is read, pushed into the source and prepared there.
 //!
 //! A site is a table with the filters, projections and the watermark right above it. Sites of
-//! one table that filter alike at the source are one source, which produces what any of them
+//! one table, of the same options, that filter alike at the source are one source, which produces what any of them
 //! needs: two sources of one stream would have two watermarks and do the work twice.
 
 use std::collections::BTreeMap;
@@ -158,7 +158,7 @@ impl Site {
 
     /// Tells whether two sites can be one source.
     fn reads_same_rows(&self, other: &Self) -> bool {
-        self.table.name == other.table.name
+        self.table == other.table
             && self.lookups == other.lookups
             && self.filters.len() == other.filters.len()
             && self.filters.iter().all(|filter| other.filters.contains(filter))

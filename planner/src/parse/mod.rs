@@ -2,6 +2,7 @@
 
 mod create;
 mod depth;
+mod hint;
 mod query;
 mod source;
 mod split;
@@ -65,18 +66,21 @@ fn span_of(tokens: &[TokenWithSpan]) -> Span {
 }
 
 fn parse_tokens(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<ParsedStatement, SqlError> {
-    depth::check(&tokens)?;
     let span = span_of(&tokens);
+    let (tokens, comments) = hint::take(tokens);
+    depth::check(&tokens)?;
+    let hints = hint::parse(source, comments)?;
     let too_deep = depth::nested_too_deeply(&tokens);
     let parser = Parser::new(&RainstormDialect).with_tokens_with_locations(tokens);
     let mut parser = StatementParser { parser, source, end: span.end };
     let place = Span::new(span.end, span.end);
-    let statement = parser
+    let mut statement = parser
         .parse_statement()
         .and_then(|statement| parser.expect_end().map(|()| statement))
         .map_err(|error| {
             too_deep.unwrap_or_else(|| parser.at_what_was_found(error).or_at(place))
         })?;
+    hint::attach(&mut statement, hints)?;
     Ok(ParsedStatement { statement, span })
 }
 

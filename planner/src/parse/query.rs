@@ -28,7 +28,8 @@ impl StatementParser<'_> {
             Vec::new()
         };
         let source = self.parser.parse_query()?;
-        Ok(Insert { table, columns, partition, overwrite, source })
+        let options = Vec::new();
+        Ok(Insert { table, options, columns, partition, overwrite, source })
     }
 
     fn parse_partition(&mut self) -> Result<Vec<(Ident, Expr)>, SqlError> {

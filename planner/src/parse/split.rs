@@ -2,11 +2,12 @@
 
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
+use super::hint::{self, is_hint};
 use crate::dialect::RainstormDialect;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 
-/// Splits a script into the tokens of its statements, without white space, comments and the
-/// semicolons between them.
+/// Splits a script into the tokens of its statements, without white space, comments that are no
+/// hints and the semicolons between them.
 pub(crate) fn split(text: &str) -> Result<Vec<Vec<TokenWithSpan>>, SqlErrors> {
     let tokens = tokenize(text)?;
     let mut statements = vec![Statement::default()];
@@ -25,7 +26,8 @@ pub(crate) fn split(text: &str) -> Result<Vec<Vec<TokenWithSpan>>, SqlErrors> {
 /// too: more text does not mend it.
 pub(crate) fn is_complete(text: &str) -> bool {
     match tokenize(text) {
-        Ok(tokens) => {
+        Ok(mut tokens) => {
+            tokens.retain(|token| !is_hint(&token.token));
             let ends =
                 matches!(tokens.last(), None | Some(TokenWithSpan { token: Token::SemiColon, .. }));
             let mut open = Statement::default();
@@ -44,7 +46,11 @@ pub(crate) fn is_complete(text: &str) -> bool {
 
 fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlErrors> {
     let mut tokenizer = Tokenizer::new(&RainstormDialect, text);
-    let mut tokens = tokenizer.tokenize_with_location().map_err(|error| {
+    let mut tokens = Vec::new();
+    tokenizer.tokenize_with_location_into_buf(&mut tokens).map_err(|error| {
+        if let Some(cut) = hint::cut_short(&tokens) {
+            return cut;
+        }
         let message = match error.message.as_str() {
             message if message.contains("Expected close") => "unterminated name".to_owned(),
             "Unterminated string literal" => "unterminated text".to_owned(),
@@ -54,7 +60,9 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlErrors> {
         };
         SqlError::at_location(SqlErrorCode::Parse, error.location, message)
     })?;
-    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    tokens.retain(|TokenWithSpan { token, .. }| {
+        is_hint(token) || !matches!(token, Token::Whitespace(_) | Token::EOF)
+    });
     Ok(tokens)
 }
 

@@ -181,7 +181,7 @@ impl StatementParser<'_> {
         Ok(names)
     }
 
-    fn parse_options(&mut self) -> Result<Vec<TableOption>, SqlError> {
+    pub(super) fn parse_options(&mut self) -> Result<Vec<TableOption>, SqlError> {
         self.parser.expect_token(&Token::LParen)?;
         let mut options: Vec<TableOption> = Vec::new();
         while !self.parser.consume_token(&Token::RParen) {

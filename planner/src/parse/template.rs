@@ -22,6 +22,7 @@ enum State {
     Quoted(char),
     LineComment,
     BlockComment,
+    Hint,
 }
 
 impl Template {
@@ -96,6 +97,7 @@ impl State {
         let c = rest.chars().next();
         match self {
             Self::Code if rest.starts_with("--") => Self::LineComment,
+            Self::Code if rest.starts_with("/*+") => Self::Hint,
             Self::Code if rest.starts_with("/*") => Self::BlockComment,
             Self::Code => match c {
                 Some(quote @ ('\'' | '"' | '`')) => Self::Quoted(quote),
@@ -105,7 +107,7 @@ impl State {
             Self::Quoted(quote) if c == Some(quote) => Self::Code,
             Self::LineComment if c == Some('\n') => Self::Code,
             // Left at the slash; the star before it has been seen.
-            Self::BlockComment if rest.starts_with("*/") => Self::Code,
+            Self::BlockComment | Self::Hint if rest.starts_with("*/") => Self::Code,
             other => other,
         }
     }

@@ -175,6 +175,7 @@ fn insert_job(
             let message = format!("there is no table '{}'", insert.table.value);
             SqlError::at(SqlErrorCode::UnknownTable, insert.table.span, message)
         })?;
+        let table = &Arc::new(table.with_options(&insert.options));
         let place =
             |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
         let bound = bind_query(context, &insert.source)?;

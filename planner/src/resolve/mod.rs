@@ -23,6 +23,7 @@ use sqlparser::ast::{
     SelectItemQualifiedWildcardKind, SetExpr, Values, Visit, VisitMut,
 };
 
+use crate::define::check_hint;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted, suggest};
 use crate::session::QueryContext;
 use crate::statement::{Insert, ObjectKind};
@@ -135,6 +136,11 @@ impl<'a> Resolver<'a> {
             self.errors.push(SqlError::at(SqlErrorCode::InvalidStatement, span, message));
             return;
         };
+        if !insert.options.is_empty()
+            && let Err(errors) = check_hint(self.context, table, &mut insert.options)
+        {
+            self.errors.extend(errors.0);
+        }
         self.insert_partition(insert, &table.partitioned_by);
         let physical = Columns::of_schema(&table.physical_schema());
         let all = Columns::of_schema(&table.schema());

@@ -11,8 +11,10 @@ use super::expression::WINDOW_FUNCTIONS;
 use super::scope::{Columns, OutputColumn, RelationScope, Scope};
 use super::star::{self, Shown};
 use super::{MAX_VIEW_DEPTH, Resolver};
-use crate::catalog::{Relation, ViewDefinition};
+use crate::catalog::{Relation, TableDefinition, ViewDefinition};
+use crate::define::check_hint;
 use crate::error::{SqlError, SqlErrorCode, counted, suggest};
+use crate::hint;
 
 /// Columns that windowing table functions add.
 const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -82,11 +84,11 @@ impl Resolver<'_> {
     fn table_factor(&mut self, factor: &mut TableFactor, scope: &mut Scope<'_>) -> Vec<Shown> {
         let span = factor.span();
         let (qualifier, columns, alias) = match factor {
-            TableFactor::Table { name, alias, args: None, version, .. } => {
+            TableFactor::Table { name, alias, args: None, version, with_hints, .. } => {
                 if let Some(TableVersion::ForSystemTimeAsOf(expr)) = version {
                     self.expressions(expr, scope);
                 }
-                let (qualifier, columns) = self.named_relation(name);
+                let (qualifier, columns) = self.named_relation(name, with_hints);
                 (qualifier, columns, alias)
             }
             TableFactor::Table { name, alias, args: Some(args), .. } => {
@@ -168,9 +170,13 @@ impl Resolver<'_> {
     }
 
     /// Resolves the name of a table, view or WITH query; returns its qualifier and columns.
-    fn named_relation(&mut self, name: &mut ObjectName) -> (Option<String>, Columns) {
+    fn named_relation(
+        &mut self,
+        name: &mut ObjectName,
+        hints: &mut [Expr],
+    ) -> (Option<String>, Columns) {
         if let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice() {
-            let columns = self.relation(ident);
+            let columns = self.relation(ident, hints);
             return (Some(ident.value.clone()), columns);
         }
         let text = name.to_string();
@@ -181,31 +187,52 @@ impl Resolver<'_> {
         (name.0.last().and_then(ObjectNamePart::as_ident).map(|i| i.value.clone()), Columns::open())
     }
 
-    /// Resolves a relation's name in place and returns its columns.
-    fn relation(&mut self, name: &mut Ident) -> Columns {
-        let exact = self.ctes.iter().rev().find(|(cte, _)| *cte == name.value);
-        if let Some((_, columns)) = exact {
-            return columns.clone();
-        }
+    /// Resolves a relation's name in place, checks its hints, and returns its columns.
+    fn relation(&mut self, name: &mut Ident, hints: &mut [Expr]) -> Columns {
         let session = self.context.session;
         let found = session.relation(&name.value);
-        if found.is_none_or(|relation| relation.name() != name.value) {
-            let folded = |(cte, _): &&(String, Columns)| cte.eq_ignore_ascii_case(&name.value);
-            if let Some((cte, columns)) = self.ctes.iter().rev().find(folded) {
-                name.value.clone_from(cte);
-                return columns.clone();
-            }
+        if let Some((cte, columns)) = self.common(&name.value, found) {
+            name.value = cte;
+            self.no_hints(hints, &format!("'{}' is a WITH query", name.value));
+            return columns;
         }
-        match found {
-            None => {
-                self.unknown_table(name);
-                Columns::open()
-            }
-            Some(relation) => {
-                relation.name().clone_into(&mut name.value);
-                self.relation_columns(relation)
-            }
+        let Some(relation) = found else {
+            self.unknown_table(name);
+            return Columns::open();
+        };
+        relation.name().clone_into(&mut name.value);
+        match relation {
+            Relation::Table(table) => self.table_hints(table, hints),
+            Relation::View(view) => self.no_hints(hints, &format!("'{}' is a view", view.name)),
         }
+        self.relation_columns(relation)
+    }
+
+    /// Finds the WITH query that a name means, where the catalog has what it has of that name.
+    fn common(&self, name: &str, found: Option<&Relation>) -> Option<(String, Columns)> {
+        let mut ctes = self.ctes.iter().rev();
+        let exact = ctes.clone().find(|(cte, _)| cte == name);
+        let folded = found.is_none_or(|relation| relation.name() != name);
+        let folded = || ctes.find(|(cte, _)| folded && cte.eq_ignore_ascii_case(name));
+        exact.or_else(folded).cloned()
+    }
+
+    fn table_hints(&mut self, table: &TableDefinition, hints: &mut [Expr]) {
+        if hints.is_empty() {
+            return;
+        }
+        let mut options = hint::options(hints);
+        match check_hint(self.context, table, &mut options) {
+            Ok(()) => hints.clone_from_slice(&hint::of_options(options)),
+            Err(errors) => self.errors.extend(errors.0),
+        }
+    }
+
+    fn no_hints(&mut self, hints: &[Expr], what: &str) {
+        let Some(first) = hints.first() else { return };
+        let message = format!("{what}, and a hint gives options to a table");
+        let error = SqlError::at(SqlErrorCode::InvalidStatement, first.span(), message);
+        self.errors.push(error.with_help("write it behind a table's name inside of that"));
     }
 
     fn relation_columns(&mut self, relation: &Relation) -> Columns {
@@ -266,11 +293,11 @@ impl Resolver<'_> {
             let FunctionArgExpr::Expr(argument) = argument else { continue };
             match argument {
                 Expr::Prefixed { value, .. } => {
-                    if let Expr::Identifier(name) = &mut **value {
-                        columns = self.relation(name);
+                    if let Some((Expr::Identifier(name), hints)) = hint::parts_mut(value) {
+                        columns = self.relation(name, hints);
                     }
                 }
-                Expr::Identifier(name) if index == 0 => columns = self.relation(name),
+                Expr::Identifier(name) if index == 0 => columns = self.relation(name, &mut []),
                 Expr::Identifier(name) => self.descriptor(name, &columns),
                 Expr::Function(function) => {
                     if let FunctionArguments::List(list) = &mut function.args

@@ -33,7 +33,7 @@ fn session() -> Session {
 fn resolve(sql: &str) -> Result<Resolved<Query>, SqlErrors> {
     let functions: Registry = registry(&clock());
     let session = session();
-    let context = QueryContext { session: &session, functions: &functions };
+    let context = QueryContext { session: &session, functions: &functions, base_directory: None };
     match parse::parse_script(sql).expect("parses").remove(0).statement {
         Statement::Query(query) => resolve_query(context, &query),
         Statement::Insert(inserts) => {
