@@ -78,7 +78,7 @@ impl Definer<'_> {
         let without = self.context(&without);
         let context = if create.mode.or_replace { without } else { context };
         let resolved = resolve_query(context, &create.query)?;
-        let schema = query::query_schema(context, &resolved.node)?;
+        let schema = query::query_schema(context, &resolved)?;
         if create.columns.is_empty() || create.columns.len() == schema.fields().len() {
             return Ok(());
         }

@@ -1,6 +1,5 @@
 //! Scripts, statement by statement.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rainstorm_engine::function::{Registry, registry};
@@ -12,7 +11,8 @@ use crate::catalog::{Catalog, Relation};
 use crate::define::{self, Definer};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::parse::{self, Template};
-use crate::resolve::{Resolved, resolve_insert, resolve_query};
+use crate::query::BoundInsert;
+use crate::resolve::resolve_query;
 use crate::script::{Script, Step};
 use crate::session::{QueryContext, Session};
 use crate::settings::InvalidSetting;
@@ -106,7 +106,7 @@ struct ScriptPlanner<'a> {
     session: Session,
     steps: Vec<Step>,
     /// INSERTs that will be one job.
-    pending: Vec<Resolved<Insert>>,
+    pending: Vec<BoundInsert>,
     /// The tables of an INSERT that never ends.
     endless: Option<String>,
 }
@@ -147,7 +147,7 @@ impl<'a> ScriptPlanner<'a> {
                 self.flush()?;
                 self.check_reached(parsed.span)?;
                 let resolved = resolve_query(self.context(), select)?;
-                let step = query::plan_select(self.context(), &resolved.node)?;
+                let step = query::plan_select(self.context(), &resolved)?;
                 self.push(step);
                 Ok(())
             }
@@ -177,18 +177,8 @@ impl<'a> ScriptPlanner<'a> {
         self.steps.push(step);
     }
 
-    /// Definitions do not wait for the INSERTs before them, unless they take away what those use.
+    /// INSERTs before it are bound already, so that nothing is taken away from them.
     fn define(&mut self, statement: &Statement) -> Result<(), SqlErrors> {
-        let takes_away = match statement {
-            Statement::Drop(_) => true,
-            Statement::CreateTable(create) => create.mode.or_replace,
-            Statement::CreateView(create) => create.mode.or_replace,
-            Statement::CreateFunction(create) => create.mode.or_replace,
-            _ => false,
-        };
-        if takes_away {
-            self.flush()?;
-        }
         let definer = Definer {
             functions: &self.planner.functions,
             base_directory: self.base_directory,
@@ -229,24 +219,28 @@ impl<'a> ScriptPlanner<'a> {
     }
 
     fn insert(&mut self, inserts: &[Insert]) -> Result<(), SqlErrors> {
+        let bound = self.bind(inserts)?;
+        check_set(&bound)?;
+        if bound.iter().any(|insert| self.pending.iter().any(|before| insert.waits_for(before))) {
+            self.flush()?;
+        }
+        if let Some(first) = bound.first() {
+            self.check_reached(first.span())?;
+        }
+        self.pending.extend(bound);
+        Ok(())
+    }
+
+    fn bind(&self, inserts: &[Insert]) -> Result<Vec<BoundInsert>, SqlErrors> {
         let mut errors = Vec::new();
-        let mut resolved = Vec::new();
+        let mut bound = Vec::with_capacity(inserts.len());
         for insert in inserts {
-            match resolve_insert(self.context(), insert) {
-                Ok(insert) => resolved.push(insert),
+            match BoundInsert::bind(self.context(), insert) {
+                Ok(insert) => bound.push(insert),
                 Err(found) => errors.extend(found.0),
             }
         }
-        SqlErrors::check(errors)?;
-        check_set(&resolved)?;
-        if resolved.iter().any(|insert| self.pending.iter().any(|before| waits(insert, before))) {
-            self.flush()?;
-        }
-        if let Some(first) = resolved.first() {
-            self.check_reached(first.node.table.span)?;
-        }
-        self.pending.extend(resolved);
-        Ok(())
+        SqlErrors::check(errors).map(|()| bound)
     }
 
     /// Plans the INSERTs that have been gathered as one job.
@@ -254,9 +248,8 @@ impl<'a> ScriptPlanner<'a> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let inserts: Vec<Insert> =
-            std::mem::take(&mut self.pending).into_iter().map(|insert| insert.node).collect();
-        let job = query::plan_inserts(self.context(), &inserts)?;
+        let inserts = std::mem::take(&mut self.pending);
+        let job = query::plan_inserts(&self.session.settings, &inserts)?;
         if !job.bounded {
             self.endless = Some(job.inserts.join(", "));
         }
@@ -296,18 +289,19 @@ impl<'a> ScriptPlanner<'a> {
 
     fn explain(&mut self, statement: &Statement) -> Result<(), SqlErrors> {
         let context = self.context();
-        let statement = match statement {
+        let plans = match statement {
             Statement::Insert(inserts) => {
-                let inserts: Result<Vec<_>, _> =
-                    inserts.iter().map(|insert| resolve_insert(context, insert)).collect();
-                Statement::Insert(inserts?.into_iter().map(|insert| insert.node).collect())
+                query::explain_inserts(&self.session.settings, &self.bind(inserts)?)?
             }
             Statement::Query(select) => {
-                Statement::Query(Box::new(resolve_query(context, select)?.node))
+                query::explain_select(context, &resolve_query(context, select)?)?
             }
-            other => other.clone(),
+            _ => {
+                let message = "EXPLAIN takes a SELECT or INSERTs";
+                let code = SqlErrorCode::InvalidStatement;
+                return Err(SqlError::at(code, Span::empty(), message).into());
+            }
         };
-        let plans = query::explain(context, &statement)?;
         let text: Vec<String> =
             plans.into_iter().map(|(kind, text)| format!("== {kind} ==\n{text}")).collect();
         self.push(Step::Rows(show::lines("plan", &text.join("\n\n"))));
@@ -315,27 +309,17 @@ impl<'a> ScriptPlanner<'a> {
     }
 }
 
-/// Tells whether an INSERT cannot be in one job with one before it.
-fn waits(insert: &Resolved<Insert>, before: &Resolved<Insert>) -> bool {
-    let written = &before.node.table.value;
-    let same = insert.node.table.value == *written;
-    insert.reads.contains(written) || (same && (insert.node.overwrite || before.node.overwrite))
-}
-
 /// The INSERTs of a statement set start together, so none may wait for another.
-fn check_set(inserts: &[Resolved<Insert>]) -> Result<(), SqlErrors> {
-    let written: BTreeSet<&str> =
-        inserts.iter().map(|insert| insert.node.table.value.as_str()).collect();
-    if inserts.len() < 2 {
-        return Ok(());
-    }
+fn check_set(inserts: &[BoundInsert]) -> Result<(), SqlErrors> {
     let mut errors = Vec::new();
     for insert in inserts {
-        if let Some(table) = insert.reads.iter().find(|table| written.contains(table.as_str())) {
+        // One alone may read what it writes.
+        let others = inserts.iter().filter(|_| inserts.len() > 1);
+        if let Some(table) = others.filter_map(|other| insert.reads_of(other)).next() {
+            let name = &table.name;
             let message =
-                format!("this reads '{table}', which another INSERT of the statement set writes");
-            let span = insert.node.table.span;
-            errors.push(SqlError::at(SqlErrorCode::InvalidStatement, span, message));
+                format!("this reads '{name}', which another INSERT of the statement set writes");
+            errors.push(SqlError::at(SqlErrorCode::InvalidStatement, insert.span(), message));
         }
     }
     SqlErrors::check(errors)

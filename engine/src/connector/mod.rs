@@ -23,7 +23,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-pub use registry::{ConnectorInfo, describe, enforces, names, sink, source};
+pub use registry::{ConnectorInfo, describe, enforces, names, overlap, sink, source};
 
 use crate::batch::Batch;
 use crate::storage::Storage;

@@ -39,6 +39,7 @@ struct Entry {
     source: Option<MakeSource>,
     sink: Option<(SinkMode, MakeSink)>,
     enforces: fn(&Expr) -> bool,
+    overlap: fn(&BTreeMap<String, String>, &BTreeMap<String, String>) -> bool,
 }
 
 type MakeSource = fn(&SourceSpec, &ConnectorContext) -> Result<SourceRef>;
@@ -53,6 +54,7 @@ const ENTRIES: &[Entry] = &[
         source: None,
         sink: Some((SinkMode::Changelog, |_, _| Ok(Arc::new(BlackholeSink::default())))),
         enforces: |_| false,
+        overlap: |_, _| false,
     },
     Entry {
         name: "datagen",
@@ -61,6 +63,7 @@ const ENTRIES: &[Entry] = &[
         source: Some(|spec, context| shared_source(DatagenSource::new(spec, context))),
         sink: None,
         enforces: |_| false,
+        overlap: |_, _| false,
     },
     Entry {
         name: "filesystem",
@@ -71,6 +74,7 @@ const ENTRIES: &[Entry] = &[
             shared_sink(FilesystemSink::new(spec, context))
         })),
         enforces: |_| false,
+        overlap: filesystem::overlap,
     },
     Entry {
         name: "nexmark",
@@ -79,6 +83,7 @@ const ENTRIES: &[Entry] = &[
         source: Some(|spec, context| shared_source(NexmarkSource::new(spec, context))),
         sink: None,
         enforces: nexmark::enforces,
+        overlap: |_, _| false,
     },
     Entry {
         name: "print",
@@ -89,6 +94,7 @@ const ENTRIES: &[Entry] = &[
             shared_sink(PrintSink::new(target_options(spec)?, spec.upsert_key.clone()))
         })),
         enforces: |_| false,
+        overlap: |_, _| false,
     },
     Entry {
         name: "values",
@@ -97,6 +103,7 @@ const ENTRIES: &[Entry] = &[
         source: Some(|spec, context| shared_source(ValuesSource::new(spec, context))),
         sink: None,
         enforces: |_| false,
+        overlap: |_, _| false,
     },
 ];
 
@@ -142,6 +149,17 @@ pub fn describe(connector: &str, table: &TableOptions) -> Result<ConnectorInfo> 
 #[must_use]
 pub fn enforces(connector: &str, _table: &TableOptions, filter: &Expr) -> bool {
     find(connector).is_ok_and(|entry| (entry.enforces)(filter))
+}
+
+/// Tells by their options whether rows that are written into one of two tables of a connector may
+/// be read from the other.
+#[must_use]
+pub fn overlap(
+    connector: &str,
+    one: &BTreeMap<String, String>,
+    other: &BTreeMap<String, String>,
+) -> bool {
+    find(connector).is_ok_and(|entry| (entry.overlap)(one, other))
 }
 
 /// Makes the source of a table.

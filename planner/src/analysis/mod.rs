@@ -37,6 +37,14 @@ pub(crate) fn enforces(table: &TableDefinition, condition: &Expr) -> bool {
     connector::enforces(&table.connector, &table_options(table), condition)
 }
 
+/// Tells whether rows of one table may be rows of another: tables are declared more than once, and
+/// one may be a part of the other.
+pub(crate) fn overlap(one: &TableDefinition, other: &TableDefinition) -> bool {
+    let by_place = one.connector == other.connector
+        && connector::overlap(&one.connector, &one.options, &other.options);
+    by_place || one == other
+}
+
 /// Tells whether an aggregate can take rows back.
 pub(crate) fn takes_rows_back(aggregate: &str) -> bool {
     ["count", "sum", "avg", "min", "max"].contains(&aggregate)

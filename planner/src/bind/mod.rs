@@ -193,7 +193,7 @@ impl<'a> Binder<'a> {
         let fail = |errors: SqlErrors| failure::fail_all(errors.of_view(&view.name, Span::empty()));
         let context = QueryContext { base_directory: None, ..self.context };
         let resolved = resolve_query(context, &view.query).map_err(fail)?;
-        let plan = self.query(&resolved.node);
+        let plan = self.query(&resolved);
         let plan = plan.map_err(|error| fail(from_datafusion(&error, Span::empty())))?;
         if view.columns.is_empty() {
             return Ok(plan);

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
 use arrow::util::pretty::pretty_format_batches;
+use rainstorm_engine::graph::SinkTarget;
 use rainstorm_engine::time::SimulatedClock;
 
 use super::*;
@@ -332,11 +333,101 @@ fn what_reads_the_result_of_an_insert_waits_for_it() {
 }
 
 #[test]
-fn settings_and_replaced_definitions_end_a_job() {
+fn settings_end_a_job_and_definitions_do_not() {
     check_steps(
         "INSERT INTO a SELECT n FROM numbers; SET 'parallelism.default' = '2';
          INSERT INTO b SELECT n FROM numbers; DROP TABLE numbers;",
-        &["job(a)", "parallelism.default set to 2", "job(b)", "table numbers dropped"],
+        &["job(a)", "parallelism.default set to 2", "table numbers dropped", "job(b)"],
+    );
+    check_steps(
+        "INSERT INTO a SELECT n FROM numbers; DROP VIEW doubled; DROP TABLE numbers;
+         CREATE OR REPLACE TABLE b (n BIGINT) WITH ('connector' = 'blackhole');
+         INSERT INTO b SELECT n FROM endless;",
+        &["view doubled dropped", "table numbers dropped", "table b created", "job(a b)"],
+    );
+}
+
+#[test]
+fn an_insert_has_the_tables_views_and_functions_of_its_place() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    let steps = plan(
+        &mut session,
+        "CREATE TEMPORARY VIEW v AS SELECT n AS first FROM numbers;
+         CREATE TEMPORARY FUNCTION f(x BIGINT) RETURNS BIGINT RETURN x + 1001;
+         INSERT INTO a SELECT f(first) FROM v;
+         CREATE TEMPORARY TABLE a (n BIGINT)
+           WITH ('connector' = 'filesystem', 'path' = '/other', 'format' = 'json');
+         CREATE TEMPORARY TABLE numbers (n BIGINT)
+           WITH ('connector' = 'datagen', 'number-of-rows' = '20');
+         DROP TEMPORARY VIEW v;
+         CREATE TEMPORARY VIEW v AS SELECT n + 5005 AS second FROM numbers;
+         DROP TEMPORARY FUNCTION f;
+         CREATE TEMPORARY FUNCTION f(x BIGINT) RETURNS BIGINT RETURN x * 3003;
+         INSERT INTO a SELECT f(second) FROM v;",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let Some(Step::Job(job)) = steps.last() else { panic!("no job") };
+    assert_eq!(job.inserts, ["a", "a"]);
+    let described: Vec<(String, String)> = job
+        .graph
+        .stages
+        .iter()
+        .filter_map(|stage| {
+            let rows = stage.source.as_ref()?.options["number-of-rows"].clone();
+            let chain = format!("{:?}", stage.chain);
+            let SinkTarget::Connector { options, .. } = &stage.sink.as_ref()?.target else {
+                return None;
+            };
+            let numbers = ["1001", "3003", "5005"].into_iter().filter(|it| chain.contains(it));
+            let numbers: Vec<&str> = numbers.collect();
+            Some((format!("{rows} rows, {}", numbers.join(" ")), options["path"].clone()))
+        })
+        .collect();
+    let expected = [("10 rows, 1001", "file:///a"), ("20 rows, 3003 5005", "file:///other")];
+    assert_eq!(described, expected.map(|(rows, path)| (rows.to_owned(), path.to_owned())));
+}
+
+#[test]
+fn a_table_that_is_declared_twice_is_waited_for() {
+    let again = |name: &str, path: &str| {
+        format!(
+            "CREATE TEMPORARY TABLE {name} (n BIGINT)
+               WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'csv');"
+        )
+    };
+    let created = "table again created";
+    let check = |path: &str, insert: &str, jobs: &[&str]| {
+        let text =
+            format!("INSERT INTO a SELECT n FROM numbers; {} {insert}", again("again", path));
+        check_steps(&text, jobs);
+    };
+    let reads = "INSERT INTO b SELECT n FROM again;";
+    check("/a", reads, &[created, "job(a)", "job(b)"]);
+    check("/a/*.csv", reads, &[created, "job(a)", "job(b)"]);
+    check("/aa", reads, &[created, "job(a b)"]);
+    check("/a", "INSERT INTO again SELECT n FROM numbers;", &[created, "job(a again)"]);
+    let replaces = "INSERT OVERWRITE again SELECT n FROM numbers;";
+    check("/a/", replaces, &[created, "job(a)", "job(again)"]);
+    // Another table of the name is another table.
+    let text = format!(
+        "INSERT INTO a SELECT n FROM numbers; {} INSERT INTO b SELECT n FROM a;",
+        again("a", "/new")
+    );
+    check_steps(&text, &["table a created", "job(a b)"]);
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    let text = format!(
+        "{} BEGIN STATEMENT SET; INSERT INTO a SELECT n FROM numbers;
+INSERT INTO b SELECT n FROM again; END;",
+        again("again", "/a")
+    );
+    check_errors(
+        &mut session,
+        &text,
+        &[
+            "invalid_statement 3:13: this reads 'again', which another INSERT of the statement set writes",
+        ],
     );
 }
 

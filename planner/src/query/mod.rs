@@ -2,6 +2,7 @@
 
 mod batch;
 mod coerce;
+mod insert;
 mod output;
 mod written;
 
@@ -14,18 +15,19 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
+pub(crate) use self::insert::BoundInsert;
 use self::output::Output;
 use crate::analysis::describe;
 use crate::bind::{CatalogTable, bind_query, bind_view, unsupported};
-use crate::catalog::{TableDefinition, ViewDefinition};
+use crate::catalog::ViewDefinition;
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
-use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::error::SqlErrors;
 use crate::explain::{graph_text, plan_text, stream_plan_text};
-use crate::lower::{Lowering, results_for};
+use crate::lower::Lowering;
 use crate::rewrite::rewrite;
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
-use crate::statement::{Insert, Statement};
+use crate::settings::Settings;
 use crate::stream::{Results, derive};
 use crate::typing;
 
@@ -46,45 +48,55 @@ pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<St
     Ok(Step::Job(Box::new(job)))
 }
 
-/// Plans the INSERTs of one job, whose names are resolved.
+/// Plans INSERTs as one job.
 ///
 /// # Errors
-/// What is wrong with them or not supported.
+/// What is not supported of them.
 pub(crate) fn plan_inserts(
-    context: QueryContext<'_>,
-    inserts: &[Insert],
+    settings: &Settings,
+    inserts: &[BoundInsert],
 ) -> Result<JobPlan, SqlErrors> {
-    insert_job(context, inserts).map(|(_, job)| job)
+    insert::job(settings, inserts)
 }
 
-/// Explains a SELECT or INSERTs whose names are resolved: pairs of a plan's name and its text.
+/// A plan's name and its text.
+pub(crate) type Explained = Vec<(String, String)>;
+
+/// Explains a SELECT whose names are resolved.
 ///
 /// # Errors
 /// What is wrong with it or not supported.
-pub(crate) fn explain(
+pub(crate) fn explain_select(
     context: QueryContext<'_>,
-    statement: &Statement,
-) -> Result<Vec<(String, String)>, SqlErrors> {
-    let (plans, job) = match statement {
-        Statement::Query(query) => {
-            let plan = bind_query(context, query)?;
-            let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-            let analyzed = typing::check(&plan, context.functions).map_err(place)?;
-            if is_batch(&plan).map_err(place)? {
-                batch::check(&plan).map_err(place)?;
-                return Ok(vec![("batch plan".to_owned(), plan_text(&analyzed))]);
-            }
-            let (plan, job) = select_job(context, plan, query)?;
-            (vec![(plan, Results::Changes)], job)
-        }
-        Statement::Insert(inserts) => insert_job(context, inserts)?,
-        _ => {
-            let message = "EXPLAIN takes a SELECT or INSERTs";
-            return Err(SqlError::at(SqlErrorCode::InvalidStatement, Span::empty(), message).into());
-        }
-    };
+    query: &Query,
+) -> Result<Explained, SqlErrors> {
+    let plan = bind_query(context, query)?;
+    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
+    let analyzed = typing::check(&plan, context.functions).map_err(place)?;
+    if is_batch(&plan).map_err(place)? {
+        batch::check(&plan).map_err(place)?;
+        return Ok(vec![("batch plan".to_owned(), plan_text(&analyzed))]);
+    }
+    let (plan, job) = select_job(context, plan, query)?;
+    explain_job(&[(&plan, Results::Changes)], &job)
+}
+
+/// Explains INSERTs of one job.
+///
+/// # Errors
+/// What is not supported of them.
+pub(crate) fn explain_inserts(
+    settings: &Settings,
+    inserts: &[BoundInsert],
+) -> Result<Explained, SqlErrors> {
+    let job = insert::job(settings, inserts)?;
+    let plans: Vec<_> = inserts.iter().map(BoundInsert::plan).collect();
+    explain_job(&plans, &job)
+}
+
+fn explain_job(plans: &[(&LogicalPlan, Results)], job: &JobPlan) -> Result<Explained, SqlErrors> {
     let mut logical = Vec::with_capacity(plans.len());
-    for (plan, results) in &plans {
+    for (plan, results) in plans {
         let derived =
             derive(plan, *results).map_err(|error| from_datafusion(&error, Span::empty()))?;
         logical.push(stream_plan_text(&derived));
@@ -162,51 +174,6 @@ fn select_job(
         Ok((plan, job))
     };
     plan().map_err(|error| from_datafusion_in(&error, query))
-}
-
-fn insert_job(
-    context: QueryContext<'_>,
-    inserts: &[Insert],
-) -> Result<(Vec<(LogicalPlan, Results)>, JobPlan), SqlErrors> {
-    let mut plans = Vec::with_capacity(inserts.len());
-    let mut tables: Vec<Arc<TableDefinition>> = Vec::with_capacity(inserts.len());
-    for insert in inserts {
-        let table = context.session.table(&insert.table.value).ok_or_else(|| {
-            let message = format!("there is no table '{}'", insert.table.value);
-            SqlError::at(SqlErrorCode::UnknownTable, insert.table.span, message)
-        })?;
-        let table = &Arc::new(table.with_options(&insert.options));
-        let place =
-            |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
-        let bound = bind_query(context, &insert.source)?;
-        let plan = coerce::to_table(context, &bound, table, insert)?;
-        typing::check(&plan, context.functions).map_err(place)?;
-        let results = results_for(table).map_err(place)?;
-        let plan = rewrite(plan, context.functions, results).map_err(place)?;
-        plans.push((plan, results));
-        tables.push(Arc::clone(table));
-    }
-    let settings = context.session.settings.job_settings();
-    let parallelism = context.session.settings.parallelism().unwrap_or(1);
-    let first = inserts.first().map_or_else(Span::empty, |insert| insert.table.span);
-    let mut lowering = Lowering::new(plans.iter().map(|(plan, _)| plan), &settings, parallelism)
-        .map_err(|error| from_datafusion(&error, first))?;
-    for ((insert, (plan, _)), table) in inserts.iter().zip(&plans).zip(&tables) {
-        lowering.at(insert.table.span);
-        lowering
-            .insert(plan, table, insert.overwrite)
-            .map_err(|error| from_datafusion_in(&error, &*insert.source))?;
-    }
-    let (graph, bounded, warnings) =
-        lowering.finish().map_err(|error| from_datafusion(&error, first))?;
-    if let Some(insert) = inserts.iter().find(|insert| insert.overwrite && !bounded) {
-        let message = "INSERT OVERWRITE of rows that never end is not supported";
-        return Err(unsupported(insert.table.span, message)
-            .with_help("the table is replaced when the job ends; use INSERT INTO")
-            .into());
-    }
-    let inserts = tables.iter().map(|table| table.name.clone()).collect();
-    Ok((plans, JobPlan { graph, inserts, bounded, query: None, warnings }))
 }
 
 /// Tells whether DataFusion can answer a query by itself: all its tables are plain files and

@@ -33,23 +33,11 @@ pub(crate) use relation::constraint;
 pub(crate) use rewrite::{RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, call};
 use scope::{Columns, OutputColumn, RelationScope, Scope};
 
-/// A query whose names are resolved.
-#[derive(Debug, Clone)]
-pub(crate) struct Resolved<T> {
-    /// The query, rewritten.
-    pub(crate) node: T,
-    /// The tables that it reads, also through views.
-    pub(crate) reads: BTreeSet<String>,
-}
-
 /// Resolves the names of a query.
 ///
 /// # Errors
 /// All names that mean nothing or several things.
-pub(crate) fn resolve_query(
-    context: QueryContext<'_>,
-    query: &Query,
-) -> Result<Resolved<Query>, SqlErrors> {
+pub(crate) fn resolve_query(context: QueryContext<'_>, query: &Query) -> Result<Query, SqlErrors> {
     let mut resolver = Resolver::over(context, query);
     let mut node = query.clone();
     resolver.query(&mut node, None);
@@ -63,7 +51,7 @@ pub(crate) fn resolve_query(
 pub(crate) fn resolve_insert(
     context: QueryContext<'_>,
     insert: &Insert,
-) -> Result<Resolved<Insert>, SqlErrors> {
+) -> Result<Insert, SqlErrors> {
     let mut resolver = Resolver::over(context, &*insert.source);
     let mut node = insert.clone();
     resolver.insert_target(&mut node);
@@ -85,7 +73,7 @@ pub(crate) fn resolve_expression(
     let columns = Columns::of_schema(schema);
     let scope = Scope::of(RelationScope { columns, ..RelationScope::default() });
     resolver.expressions(&mut node, &scope);
-    resolver.finish(node).map(|resolved| resolved.node)
+    resolver.finish(node)
 }
 
 /// Views nested more deeply than this refer to themselves.
@@ -94,7 +82,6 @@ const MAX_VIEW_DEPTH: usize = 64;
 struct Resolver<'a> {
     context: QueryContext<'a>,
     errors: Vec<SqlError>,
-    reads: BTreeSet<String>,
     /// WITH queries in scope, inner ones last.
     ctes: Vec<(String, Columns)>,
     view_depth: usize,
@@ -102,13 +89,7 @@ struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     fn new(context: QueryContext<'a>) -> Self {
-        Self {
-            context,
-            errors: Vec::new(),
-            reads: BTreeSet::new(),
-            ctes: Vec::new(),
-            view_depth: 0,
-        }
+        Self { context, errors: Vec::new(), ctes: Vec::new(), view_depth: 0 }
     }
 
     /// Starts with what is not supported of a part of a statement.
@@ -116,11 +97,10 @@ impl<'a> Resolver<'a> {
         Self { errors: refuse::unsupported(node), ..Self::new(context) }
     }
 
-    fn finish<T>(mut self, node: T) -> Result<Resolved<T>, SqlErrors> {
+    fn finish<T>(mut self, node: T) -> Result<T, SqlErrors> {
         self.errors.sort_by_key(|error| (error.line, error.column));
         self.errors.dedup();
-        SqlErrors::check(self.errors)?;
-        Ok(Resolved { node, reads: self.reads })
+        SqlErrors::check(self.errors).map(|()| node)
     }
 
     fn insert_target(&mut self, insert: &mut Insert) {

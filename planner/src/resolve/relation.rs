@@ -237,10 +237,7 @@ impl Resolver<'_> {
 
     fn relation_columns(&mut self, relation: &Relation) -> Columns {
         match relation {
-            Relation::Table(table) => {
-                self.reads.insert(table.name.clone());
-                Columns::of_schema(&table.schema())
-            }
+            Relation::Table(table) => Columns::of_schema(&table.schema()),
             Relation::View(view) => self.view_columns(view),
         }
     }
@@ -254,7 +251,6 @@ impl Resolver<'_> {
         inner.view_depth = self.view_depth + 1;
         let mut query: Query = (*view.query).clone();
         let mut columns = inner.query(&mut query, None);
-        self.reads.extend(inner.reads);
         for (index, name) in view.columns.iter().enumerate() {
             if let Some(column) = columns.list.get_mut(index) {
                 column.name.clone_from(name);

@@ -9,6 +9,7 @@ mod committer;
 #[cfg(test)]
 mod layout_tests;
 mod options;
+mod overlap;
 #[cfg(test)]
 mod parquet_tests;
 mod partition;
@@ -32,6 +33,7 @@ mod text_reader;
 mod writer;
 
 pub use options::OPTIONS;
+pub use overlap::overlap;
 pub use pattern::Pattern;
 pub use rolling::PREFIXES;
 pub use sink::FilesystemSink;

@@ -36,6 +36,11 @@ impl Pattern {
         Self { segments: self.segments.into_iter().map(segment).collect() }
     }
 
+    /// Tells whether a file of this path matches, or one below a folder of this path may.
+    pub(super) fn reaches(&self, path: &[&str]) -> bool {
+        reaches_segments(&self.segments, path)
+    }
+
     /// Tells whether a path, relative to the folder before the pattern, matches.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
@@ -44,16 +49,31 @@ impl Pattern {
     }
 }
 
+fn reaches_segments(pattern: &[String], path: &[&str]) -> bool {
+    match (pattern.split_first(), path.split_first()) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some((first, _)), _) if first == "**" => true,
+        (Some((first, pattern)), Some((name, path))) => {
+            matches_one(first, name) && reaches_segments(pattern, path)
+        }
+    }
+}
+
+fn matches_one(pattern: &str, name: &str) -> bool {
+    let [pattern, name] = [pattern, name].map(|text| text.chars().collect::<Vec<_>>());
+    matches_name(&pattern, &name)
+}
+
 fn matches_segments(pattern: &[String], path: &[&str]) -> bool {
     match pattern.split_first() {
         None => path.is_empty(),
         Some((first, rest)) if first == "**" => {
             (0..=path.len()).any(|skipped| matches_segments(rest, &path[skipped..]))
         }
-        Some((first, rest)) => path.split_first().is_some_and(|(name, path)| {
-            let (pattern, name) = (first.chars().collect::<Vec<_>>(), name.chars());
-            matches_name(&pattern, &name.collect::<Vec<_>>()) && matches_segments(rest, path)
-        }),
+        Some((first, rest)) => path
+            .split_first()
+            .is_some_and(|(name, path)| matches_one(first, name) && matches_segments(rest, path)),
     }
 }
 

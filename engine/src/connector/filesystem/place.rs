@@ -39,12 +39,7 @@ impl Place {
     /// Finds the store of a URL. In those of files `%20` and its like stand for what they do in
     /// URLs.
     pub(super) fn resolve(url: &str, storage: &Storage) -> Result<Self> {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        let (mut literal, mut pattern) = Pattern::split(rest);
-        if scheme == FILE {
-            literal = unescape(&literal);
-            pattern = pattern.map(Pattern::unescaped);
-        }
+        let (scheme, literal, pattern) = parts(url);
         let (store, path) = storage.resolve(&format!("{scheme}://{literal}"))?;
         Ok(Self { store, path, pattern, scheme: scheme.to_owned(), url: url.to_owned() })
     }
@@ -153,6 +148,17 @@ impl Place {
         let files = files
             .map_err(|error| Error::storage(format!("list '{}'", self.display(path)), error))?;
         Ok(files.into_iter().map(|file| (self.relative(&file.location).to_owned(), file)).collect())
+    }
+}
+
+/// Takes a URL apart: its scheme, the path before its first wildcard, and what is left of it.
+pub(super) fn parts(url: &str) -> (&str, String, Option<Pattern>) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match Pattern::split(rest) {
+        (literal, pattern) if scheme == FILE => {
+            (scheme, unescape(&literal), pattern.map(Pattern::unescaped))
+        }
+        (literal, pattern) => (scheme, literal, pattern),
     }
 }
 

@@ -1,0 +1,135 @@
+//! INSERTs: bound where they stand in a script, and lowered together with their neighbours.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
+use sqlparser::ast::Query;
+use sqlparser::tokenizer::Span;
+
+use super::coerce;
+use crate::analysis::overlap;
+use crate::bind::{CatalogTable, bind_query, unsupported};
+use crate::catalog::TableDefinition;
+use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
+use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::lower::{Lowering, results_for};
+use crate::resolve::resolve_insert;
+use crate::rewrite::rewrite;
+use crate::script::JobPlan;
+use crate::session::QueryContext;
+use crate::settings::Settings;
+use crate::statement::Insert;
+use crate::stream::Results;
+use crate::typing;
+
+/// An INSERT with the tables, views and functions that there are where it stands: what comes after
+/// it, such as another table of the same name, changes nothing of it.
+#[derive(Debug)]
+pub(crate) struct BoundInsert {
+    table: Arc<TableDefinition>,
+    overwrite: bool,
+    /// The rows, rewritten; their columns are the table's physical ones.
+    plan: LogicalPlan,
+    results: Results,
+    /// The tables that are read, also through views.
+    reads: Vec<Arc<TableDefinition>>,
+    /// The query as it is written.
+    source: Query,
+    /// Where the table is named.
+    span: Span,
+}
+
+impl BoundInsert {
+    /// Binds an INSERT.
+    ///
+    /// # Errors
+    /// What is wrong with it or not supported.
+    pub(crate) fn bind(context: QueryContext<'_>, insert: &Insert) -> Result<Self, SqlErrors> {
+        let insert = resolve_insert(context, insert)?;
+        let span = insert.table.span;
+        let table = context.session.table(&insert.table.value).ok_or_else(|| {
+            let message = format!("there is no table '{}'", insert.table.value);
+            SqlError::at(SqlErrorCode::UnknownTable, span, message)
+        })?;
+        let table = &Arc::new(table.with_options(&insert.options));
+        let place =
+            |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
+        let bound = bind_query(context, &insert.source)?;
+        let plan = coerce::to_table(context, &bound, table, &insert)?;
+        typing::check(&plan, context.functions).map_err(place)?;
+        let results = results_for(table).map_err(place)?;
+        let plan = rewrite(plan, context.functions, results).map_err(place)?;
+        Ok(Self {
+            table: Arc::clone(table),
+            overwrite: insert.overwrite,
+            plan,
+            results,
+            reads: tables_of(&bound).map_err(place)?,
+            source: *insert.source,
+            span,
+        })
+    }
+
+    /// Returns where the table that is written is named.
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Returns a table that is read and that another INSERT writes.
+    pub(crate) fn reads_of(&self, other: &Self) -> Option<&TableDefinition> {
+        self.reads.iter().find(|table| overlap(table, &other.table)).map(Arc::as_ref)
+    }
+
+    /// Tells whether it cannot start before an INSERT before it has ended.
+    pub(crate) fn waits_for(&self, before: &Self) -> bool {
+        let replaces = self.overwrite || before.overwrite;
+        self.reads_of(before).is_some() || (replaces && overlap(&self.table, &before.table))
+    }
+
+    /// Returns the rows' plan and what is asked of them.
+    pub(super) fn plan(&self) -> (&LogicalPlan, Results) {
+        (&self.plan, self.results)
+    }
+}
+
+/// Returns the tables that a bound plan reads.
+fn tables_of(plan: &LogicalPlan) -> Result<Vec<Arc<TableDefinition>>, DataFusionError> {
+    let mut tables = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.extend(CatalogTable::definition_of(&scan.source).cloned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(tables)
+}
+
+/// Plans INSERTs as one job.
+///
+/// # Errors
+/// What is not supported of them.
+pub(super) fn job(settings: &Settings, inserts: &[BoundInsert]) -> Result<JobPlan, SqlErrors> {
+    let job_settings = settings.job_settings();
+    let parallelism = settings.parallelism().unwrap_or(1);
+    let first = inserts.first().map_or_else(Span::empty, BoundInsert::span);
+    let of_job = |error: DataFusionError| from_datafusion(&error, first);
+    let plans = inserts.iter().map(|insert| &insert.plan);
+    let mut lowering = Lowering::new(plans, &job_settings, parallelism).map_err(of_job)?;
+    for insert in inserts {
+        lowering.at(insert.span);
+        lowering
+            .insert(&insert.plan, &insert.table, insert.overwrite)
+            .map_err(|error| from_datafusion_in(&error, &insert.source))?;
+    }
+    let (graph, bounded, warnings) = lowering.finish().map_err(of_job)?;
+    if let Some(insert) = inserts.iter().find(|insert| insert.overwrite && !bounded) {
+        let message = "INSERT OVERWRITE of rows that never end is not supported";
+        return Err(unsupported(insert.span, message)
+            .with_help("the table is replaced when the job ends; use INSERT INTO")
+            .into());
+    }
+    let inserts = inserts.iter().map(|insert| insert.table.name.clone()).collect();
+    Ok(JobPlan { graph, inserts, bounded, query: None, warnings })
+}
