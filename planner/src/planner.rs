@@ -107,8 +107,8 @@ struct ScriptPlanner<'a> {
     steps: Vec<Step>,
     /// INSERTs that will be one job.
     pending: Vec<BoundInsert>,
-    /// The tables of an INSERT that never ends.
-    endless: Option<String>,
+    /// INSERTs of jobs that never end. They run beside what follows.
+    endless: Vec<BoundInsert>,
 }
 
 impl<'a> ScriptPlanner<'a> {
@@ -119,7 +119,7 @@ impl<'a> ScriptPlanner<'a> {
             session,
             steps: Vec::new(),
             pending: Vec::new(),
-            endless: None,
+            endless: Vec::new(),
         }
     }
 
@@ -196,10 +196,10 @@ impl<'a> ScriptPlanner<'a> {
         Ok(())
     }
 
+    /// A job has one value of each setting, so that one that changes ends the job before it.
     fn set(&mut self, statement: &Statement) -> Result<(), SqlErrors> {
-        self.flush()?;
         let refused = |key: &Ident, error: InvalidSetting| SqlError::from(error).or_at(key.span);
-        let settings = &mut self.session.settings;
+        let mut settings = self.session.settings.clone();
         let message = match statement {
             Statement::Set { key, value } => {
                 settings.set(&key.value, value).map_err(|error| refused(key, error))?;
@@ -214,6 +214,10 @@ impl<'a> ScriptPlanner<'a> {
                 "all settings reset".to_owned()
             }
         };
+        if !settings.list().eq(self.session.settings.list()) {
+            self.flush()?;
+        }
+        self.session.settings = settings;
         self.push(Step::Done { message });
         Ok(())
     }
@@ -224,8 +228,10 @@ impl<'a> ScriptPlanner<'a> {
         if bound.iter().any(|insert| self.pending.iter().any(|before| insert.waits_for(before))) {
             self.flush()?;
         }
-        if let Some(first) = bound.first() {
-            self.check_reached(first.span())?;
+        for insert in &bound {
+            if let Some(before) = self.endless.iter().find(|before| insert.waits_for(before)) {
+                return Err(never_reached(insert.span(), before.table_name()));
+            }
         }
         self.pending.extend(bound);
         Ok(())
@@ -251,18 +257,16 @@ impl<'a> ScriptPlanner<'a> {
         let inserts = std::mem::take(&mut self.pending);
         let job = query::plan_inserts(&self.session.settings, &inserts)?;
         if !job.bounded {
-            self.endless = Some(job.inserts.join(", "));
+            self.endless.extend(inserts);
         }
         self.push(Step::Job(Box::new(job)));
         Ok(())
     }
 
-    /// Refuses what would wait for ever.
+    /// Refuses what would wait for all INSERTs before it if one of them never ends.
     fn check_reached(&self, span: Span) -> Result<(), SqlErrors> {
-        let Some(tables) = &self.endless else { return Ok(()) };
-        let message =
-            format!("this is never reached: the INSERT INTO {tables} before it never ends");
-        Err(SqlError::at(SqlErrorCode::InvalidStatement, span, message).into())
+        let tables: Vec<&str> = self.endless.iter().map(BoundInsert::table_name).collect();
+        if tables.is_empty() { Ok(()) } else { Err(never_reached(span, &tables.join(", "))) }
     }
 
     fn relation(&self, name: &Ident) -> Result<&Relation, SqlErrors> {
@@ -309,13 +313,18 @@ impl<'a> ScriptPlanner<'a> {
     }
 }
 
+fn never_reached(span: Span, tables: &str) -> SqlErrors {
+    let message = format!("this is never reached: the INSERT INTO {tables} before it never ends");
+    SqlError::at(SqlErrorCode::InvalidStatement, span, message).into()
+}
+
 /// The INSERTs of a statement set start together, so none may wait for another.
 fn check_set(inserts: &[BoundInsert]) -> Result<(), SqlErrors> {
     let mut errors = Vec::new();
     for insert in inserts {
         // One alone may read what it writes.
-        let others = inserts.iter().filter(|_| inserts.len() > 1);
-        if let Some(table) = others.filter_map(|other| insert.reads_of(other)).next() {
+        let mut others = inserts.iter().filter(|_| inserts.len() > 1);
+        if let Some(table) = others.find_map(|other| insert.reads_of(other)) {
             let name = &table.name;
             let message =
                 format!("this reads '{name}', which another INSERT of the statement set writes");

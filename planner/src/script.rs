@@ -18,7 +18,8 @@ pub struct Script {
     pub variables: BTreeMap<String, String>,
 }
 
-/// One thing to do, in order; a step begins when the one before has ended.
+/// One thing to do, in order; a step begins when the one before has ended, unless that is a job of
+/// INSERTs which never ends.
 #[derive(Debug)]
 pub enum Step {
     /// DDL or SET: already applied to the session that was passed in.
@@ -41,6 +42,8 @@ pub enum Step {
 pub struct JobPlan {
     /// What to run.
     pub graph: JobGraph,
+    /// The name that `pipeline.name` gives it.
+    pub name: Option<String>,
     /// Tables written, by name; empty for a SELECT.
     pub inserts: Vec<String>,
     /// Whether all sources end.

@@ -54,8 +54,8 @@ pub(crate) struct Screen {
     jobs: Vec<String>,
     /// The last news of each.
     news: Vec<Progress>,
-    /// Those of them that can go on from their checkpoints.
-    restorable: Vec<String>,
+    /// Those of them that can go on from their checkpoints, and whether they end by themselves.
+    restorable: Vec<(String, bool)>,
     /// The command with which they do.
     go_on_with: Option<String>,
 }
@@ -95,11 +95,27 @@ impl Screen {
 
     /// Tells how to go on with what did not finish, where a checkpoint of it is kept.
     fn way_on(&self) -> String {
-        let kept = |news: &&Progress| news.epoch > 0 && self.restorable.contains(&news.job_id);
-        // Of several jobs the one that was interrupted is the last.
-        let Some(news) = self.news.iter().rfind(kept) else { return String::new() };
         let Some(command) = &self.go_on_with else { return String::new() };
-        format!("go on from checkpoint {} with: {command}\n", news.epoch)
+        let kept = self.restorable.iter().filter_map(|(job, ends)| {
+            let news = self.news.iter().find(|news| news.job_id == *job && news.epoch > 0)?;
+            Some((news.epoch, job, *ends))
+        });
+        let kept: Vec<_> = kept.collect();
+        // Of jobs that end, the one that was interrupted is the last; others run side by side.
+        let last = kept.last().map(|(_, job, _)| *job);
+        let goes_on = |(_, job, ends): &&(u64, &String, bool)| !ends || Some(*job) == last;
+        match kept.iter().filter(goes_on).collect::<Vec<_>>().as_slice() {
+            [] => String::new(),
+            [(epoch, ..)] => format!("go on from checkpoint {epoch} with: {command}\n"),
+            several => {
+                let checkpoints = several
+                    .iter()
+                    .map(|(epoch, job, _)| format!("{epoch} of {job}"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                format!("go on from checkpoints {checkpoints} with: {command}\n")
+            }
+        }
     }
 
     /// Returns the jobs that were started, in order.
@@ -245,9 +261,9 @@ impl Screen {
         match event {
             Event::JobStarted(started) => {
                 self.note_restored(&started);
-                self.progress.start(&started.job_id);
+                self.progress.start(&started.job_id, started.bounded);
                 if started.restorable {
-                    self.restorable.push(started.job_id.clone());
+                    self.restorable.push((started.job_id.clone(), started.bounded));
                 }
                 self.jobs.push(started.job_id);
             }
@@ -413,6 +429,26 @@ mod tests {
         screen.show(news("a", 4), "").unwrap();
         let told = "go on from checkpoint 4 with: rainstorm run a.sql --restore\n";
         assert_eq!(screen.way_on(), told);
+        for event in [started("b", true), news("b", 7), news("a", 5)] {
+            screen.show(event, "").unwrap();
+        }
+        let told = "go on from checkpoints 5 of a, 7 of b with: rainstorm run a.sql --restore\n";
+        assert_eq!(screen.way_on(), told);
+    }
+
+    #[test]
+    fn of_jobs_that_end_the_last_one_goes_on() {
+        let mut screen = Screen::new(Format::Table, "a.sql", false);
+        screen.go_on_with("again".to_owned());
+        for (job_id, epoch) in [("a", 3), ("b", 2)] {
+            let (job_id, restorable, bounded) = (job_id.to_owned(), true, true);
+            let started = JobStarted { job_id, restorable, bounded, ..JobStarted::default() };
+            let progress =
+                Progress { job_id: started.job_id.clone(), epoch, ..Progress::default() };
+            screen.show(Event::JobStarted(started), "").unwrap();
+            screen.show(Event::Progress(progress), "").unwrap();
+        }
+        assert_eq!(screen.way_on(), "go on from checkpoint 2 with: again\n");
     }
 
     #[test]

@@ -10,20 +10,36 @@ use rainstorm_proto::client::Progress;
 pub(crate) struct ProgressLine {
     enabled: bool,
     shown: bool,
+    /// The jobs that may run: several do side by side.
+    jobs: Vec<Running>,
+}
+
+/// A job of which progress is shown.
+struct Running {
+    job_id: String,
+    /// Whether it ends by itself.
+    bounded: bool,
     started: Instant,
     rate: Rate,
+    /// The last news of it.
+    line: String,
 }
 
 impl ProgressLine {
     pub(crate) fn new() -> Self {
-        let (started, rate) = (Instant::now(), Rate::default());
-        Self { enabled: io::stderr().is_terminal(), shown: false, started, rate }
+        Self { enabled: io::stderr().is_terminal(), shown: false, jobs: Vec::new() }
     }
 
-    /// Begins to measure a job.
-    pub(crate) fn start(&mut self, _job_id: &str) {
-        self.started = Instant::now();
-        self.rate = Rate::default();
+    /// Begins to measure a job. One that ends by itself has ended by now.
+    pub(crate) fn start(&mut self, job_id: &str, bounded: bool) {
+        self.jobs.retain(|job| !job.bounded && job.job_id != job_id);
+        self.jobs.push(Running {
+            job_id: job_id.to_owned(),
+            bounded,
+            started: Instant::now(),
+            rate: Rate::default(),
+            line: String::new(),
+        });
     }
 
     /// Shows how far a job has come.
@@ -31,8 +47,13 @@ impl ProgressLine {
         if !self.enabled {
             return;
         }
-        let rate = self.rate.add(self.started.elapsed().as_secs_f64(), progress.rows_in);
-        let line = line(progress, rate);
+        let Some(job) = self.jobs.iter_mut().find(|job| job.job_id == progress.job_id) else {
+            return;
+        };
+        let rate = job.rate.add(job.started.elapsed().as_secs_f64(), progress.rows_in);
+        job.line = line(progress, rate);
+        let lines = self.jobs.iter().map(|job| job.line.as_str()).filter(|line| !line.is_empty());
+        let line = lines.collect::<Vec<_>>().join(" | ");
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
         let line = line.chars().take(width.saturating_sub(1)).collect::<String>();
         // Where standard error is closed, there is nobody to show it to.

@@ -9,6 +9,7 @@ use rainstorm_engine::{Error, ErrorKind};
 use rainstorm_planner::script::{JobPlan, Step};
 
 use super::events::Stop;
+use super::job_names;
 use super::run_record::RunRecord;
 use super::script::{ScriptRun, is_durable};
 use crate::job::{CheckpointRef, CheckpointStore, Failure, RestorePoint};
@@ -34,21 +35,27 @@ impl ScriptRun {
         if self.fresh && self.restore.is_some() {
             return Err(invalid("a job is either restored or started anew".to_owned()));
         }
+        let own = |plan: &&JobPlan| plan.name.clone().filter(|_| self.given_name.is_none());
+        let names: Vec<_> = plans.iter().map(own).collect();
+        let names: Vec<_> = names.iter().map(Option::as_deref).collect();
+        names.iter().flatten().try_for_each(|name| job_names::check(name))?;
+        self.job_ids = job_names::ids(&self.name, &names);
         // Queries keep nothing under their name, so that any number of them may run under it.
         if plans.iter().any(|plan| is_durable(plan)) {
-            let ids: Vec<_> = (1..=plans.len()).map(|number| self.job_id(number)).collect();
             let clock = &self.shared.clock;
             let patience = clock.sleep_until(clock.now_ms() + CLAIM_PATIENCE_MS);
-            self.claim = Some(self.shared.jobs.claim(&self.name, &ids, patience).await?);
+            self.claim = Some(self.shared.jobs.claim(&self.name, &self.job_ids, patience).await?);
         }
         self.find_restore_points(&plans).await
     }
 
     /// Decides where each step's job starts from. A step that had finished only repeats its last
-    /// commit; the one that was interrupted goes on; those after it start from the beginning.
+    /// commit; those that were interrupted go on; those that were never begun start from the
+    /// beginning.
     async fn find_restore_points(&mut self, plans: &[&JobPlan]) -> Result<(), Stop> {
         let jobs = plans.iter().zip(1..).filter(|(plan, _)| is_durable(plan));
-        let numbers: Vec<_> = jobs.map(|(_, number)| number).collect();
+        let steps: Vec<_> = jobs.map(|(plan, number)| (number, plan.bounded)).collect();
+        let numbers: Vec<_> = steps.iter().map(|(number, _)| *number).collect();
         if !self.named || numbers.is_empty() {
             return match self.restore {
                 // Statements of a session need not all be INSERTs.
@@ -60,27 +67,22 @@ impl ScriptRun {
         }
         let kept = RunRecord::read(&self.shared.store, &self.name).await?;
         match self.restore {
-            Some(_) => self.check_restorable(&numbers).await?,
+            Some(restore) => {
+                self.check_restorable(&numbers).await?;
+                self.restore_points = self.begun_steps(restore, &steps).await?;
+            }
             None if self.fresh => {}
             None => self.check_finished(&numbers, kept.as_ref()).await?,
         }
-        let chosen = self.chosen_step(&numbers).await?;
-        for number in &numbers {
-            let point = match self.restore {
-                Some(RestorePoint::Epoch(epoch)) if chosen == Some(*number) => {
-                    RestorePoint::Epoch(epoch)
-                }
-                Some(_) if chosen.is_some_and(|chosen| *number <= chosen) => RestorePoint::Latest,
-                _ => continue,
-            };
-            self.restore_points.insert(*number, point);
-            if let Some(checkpoint) = self.checkpoint_at(*number, point).await? {
-                self.restored.insert(*number, checkpoint);
+        for (number, point) in self.restore_points.clone() {
+            if let Some(checkpoint) = self.checkpoint_at(number, point).await? {
+                self.restored.insert(number, checkpoint);
             }
         }
         let settings = self.settings.clone();
         let record = RunRecord { settings, ..kept.unwrap_or_default() };
         record.write(&self.shared.store, &self.name).await?;
+        self.first_to_end = steps.iter().find(|(_, bounded)| *bounded).map(|(number, _)| *number);
         self.durable_steps = numbers;
         Ok(())
     }
@@ -145,20 +147,41 @@ impl ScriptRun {
         Ok(record.write(&self.shared.store, &self.name).await?)
     }
 
-    /// Returns the step to go on with: the one that was interrupted, else the last.
-    async fn chosen_step(&self, numbers: &[usize]) -> Result<Option<usize>, Stop> {
-        if self.restore.is_none() {
-            return Ok(None);
-        }
-        let mut chosen = None;
-        for number in numbers {
-            chosen = Some(*number);
+    /// Returns the steps that the last run had begun, and where they go on: up to the first one that
+    /// was interrupted and would have ended, for those that never end run beside what follows.
+    /// `steps` tells of each whether it ends.
+    async fn begun_steps(
+        &self,
+        restore: RestorePoint,
+        steps: &[(usize, bool)],
+    ) -> Result<BTreeMap<usize, RestorePoint>, Stop> {
+        let mut begun = BTreeMap::new();
+        let mut interrupted = Vec::new();
+        let mut last_begun = 0;
+        for (number, bounded) in steps {
+            begun.insert(*number, RestorePoint::Latest);
+            last_begun = *number;
             let last = self.checkpoint_at(*number, RestorePoint::Latest).await?;
             if !last.is_some_and(|checkpoint| checkpoint.last) {
-                break;
+                interrupted.push(*number);
+                if *bounded {
+                    break;
+                }
             }
         }
-        Ok(chosen)
+        if let RestorePoint::Epoch(epoch) = restore {
+            if let [one, other, ..] = interrupted.as_slice() {
+                return Err(invalid(format!(
+                    "jobs {} and {} ran side by side, checkpoint {} may be that of either: \
+                     go on from the latest of each with --restore alone",
+                    self.job_ids[one - 1],
+                    self.job_ids[other - 1],
+                    epoch.0,
+                )));
+            }
+            begun.insert(interrupted.first().copied().unwrap_or(last_begun), restore);
+        }
+        Ok(begun)
     }
 
     /// Refuses to restore where no step has a checkpoint: a fresh directory, or a mistyped name.

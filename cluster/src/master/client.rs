@@ -53,8 +53,16 @@ impl ClientService for ClientFacing {
             let text = format!("job {job_id} {verb} {} already", job.state().name());
             return Err(Status::failed_precondition(text));
         }
-        job.send(Message::Cancel);
-        job.ended().await;
+        let mut running = self.0.jobs.running_inserts(&job_id);
+        if running.is_empty() {
+            running.push(job);
+        }
+        for job in &running {
+            job.send(Message::Cancel);
+        }
+        for job in &running {
+            job.ended().await;
+        }
         Ok(Response::new(CancelJobReply {}))
     }
 }

@@ -150,6 +150,14 @@ impl Jobs {
         running.or_else(|| found.next_back()).cloned()
     }
 
+    /// Returns the jobs of INSERTs that run with this id or side by side for the script of this name.
+    pub(super) fn running_inserts(&self, name: &str) -> Vec<Arc<Job>> {
+        let jobs = self.lock();
+        let is_named = |job: &&Arc<Job>| job.id.as_str() == name || job.script == name;
+        let running = jobs.iter().filter(|job| job.durable && !job.state().is_end());
+        running.filter(is_named).cloned().collect()
+    }
+
     /// Lists all jobs, newest first.
     pub(super) fn list(&self) -> Vec<client::Job> {
         self.lock().iter().rev().map(|job| job.describe()).collect()

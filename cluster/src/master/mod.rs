@@ -19,6 +19,7 @@ mod client;
 mod convert;
 mod driver;
 mod events;
+mod job_names;
 mod jobs;
 mod lane;
 mod plan_script;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use rainstorm_engine::ErrorKind;
 use rainstorm_planner::error::{SqlError, SqlErrors};
-use rainstorm_planner::script::{Script, Step};
+use rainstorm_planner::script::{JobPlan, Script, Step};
 use rainstorm_planner::session::Session;
 use rainstorm_proto::client::ExecuteRequest;
 
-use super::Shared;
 use super::events::Stop;
 use super::run_record::RunRecord;
-use super::script::check_name;
+use super::script::is_durable;
+use super::{Shared, job_names};
 use crate::job::Failure;
 
 /// Setting under which the number of tasks per operator is found.
@@ -24,7 +24,7 @@ const JOB_NAME: &str = "pipeline.name";
 pub(super) struct Planned {
     session: Session,
     pub(super) steps: Vec<Step>,
-    /// The name that `pipeline.name` gives its jobs.
+    /// The name that `pipeline.name` gives it.
     pub(super) job_name: Option<String>,
     /// What was set before the script.
     pub(super) settings: BTreeMap<String, String>,
@@ -55,7 +55,7 @@ async fn plan_or_restore(
     // The script itself may give the name.
     let given = Some(&request.job_name).filter(|name| !name.is_empty());
     let Some(name) = given.or(planned.job_name.as_ref()) else { return Ok(planned) };
-    check_name(name)?;
+    job_names::check(name)?;
     match RunRecord::read(&shared.store, name).await? {
         Some(record) if !record.settings.is_empty() => {
             plan_in(shared, session, request, &record.settings).await
@@ -103,7 +103,7 @@ async fn plan_in(
         steps.map(|steps| (session, steps))
     });
     let (mut session, steps) = planned.await??;
-    let job_name = session.settings.job_name().map(str::to_owned);
+    let job_name = script_name(&steps, &session);
     for (key, value) in kept.iter().filter(|(key, _)| !own.contains_key(*key)) {
         if session.settings.get(key).is_ok_and(|now| now == value) {
             // It is the job's, not the session's choice.
@@ -115,6 +115,22 @@ async fn plan_in(
         let _ = session.settings.reset(PARALLELISM);
     }
     Ok(Planned { session, steps, job_name, settings })
+}
+
+/// Returns the name of a script's first job that keeps checkpoints under it, else of its first one.
+fn script_name(steps: &[Step], session: &Session) -> Option<String> {
+    let jobs = steps.iter().filter_map(|step| match step {
+        Step::Job(plan) => Some(plan.as_ref()),
+        _ => None,
+    });
+    let named = |plan: &&JobPlan| plan.name.is_some();
+    let mut jobs = jobs.peekable();
+    if jobs.peek().is_none() {
+        return session.settings.job_name().map(str::to_owned);
+    }
+    let named: Vec<_> = jobs.filter(named).collect();
+    let chosen = named.iter().find(|plan| is_durable(plan)).or_else(|| named.first());
+    chosen.and_then(|plan| plan.name.clone())
 }
 
 /// Returns what is set in a session, but for the job's name.

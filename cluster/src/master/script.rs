@@ -1,14 +1,15 @@
 //! Scripts: planned whole, then run step by step.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
-use rainstorm_engine::{Epoch, Error, ErrorKind, JobId};
+use rainstorm_engine::{Epoch, Error, JobId};
 use rainstorm_planner::script::{JobPlan, Step};
 use rainstorm_proto::client::execute_event::Event;
 use rainstorm_proto::client::{
@@ -20,7 +21,7 @@ use super::driver::{JobRun, drive};
 use super::events::{Events, Stop, rows_started, send, send_rows, show};
 use super::jobs::{Job, NameClaim};
 use super::plan_script::{Planned, plan};
-use super::{Shared, batch, show_jobs};
+use super::{Shared, batch, job_names, show_jobs};
 use crate::identity::unique_id;
 use crate::job::{
     CheckpointRef, CheckpointStore, Failure, JobConfig, JobState, Message, RestorePoint,
@@ -64,6 +65,8 @@ pub(super) struct ScriptRun {
     pub(super) name: String,
     /// Whether somebody chose the name, so that checkpoints are worth keeping after the end.
     pub(super) named: bool,
+    /// The name where it was given from outside, so that `pipeline.name` does not matter.
+    pub(super) given_name: Option<String>,
     /// Whether it runs on without its client, who then sees no rows.
     pub(super) detached: bool,
     pub(super) restore: Option<RestorePoint>,
@@ -75,6 +78,10 @@ pub(super) struct ScriptRun {
     pub(super) settings: BTreeMap<String, String>,
     /// The steps whose checkpoints are kept, where the script has a name.
     pub(super) durable_steps: Vec<usize>,
+    /// The first of them that ends. Those before it run beside it, those after it when it has ended.
+    pub(super) first_to_end: Option<usize>,
+    /// The ids of the steps' jobs.
+    pub(super) job_ids: Vec<JobId>,
     /// Where the jobs of the steps start from; those left out start from the beginning.
     pub(super) restore_points: BTreeMap<usize, RestorePoint>,
     /// Which checkpoints these are.
@@ -90,10 +97,11 @@ impl ScriptRun {
         job_name: Option<String>,
         settings: BTreeMap<String, String>,
     ) -> Result<Self, Stop> {
-        let given = Some(request.job_name.clone()).filter(|name| !name.is_empty()).or(job_name);
-        let named = given.is_some();
-        let name = given.unwrap_or_else(made_up_name);
-        check_name(&name)?;
+        let given_name = Some(request.job_name.clone()).filter(|name| !name.is_empty());
+        let name = given_name.clone().or(job_name);
+        let named = name.is_some();
+        let name = name.unwrap_or_else(job_names::made_up);
+        job_names::check(&name)?;
         let restore = request.restore.as_ref().map(|restore| match restore.epoch {
             0 => RestorePoint::Latest,
             epoch => RestorePoint::Epoch(Epoch(epoch)),
@@ -102,12 +110,15 @@ impl ScriptRun {
             shared,
             name,
             named,
+            given_name,
             detached: request.detached,
             restore,
             fresh: request.fresh,
             session: request.session.clone(),
             settings,
             durable_steps: Vec::new(),
+            first_to_end: None,
+            job_ids: Vec::new(),
             restore_points: BTreeMap::new(),
             restored: BTreeMap::new(),
             claim: None,
@@ -147,15 +158,28 @@ impl ScriptRun {
         send(events, Event::JobStarted(started)).await
     }
 
-    /// Runs the steps one after the other. Their jobs are numbered, from 1.
+    /// Runs the steps one after the other, those that never end beside what follows. Their jobs are
+    /// numbered, from 1. When one of them does not come to its end, neither does the script.
     async fn steps(&self, steps: Vec<Step>, events: &Events) -> Result<(), Stop> {
+        let mut beside = FuturesUnordered::new();
         let mut number = 0;
         for step in steps {
             number += usize::from(matches!(step, Step::Job(_)));
-            if !self.is_unseen(&step) {
-                self.step(number, step, events).await?;
+            if self.is_unseen(&step) {
+                continue;
             }
+            let step = match step {
+                Step::Job(plan) if is_durable(&plan) && !plan.bounded => {
+                    let begun = self.begin(number, *plan, events);
+                    let begun = alongside(&mut beside, begun).await?;
+                    beside.push(self.finish(begun, events));
+                    continue;
+                }
+                step => step,
+            };
+            alongside(&mut beside, self.step(number, step, events)).await?;
         }
+        while beside.try_next().await?.is_some() {}
         self.note_finished().await
     }
 
@@ -220,20 +244,32 @@ impl ScriptRun {
     }
 
     async fn job(&self, number: usize, plan: JobPlan, events: &Events) -> Result<(), Stop> {
+        let begun = self.begin(number, plan, events).await?;
+        self.finish(begun, events).await
+    }
+
+    /// Starts a job and says so.
+    async fn begin(&self, number: usize, plan: JobPlan, events: &Events) -> Result<Begun, Stop> {
         for warning in &plan.warnings {
             send(events, Event::Warning(warning.clone())).await?;
         }
         let (rows, results) = mpsc::channel(QUEUED_ROWS);
         let job = self.start(number, &plan, plan.query.is_some().then_some(rows))?;
         let job = CancelledWithScript(job);
-        let job = &*job.0;
-        let job_id = job.id.as_str().to_owned();
+        let job_id = job.0.id.as_str().to_owned();
         let restored = if is_durable(&plan) { number } else { 0 };
         let started = JobStarted { job_id, bounded: plan.bounded, ..self.job_started(restored) };
         send(events, Event::JobStarted(started)).await?;
         if let Some(query) = &plan.query {
             send(events, rows_started(&query.schema, Some(query), plan.bounded)?).await?;
         }
+        Ok(Begun { number, plan, job, results })
+    }
+
+    /// Hands on what comes of a job until it has ended.
+    async fn finish(&self, begun: Begun, events: &Events) -> Result<(), Stop> {
+        let Begun { number, plan, job, results } = begun;
+        let job = &*job.0;
         let slots = plan.graph.stages.iter().map(|stage| stage.parallelism).max().unwrap_or(0);
         let (state, failure) = self.follow(job, slots, results, events).await?;
         send(events, Event::Progress(job.progress())).await?;
@@ -251,9 +287,9 @@ impl ScriptRun {
         send(events, Event::Message(format!("INSERT {rows_out} INTO {tables}"))).await
     }
 
-    /// Returns the id of a step's job. Most scripts have one, which then has the script's name.
-    pub(super) fn job_id(&self, number: usize) -> JobId {
-        JobId::new(&if number == 1 { self.name.clone() } else { format!("{}-{number}", self.name) })
+    /// Returns the id of a step's job.
+    fn job_id(&self, number: usize) -> JobId {
+        self.job_ids.get(number - 1).cloned().unwrap_or_else(|| JobId::new(&self.name))
     }
 
     fn start(
@@ -265,7 +301,7 @@ impl ScriptRun {
         let mut id = self.job_id(number);
         if self.claim.is_none() && self.named {
             // Other scripts may run under the name, and reports find jobs by their ids.
-            id = JobId::new(&format!("{id}-{}", short_id()));
+            id = JobId::new(&format!("{id}-{}", job_names::short_id()));
         }
         let now = self.shared.clock.now_ms();
         let (job, messages) =
@@ -280,12 +316,13 @@ impl ScriptRun {
     }
 
     /// Returns the checkpoints of other steps that are garbage once this step's job has one of its
-    /// own: where a run starts anew, what the one before left of its later steps.
+    /// own: where a run starts anew, what the one before left of the steps that begin after it.
     fn superseded(&self, number: usize) -> Vec<CheckpointStore> {
-        if self.restore.is_some() || self.durable_steps.first() != Some(&number) {
+        if self.restore.is_some() || self.first_to_end != Some(number) {
             return Vec::new();
         }
-        self.durable_steps[1..].iter().map(|number| self.checkpoints(*number)).collect()
+        let later = self.durable_steps.iter().filter(|later| **later > number);
+        later.map(|number| self.checkpoints(*number)).collect()
     }
 
     /// Hands rows and progress to the client until the job has ended.
@@ -367,6 +404,30 @@ impl ScriptRun {
     }
 }
 
+/// A step's job that runs.
+struct Begun {
+    number: usize,
+    plan: JobPlan,
+    job: CancelledWithScript,
+    /// The rows for the client.
+    results: mpsc::Receiver<Bytes>,
+}
+
+/// Does something while jobs run beside it, unless one of these does not come to its end.
+async fn alongside<T>(
+    beside: &mut FuturesUnordered<impl Future<Output = Result<(), Stop>>>,
+    work: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(ended) = beside.next() => ended?,
+            done = &mut work => return done,
+        }
+    }
+}
+
 /// Stops the job when the script that waits for it stops, whyever that is; harmless after its end.
 struct CancelledWithScript(Arc<Job>);
 
@@ -379,25 +440,4 @@ impl Drop for CancelledWithScript {
 /// Tells whether checkpoints of a job are kept: not where only a client sees its rows.
 pub(super) fn is_durable(plan: &JobPlan) -> bool {
     !plan.inserts.is_empty()
-}
-
-fn made_up_name() -> String {
-    format!("query-{}", short_id())
-}
-
-/// Returns an id that is unique among the jobs that people look at.
-fn short_id() -> String {
-    let mut id = unique_id().simple().to_string();
-    id.truncate(8);
-    id
-}
-
-pub(super) fn check_name(name: &str) -> Result<(), Stop> {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    if !name.starts_with('.') && name.chars().all(plain) {
-        return Ok(());
-    }
-    let text =
-        format!("job name '{name}' has other characters than letters, digits, '-', '_', '.'");
-    Err(Failure::new(ErrorKind::Invalid, text).into())
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
 use arrow::util::pretty::pretty_format_batches;
-use rainstorm_engine::graph::SinkTarget;
+use rainstorm_engine::graph::{JobSettings, SinkTarget};
 use rainstorm_engine::time::SimulatedClock;
 
 use super::*;
@@ -327,6 +327,11 @@ fn what_reads_the_result_of_an_insert_waits_for_it() {
         &["job(a)", "job(b)"],
     );
     check_steps(
+        "INSERT INTO a SELECT n FROM numbers;
+         INSERT INTO b SELECT n FROM b /*+ OPTIONS('path' = '/a') */;",
+        &["job(a)", "job(b)"],
+    );
+    check_steps(
         "INSERT OVERWRITE a SELECT n FROM numbers; INSERT INTO a SELECT n FROM numbers;",
         &["job(a)", "job(a)"],
     );
@@ -344,6 +349,68 @@ fn settings_end_a_job_and_definitions_do_not() {
          CREATE OR REPLACE TABLE b (n BIGINT) WITH ('connector' = 'blackhole');
          INSERT INTO b SELECT n FROM endless;",
         &["view doubled dropped", "table numbers dropped", "table b created", "job(a b)"],
+    );
+}
+
+#[test]
+fn a_setting_that_is_as_it_was_does_not_end_a_job() {
+    check_steps(
+        "SET 'parallelism.default' = '2'; INSERT INTO a SELECT n FROM numbers;
+         SET 'parallelism.default' = '2'; INSERT INTO b SELECT n FROM numbers; RESET;",
+        &[
+            "parallelism.default set to 2",
+            "parallelism.default set to 2",
+            "job(a b)",
+            "all settings reset",
+        ],
+    );
+}
+
+#[test]
+fn inserts_have_the_settings_of_their_place() {
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    let steps = plan(
+        &mut session,
+        "SET 'parallelism.default' = '3'; SET 'table.exec.state.ttl' = '1 min';
+         INSERT INTO a SELECT n FROM endless;
+         SET 'table.exec.source.idle-timeout' = '2 s'; SET 'pipeline.name' = 'second';
+         INSERT INTO b SELECT n FROM numbers;
+         RESET; SET 'execution.checkpointing.interval' = '0';",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let jobs: Vec<_> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Job(job) => {
+                let JobSettings { state_ttl, idle_timeout, checkpoint_interval, .. } =
+                    job.graph.settings;
+                let seconds = [state_ttl, idle_timeout, checkpoint_interval]
+                    .map(|duration| duration.map(|duration| duration.as_secs()));
+                Some((job.name.as_deref(), job.graph.stages[0].parallelism, seconds))
+            }
+            _ => None,
+        })
+        .collect();
+    let expected =
+        [(None, 3, [Some(60), None, Some(10)]), (Some("second"), 3, [Some(60), Some(2), Some(10)])];
+    assert_eq!(jobs, expected);
+}
+
+#[test]
+fn an_insert_goes_on_beside_one_that_never_ends() {
+    check_steps(
+        "INSERT INTO a SELECT n FROM endless; SET 'parallelism.default' = '2';
+         INSERT INTO b SELECT n FROM endless;",
+        &["job(a)", "parallelism.default set to 2", "job(b)"],
+    );
+    let mut session = Session::default();
+    plan(&mut session, PIPELINE).expect("plans");
+    check_errors(
+        &mut session,
+        "INSERT INTO a SELECT n FROM endless; SET 'parallelism.default' = '2';
+INSERT INTO b SELECT n FROM doubled",
+        &["invalid_statement 2:13: this is never reached: the INSERT INTO a before it never ends"],
     );
 }
 

@@ -72,6 +72,11 @@ impl BoundInsert {
         })
     }
 
+    /// Returns the name of the table that is written.
+    pub(crate) fn table_name(&self) -> &str {
+        &self.table.name
+    }
+
     /// Returns where the table that is written is named.
     pub(crate) fn span(&self) -> Span {
         self.span
@@ -131,5 +136,6 @@ pub(super) fn job(settings: &Settings, inserts: &[BoundInsert]) -> Result<JobPla
             .into());
     }
     let inserts = inserts.iter().map(|insert| insert.table.name.clone()).collect();
-    Ok(JobPlan { graph, inserts, bounded, query: None, warnings })
+    let name = settings.job_name().map(str::to_owned);
+    Ok(JobPlan { graph, name, inserts, bounded, query: None, warnings })
 }

@@ -170,7 +170,9 @@ fn select_job(
             offset: output.offset,
             limit: output.limit,
         };
-        let job = JobPlan { graph, inserts: Vec::new(), bounded, query: Some(query), warnings };
+        let name = context.session.settings.job_name().map(str::to_owned);
+        let inserts = Vec::new();
+        let job = JobPlan { graph, name, inserts, bounded, query: Some(query), warnings };
         Ok((plan, job))
     };
     plan().map_err(|error| from_datafusion_in(&error, query))

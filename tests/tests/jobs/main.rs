@@ -1,6 +1,7 @@
 //! Scripts on an embedded cluster, from a client's point of view.
 
 mod restart;
+mod side_by_side;
 mod testbed;
 
 use std::collections::BTreeMap;
