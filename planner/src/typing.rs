@@ -12,8 +12,7 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Aggregate, Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Union,
-    Volatility,
+    Aggregate, Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
 };
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
@@ -36,7 +35,11 @@ use crate::rewrite::{analyze, same_shape};
 pub(crate) fn check(plan: &LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
     each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))?;
     plan.apply_with_subqueries(|node| match node {
-        LogicalPlan::Union(union) => of_union(union),
+        LogicalPlan::Union(union) => {
+            let inputs: Vec<&LogicalPlan> = union.inputs.iter().map(AsRef::as_ref).collect();
+            alike_columns("UNION", &inputs)?;
+            Ok(TreeNodeRecursion::Continue)
+        }
         _ => Ok(TreeNodeRecursion::Continue),
     })?;
     let analyzed = analyze(plan.clone(), functions)?;
@@ -121,12 +124,13 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
     Ok(TreeNodeRecursion::Continue)
 }
 
-/// DataFusion turns other values into texts, or texts into other values, where the queries of a
-/// UNION differ.
-fn of_union(union: &Union) -> Result<TreeNodeRecursion> {
-    let Some((first, others)) = union.inputs.split_first() else {
-        return Ok(TreeNodeRecursion::Continue);
-    };
+/// Refuses texts beside other values in the queries of a set operation: DataFusion turns one into
+/// the other.
+///
+/// # Errors
+/// `Type`, where the columns differ first.
+pub(crate) fn alike_columns(operation: &str, queries: &[&LogicalPlan]) -> Result<()> {
+    let Some((first, others)) = queries.split_first() else { return Ok(()) };
     for other in others {
         let columns = first.schema().fields().iter().zip(other.schema().fields());
         for (index, (before, found)) in columns.enumerate() {
@@ -136,12 +140,12 @@ fn of_union(union: &Union) -> Result<TreeNodeRecursion> {
             };
             if differ(before, found) || differ(found, before) {
                 let message = format!(
-                    "the queries of UNION differ: column {} is {}, before it is {}",
+                    "the queries of {operation} differ: column {} is {}, before it is {}",
                     index + 1,
                     type_sql(found),
                     type_sql(before)
                 );
-                let span = match other.as_ref() {
+                let span = match other {
                     LogicalPlan::Projection(projection) => span_of(&projection.expr[index]),
                     _ => Span::empty(),
                 };
@@ -150,7 +154,7 @@ fn of_union(union: &Union) -> Result<TreeNodeRecursion> {
             }
         }
     }
-    Ok(TreeNodeRecursion::Continue)
+    Ok(())
 }
 
 /// Tells whether an operator compares values in the order of their type.

@@ -37,7 +37,7 @@ use crate::catalog::{ColumnKind, Relation, TableDefinition, ViewDefinition};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 use crate::resolve::resolve_query;
-use crate::rewrite::{cast_by_position, cast_rows_of, doubles_of, with_doubles};
+use crate::rewrite::{cast_by_position, cast_rows_of, common_types, doubles_of, with_doubles};
 use crate::session::QueryContext;
 use crate::stream::{Watermark, plan_of};
 use crate::types::FlinkTypePlanner;
@@ -133,7 +133,7 @@ impl<'a> Binder<'a> {
         let statement = Statement::Query(Box::new(query));
         let plan = SqlToRel::new(self).sql_statement_to_plan(statement)?;
         temporal::check(&plan)?;
-        cast_by_position(with_doubles(plan)?, self.context.functions)
+        cast_by_position(common_types(with_doubles(plan)?)?, self.context.functions)
     }
 
     fn expression(&self, expr: &SqlExpr, schema: &DFSchema) -> Result<Expr> {

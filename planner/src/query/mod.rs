@@ -24,7 +24,7 @@ use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_qu
 use crate::error::SqlErrors;
 use crate::explain::{graph_text, plan_text, stream_plan_text};
 use crate::lower::Lowering;
-use crate::rewrite::rewrite;
+use crate::rewrite::{count_copies, rewrite};
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::settings::Settings;
@@ -37,15 +37,31 @@ use crate::typing;
 /// # Errors
 /// What is wrong with it or not supported.
 pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<Step, SqlErrors> {
-    let plan = bind_query(context, query)?;
-    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    let analyzed = typing::check(&plan, context.functions).map_err(place)?;
-    if is_batch(&plan).map_err(place)? {
-        batch::check(&plan).map_err(place)?;
-        return Ok(Step::Batch(Box::new(analyzed)));
+    match bind_select(context, query)? {
+        Select::Batch(plan) => Ok(Step::Batch(Box::new(plan))),
+        Select::Job(plan) => Ok(Step::Job(Box::new(select_job(context, plan, query)?.1))),
     }
-    let (_, job) = select_job(context, plan, query)?;
-    Ok(Step::Job(Box::new(job)))
+}
+
+/// A SELECT that is bound.
+enum Select {
+    /// One for DataFusion, with its types coerced.
+    Batch(LogicalPlan),
+    /// One for a job.
+    Job(LogicalPlan),
+}
+
+fn bind_select(context: QueryContext<'_>, query: &Query) -> Result<Select, SqlErrors> {
+    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
+    let plan = bind_query(context, query)?;
+    if !is_batch(&plan).map_err(place)? {
+        typing::check(&plan, context.functions).map_err(place)?;
+        return Ok(Select::Job(plan));
+    }
+    let plan = count_copies(plan, context.functions).map_err(place)?;
+    let analyzed = typing::check(&plan, context.functions).map_err(place)?;
+    batch::check(&plan).map_err(place)?;
+    Ok(Select::Batch(analyzed))
 }
 
 /// Plans INSERTs as one job.
@@ -70,15 +86,13 @@ pub(crate) fn explain_select(
     context: QueryContext<'_>,
     query: &Query,
 ) -> Result<Explained, SqlErrors> {
-    let plan = bind_query(context, query)?;
-    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    let analyzed = typing::check(&plan, context.functions).map_err(place)?;
-    if is_batch(&plan).map_err(place)? {
-        batch::check(&plan).map_err(place)?;
-        return Ok(vec![("batch plan".to_owned(), plan_text(&analyzed))]);
+    match bind_select(context, query)? {
+        Select::Batch(plan) => Ok(vec![("batch plan".to_owned(), plan_text(&plan))]),
+        Select::Job(plan) => {
+            let (plan, job) = select_job(context, plan, query)?;
+            explain_job(&[(&plan, Results::Changes)], &job)
+        }
     }
-    let (plan, job) = select_job(context, plan, query)?;
-    explain_job(&[(&plan, Results::Changes)], &job)
 }
 
 /// Explains INSERTs of one job.

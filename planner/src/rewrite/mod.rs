@@ -11,6 +11,7 @@ mod durations;
 mod maps;
 mod not_in;
 mod rows;
+mod set_operations;
 mod texts;
 mod volatile;
 mod watermarks;
@@ -41,6 +42,7 @@ use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
 
 pub(crate) use self::doubles::{of_expr as doubles_of, with_doubles};
 pub(crate) use self::rows::{by_position, cast_by_position, of_expr as cast_rows_of, same_shape};
+pub(crate) use self::set_operations::{common_types, count_copies};
 use crate::stream::{self, Results};
 
 type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;

@@ -1,0 +1,149 @@
+//! INTERSECT and EXCEPT.
+//!
+//! DataFusion joins the sides on all their columns, where nulls are equal. Such a join keeps or
+//! drops all copies of a row and gives it the left side's types.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, JoinType, NullEquality, plan_datafusion_err};
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
+use datafusion::logical_expr::{
+    Cast, Distinct, Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder, Projection,
+    WindowFunctionDefinition,
+};
+use rainstorm_engine::function::Registry;
+use sqlparser::tokenizer::Span;
+
+use crate::bind::{fail, unsupported};
+use crate::typing::alike_columns;
+
+/// Returns the word for what a join of a bound plan stands for. Nothing else that is written makes
+/// joins in which nulls are equal.
+fn word(join: &Join) -> Option<&'static str> {
+    match (join.null_equality, join.join_type) {
+        (NullEquality::NullEqualsNull, JoinType::LeftSemi) => Some("INTERSECT"),
+        (NullEquality::NullEqualsNull, JoinType::LeftAnti) => Some("EXCEPT"),
+        _ => None,
+    }
+}
+
+/// Gives both sides of INTERSECT and EXCEPT the types that their UNION would have.
+///
+/// # Errors
+/// Columns that have no common type, or a type whose values are not compared.
+pub(crate) fn common_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
+        let Some(word) = word(&join) else {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        };
+        alike_columns(word, &[&join.left, &join.right])?;
+        let types = types(&join, word)?;
+        if [&join.left, &join.right].into_iter().all(|side| has_types(side, &types)) {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        let left = match Arc::unwrap_or_clone(join.left) {
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                let input = with_types(Arc::unwrap_or_clone(input), &types)?;
+                LogicalPlan::Distinct(Distinct::All(Arc::new(input)))
+            }
+            left => with_types(left, &types)?,
+        };
+        let right = with_types(Arc::unwrap_or_clone(join.right), &types)?;
+        let join = Join { left: Arc::new(left), right: Arc::new(right), ..join };
+        LogicalPlan::Join(join).recompute_schema().map(Transformed::yes)
+    })?;
+    Ok(rewritten.data)
+}
+
+fn types(join: &Join, word: &str) -> Result<Vec<DataType>> {
+    let columns = join.left.schema().fields().iter().zip(join.right.schema().fields());
+    columns
+        .map(|(left, right)| {
+            let (left, right) = (left.data_type(), right.data_type());
+            if [left, right].into_iter().any(holds_map) {
+                let message = format!("{word} of a MAP is not supported");
+                return Err(fail(unsupported(Span::empty(), message)));
+            }
+            let has = |is: fn(&DataType) -> bool| is(left) || is(right);
+            if has(DataType::is_floating) && has(DataType::is_decimal) {
+                return Ok(DataType::Float64);
+            }
+            type_union_coercion(left, right).ok_or_else(|| {
+                plan_datafusion_err!("{word} of columns that have no common type: {left}, {right}")
+            })
+        })
+        .collect()
+}
+
+/// Which entry of a map comes first depends on how it was made.
+fn holds_map(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Map(..) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| holds_map(field.data_type())),
+        DataType::List(item) => holds_map(item.data_type()),
+        _ => false,
+    }
+}
+
+fn has_types(side: &LogicalPlan, types: &[DataType]) -> bool {
+    side.schema().fields().iter().zip(types).all(|(field, to)| field.data_type() == to)
+}
+
+fn with_types(side: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
+    let columns = side.schema().iter().zip(types).map(|((qualifier, field), to)| {
+        let column = Expr::from((qualifier, field));
+        if field.data_type() == to {
+            column
+        } else {
+            Expr::Cast(Cast::new(Box::new(column), to.clone()))
+                .alias_qualified(qualifier.cloned(), field.name())
+        }
+    });
+    let columns = columns.collect();
+    Projection::try_new(columns, Arc::new(side)).map(LogicalPlan::Projection)
+}
+
+/// Makes INTERSECT ALL and EXCEPT ALL count the copies of a row, of rows that end: the first copy
+/// on one side goes with the first on the other.
+///
+/// # Errors
+/// None of its own.
+pub(crate) fn count_copies(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|plan| match plan {
+        // Of what is DISTINCT there is one copy.
+        LogicalPlan::Join(join)
+            if word(&join).is_some() && !matches!(*join.left, LogicalPlan::Distinct(_)) =>
+        {
+            let columns: Vec<Column> = join.left.schema().columns();
+            let (left, left_copy) = numbered(join.left, "left copy", functions)?;
+            let (right, right_copy) = numbered(join.right, "right copy", functions)?;
+            let on = join.on.into_iter().chain([(left_copy, right_copy)]).collect();
+            let (left, right) = (Arc::new(left), Arc::new(right));
+            let join = LogicalPlan::Join(Join { left, right, on, ..join }).recompute_schema()?;
+            let columns = columns.into_iter().map(Expr::Column);
+            LogicalPlanBuilder::from(join).project(columns)?.build().map(Transformed::yes)
+        }
+        plan => Ok(Transformed::no(plan)),
+    })?;
+    Ok(rewritten.data)
+}
+
+/// Numbers the copies of each row. Returns the column of numbers, too.
+fn numbered(
+    side: Arc<LogicalPlan>,
+    name: &str,
+    functions: &Registry,
+) -> Result<(LogicalPlan, Expr)> {
+    let columns = side.schema().columns().into_iter().map(Expr::Column).collect();
+    let function = WindowFunctionDefinition::WindowUDF(functions.udwf("row_number")?);
+    let number = Expr::from(WindowFunction::new(function, Vec::new()));
+    let number = number.partition_by(columns).build()?.alias(name);
+    let plan = LogicalPlanBuilder::from(side).window(vec![number])?.build()?;
+    Ok((plan, Expr::Column(Column::new_unqualified(name))))
+}
