@@ -202,8 +202,7 @@ impl<'a> ScriptPlanner<'a> {
         let mut settings = self.session.settings.clone();
         let message = match statement {
             Statement::Set { key, value } => {
-                settings.set(&key.value, value).map_err(|error| refused(key, error))?;
-                format!("{} set to {value}", key.value)
+                settings.set(&key.value, value).map_err(|error| refused(key, error))?
             }
             Statement::Reset(Some(key)) => {
                 settings.reset(&key.value).map_err(|error| refused(key, error))?;

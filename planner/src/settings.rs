@@ -1,5 +1,7 @@
 //! SET and RESET: settings with Flink's keys where Flink has one.
 
+mod flink;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,8 +28,8 @@ enum Kind {
     Memory,
     /// A number within these bounds, or nothing.
     Number { min: u64, max: u64 },
-    /// One of these.
-    OneOf(&'static [&'static str]),
+    /// A name of UTC.
+    Utc,
 }
 
 const CHECKPOINT_INTERVAL: &str = "execution.checkpointing.interval";
@@ -88,10 +90,19 @@ const KEYS: &[Key] = &[
     Key {
         name: TIME_ZONE,
         default: "UTC",
-        kind: Kind::OneOf(&["UTC"]),
+        kind: Kind::Utc,
         description: "the session's time zone",
     },
 ];
+
+/// Keys of Flink's that are a setting under another name, each with its value for the default.
+const ALIASES: &[(&str, &str, &str)] = &[
+    ("execution.buffer-timeout.interval", BUFFER_TIMEOUT, ""),
+    ("table.exec.resource.default-parallelism", PARALLELISM, "-1"),
+];
+
+/// Names of UTC beside those that offsets may follow.
+const UTC: &[&str] = &["UCT", "UNIVERSAL", "ZULU", "GREENWICH"];
 
 /// Values of settings, all valid. Settings without one have their default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,19 +121,29 @@ pub struct InvalidSetting {
 }
 
 impl Settings {
-    /// Sets a value.
+    /// Sets a value. Returns what that does, for people: settings of Flink's that nothing here
+    /// depends on are taken, too.
     ///
     /// # Errors
     /// Where there is no such key, or it does not take such a value.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), InvalidSetting> {
-        let key = find(key)?;
+    pub fn set(&mut self, key: &str, value: &str) -> Result<String, InvalidSetting> {
+        if let Some(accepted) = flink::accept(key, value) {
+            return accepted;
+        }
         let value = value.trim();
+        let alias = ALIASES.iter().find(|(alias, ..)| alias.eq_ignore_ascii_case(key));
+        if let Some((_, known, default)) = alias
+            && value == *default
+        {
+            return Ok(format!("{key} makes no difference: {known} holds"));
+        }
+        let key = find(alias.map_or(key, |(_, known, _)| *known))?;
         if let Err(expected) = key.kind.check(value) {
             let message = format!("setting '{}' takes {expected}, not '{value}'", key.name);
-            return Err(InvalidSetting { message, help: None });
+            return Err(InvalidSetting { message, help: key.kind.help() });
         }
         self.values.insert(key.name, value.to_owned());
-        Ok(())
+        Ok(format!("{} set to {value}", key.name))
     }
 
     /// Puts a setting back to its default.
@@ -130,7 +151,11 @@ impl Settings {
     /// # Errors
     /// Where there is no such key.
     pub fn reset(&mut self, key: &str) -> Result<(), InvalidSetting> {
-        self.values.remove(find(key)?.name);
+        if flink::is_known(key) {
+            return Ok(());
+        }
+        let alias = ALIASES.iter().find(|(alias, ..)| alias.eq_ignore_ascii_case(key));
+        self.values.remove(find(alias.map_or(key, |(_, known, _)| *known))?.name);
         Ok(())
     }
 
@@ -214,7 +239,7 @@ impl Kind {
             Self::Number { min, max } => {
                 value.parse().is_ok_and(|number: u64| (min..=max).contains(&number))
             }
-            Self::OneOf(values) => values.contains(&value),
+            Self::Utc => is_utc(value),
         };
         if valid { Ok(()) } else { Err(self.expected()) }
     }
@@ -225,8 +250,13 @@ impl Kind {
             Self::Duration => "a duration such as '10 s', '500 ms' or '1 min'".to_owned(),
             Self::Memory => "a size such as '512 mb' or '8 gb'".to_owned(),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
-            Self::OneOf(values) => values.join(" or "),
+            Self::Utc => "UTC".to_owned(),
         }
+    }
+
+    fn help(self) -> Option<String> {
+        let help = "times are kept and shown in UTC; add an INTERVAL for those of another place";
+        matches!(self, Self::Utc).then(|| help.to_owned())
     }
 }
 
@@ -238,6 +268,18 @@ fn find(key: &str) -> Result<&'static Key, InvalidSetting> {
         );
         InvalidSetting { message: format!("there is no setting '{key}'"), help: Some(help) }
     })
+}
+
+/// Tells whether a time zone is UTC, as Java names time zones: by an identifier, or by an offset
+/// that may follow a name.
+fn is_utc(zone: &str) -> bool {
+    let zone = zone.to_uppercase();
+    let zone = zone.strip_prefix("ETC/").unwrap_or(&zone);
+    let bare = ["UTC", "GMT", "UT", "Z"].into_iter().find_map(|name| zone.strip_prefix(name));
+    let has_sign = zone.contains(['+', '-']);
+    let offset = bare.unwrap_or(zone).trim_start_matches(['+', '-']);
+    let is_none = ["0", "00", "00:00", "0000", "00:00:00"].contains(&offset);
+    UTC.contains(&zone) || bare == Some("") || (is_none && (has_sign || bare.is_some()))
 }
 
 /// Parses a duration as Flink writes it: a whole number and a unit, milliseconds without one.
@@ -281,69 +323,4 @@ fn number_and_unit(text: &str) -> Option<(u64, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_as_flink_writes_them() {
-        for (text, millis) in
-            [("10 s", 10_000), ("500 ms", 500), ("1min", 60_000), ("2 h", 7_200_000), ("7", 7)]
-        {
-            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "s", "-1 s", "1.5 s", "10 parsecs"] {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_powers_of_1024() {
-        assert_eq!(parse_memory("512 mb"), Some(512 << 20));
-        assert_eq!(parse_memory("1GB"), Some(1 << 30));
-        assert_eq!(parse_memory("4096"), Some(4096));
-        assert_eq!(parse_memory("one gb"), None);
-    }
-
-    #[test]
-    fn defaults_are_the_engines() {
-        assert_eq!(Settings::default().job_settings(), JobSettings::default());
-        assert_eq!(Settings::default().parallelism(), None);
-        assert_eq!(Settings::default().job_name(), None);
-    }
-
-    #[test]
-    fn values_reach_the_job() {
-        let mut settings = Settings::default();
-        settings.set("execution.checkpointing.interval", "0").unwrap();
-        settings.set("table.exec.source.idle-timeout", "2 s").unwrap();
-        settings.set("state.memory-budget", "64 mb").unwrap();
-        settings.set("parallelism.default", "4").unwrap();
-        let job = settings.job_settings();
-        assert_eq!(job.checkpoint_interval, None);
-        assert_eq!(job.idle_timeout, Some(Duration::from_secs(2)));
-        assert_eq!(job.memory_budget_bytes, 64 << 20);
-        assert_eq!(settings.parallelism(), Some(4));
-        settings.reset("parallelism.default").unwrap();
-        assert_eq!(settings.parallelism(), None);
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_a_suggestion() {
-        let error = Settings::default().set("execution.checkpoint.interval", "1 s").unwrap_err();
-        assert_eq!(error.message, "there is no setting 'execution.checkpoint.interval'");
-        assert_eq!(error.help.as_deref(), Some("did you mean 'execution.checkpointing.interval'?"));
-        let error = Settings::default().set("zzz", "1").unwrap_err();
-        assert_eq!(error.help.as_deref(), Some("SET; lists the settings"));
-    }
-
-    #[test]
-    fn a_bad_value_is_refused_with_what_is_expected() {
-        let error = Settings::default().set("parallelism.default", "0").unwrap_err();
-        assert_eq!(
-            error.message,
-            "setting 'parallelism.default' takes a number from 1 to 256, not '0'"
-        );
-        let error = Settings::default().set("table.local-time-zone", "CET").unwrap_err();
-        assert_eq!(error.message, "setting 'table.local-time-zone' takes UTC, not 'CET'");
-    }
-}
+mod tests;
