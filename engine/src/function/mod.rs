@@ -2,6 +2,7 @@
 
 mod clock;
 mod date_pattern;
+mod like;
 mod regexp;
 mod registry;
 mod rows;
@@ -16,6 +17,7 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::time::ClockRef;
 pub(crate) use clock::at;
 pub use clock::is_current_time;
+pub use like::{LIKE_PATTERN, like_pattern};
 pub use registry::{Registry, registry};
 pub use rows::{RENAME_FIELDS, renamed};
 pub use time::TIMESTAMP_TEXT;
@@ -28,5 +30,6 @@ pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     functions.extend(text::functions());
     functions.extend(regexp::functions());
     functions.extend(rows::functions());
+    functions.extend(like::functions());
     functions
 }

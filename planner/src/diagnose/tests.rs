@@ -162,7 +162,7 @@ fn what_is_not_supported_is_named_in_sqls_words() {
         "INSERT INTO o SELECT v FROM l ORDER BY v",
         "INSERT INTO o SELECT v FROM l LIMIT 1",
         "SELECT id FROM p WHERE k SIMILAR TO 'a%'",
-        "SELECT id FROM p WHERE k LIKE 'a!%' ESCAPE '!'",
+        "SELECT id FROM p WHERE k LIKE 'a!%' ESCAPE '!!'",
         "SELECT id FROM p WHERE id = $1",
         "SELECT LAG(v) FROM p",
     ]));

@@ -13,6 +13,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::Resolver;
+use super::like::rewrite_escape;
 use super::literal::rewrite_literal;
 use super::names::column_of_relation;
 use super::rewrite::{
@@ -101,6 +102,9 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
                 }
             }
             Expr::InSubquery { expr, .. } => self.resolver.no_outer_operand(expr, self.scope),
+            Expr::Like { .. } | Expr::ILike { .. } => {
+                self.resolver.errors.extend(rewrite_escape(expr).err());
+            }
             Expr::Function(function) => {
                 if self.resolver.context.session.function(&function.name.to_string()).is_none() {
                     rename(function);

@@ -6,6 +6,7 @@
 //! binding reports what is left.
 
 mod expression;
+mod like;
 mod literal;
 mod names;
 mod output;

@@ -202,12 +202,6 @@ impl Visitor for Refusals {
             Expr::Substring { expr, substring_from: None, substring_for: None, .. } => {
                 ("SUBSTRING of one argument", expr.span(), "say from where: SUBSTRING(text, 1, 3)")
             }
-            Expr::Like { pattern, escape_char: Some(escape), .. }
-            | Expr::ILike { pattern, escape_char: Some(escape), .. }
-                if escape.value != Value::SingleQuotedString("\\".to_owned()) =>
-            {
-                ("ESCAPE with another character than \\", pattern.span(), "write \\ in the pattern")
-            }
             _ => return ControlFlow::Continue(()),
         };
         self.add_with_help(span, what, help);
