@@ -14,6 +14,7 @@ mod outlet;
 mod output;
 mod run;
 mod source;
+mod split;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -108,8 +108,6 @@ struct Running {
     /// when the last rows came.
     dirty_since: Option<TimestampMs>,
     last_rows_at: TimestampMs,
-    /// A paced source has nothing before this time.
-    resume_at: Option<TimestampMs>,
     watermark: Watermark,
     last_epoch: Epoch,
     held_bytes: usize,
@@ -143,7 +141,6 @@ impl Running {
             buffer_timeout_ms: graph.settings.buffer_timeout.as_millis() as i64,
             emitted: Vec::new(),
             dirty_since: None,
-            resume_at: None,
             watermark: Watermark::MIN,
             last_epoch: Epoch::default(),
             held_bytes: 0,
@@ -164,7 +161,7 @@ impl Running {
         tokio::select! {
             biased;
             Some(epoch) = barriers.recv(), if self.inlet.is_source() => Ok(Happening::Barrier(epoch)),
-            happening = self.inlet.next(ports, self.resume_at) => happening,
+            happening = self.inlet.next(ports) => happening,
             () = sleep => Ok(Happening::Tick),
         }
     }
@@ -183,7 +180,7 @@ impl Running {
             Some(epoch) = barriers.recv(), if self.inlet.is_source() => {
                 Ok(Some(Happening::Barrier(epoch)))
             }
-            happening = self.inlet.next(ports, self.resume_at) => happening.map(Some),
+            happening = self.inlet.next(ports) => happening.map(Some),
             () = std::future::ready(()) => Ok(None),
         }
     }
@@ -194,16 +191,11 @@ impl Running {
             busy.min(self.last_rows_at + self.buffer_timeout_ms)
         });
         let send = self.outlet.waiting_since().map(|since| since + self.buffer_timeout_ms);
-        let idle = match &self.inlet {
-            Inlet::Source(source) => source.next_idle_at(),
-            Inlet::Gate(_) => None,
-        };
-        [self.chain.next_timer(), flush, send, idle, self.resume_at].into_iter().flatten().min()
+        [self.chain.next_timer(), flush, send].into_iter().flatten().min()
     }
 
     async fn tick(&mut self) -> Result<()> {
         let now = self.clock.now_ms();
-        self.resume_at = self.resume_at.filter(|resume| *resume > now);
         if self.chain.next_timer().is_some_and(|timer| timer <= now) {
             self.dirty_since.get_or_insert(now);
         }
@@ -219,23 +211,14 @@ impl Running {
                 self.outlet.show().await?;
             }
         }
-        self.outlet.flush(FlushWhen::WaitingSince(now - self.buffer_timeout_ms)).await?;
-        self.idle_source(now).await
+        self.outlet.flush(FlushWhen::WaitingSince(now - self.buffer_timeout_ms)).await
     }
 
-    /// Lets the watermark rise past splits that have become idle.
-    async fn idle_source(&mut self, now: TimestampMs) -> Result<()> {
-        let Inlet::Source(source) = &mut self.inlet else { return Ok(()) };
-        let all_idle = source.is_all_idle();
-        if let Some(watermark) = source.risen_watermark() {
-            self.rise(watermark, now).await?;
-        }
-        if all_idle { self.idle().await } else { Ok(()) }
-    }
-
-    /// Says that nothing comes for now. A watermark that follows from the clock comes all the
-    /// same, and windows that have rows hold it back until they fire.
-    async fn idle(&mut self) -> Result<()> {
+    /// Says that nothing comes for now, after what has been gathered. A watermark that follows
+    /// from the clock comes all the same, and windows that have rows hold it back until they fire.
+    async fn idle(&mut self, now: TimestampMs) -> Result<()> {
+        self.chain.flush(now, &mut self.emitted)?;
+        self.hand_on(now).await?;
         if self.chain.follows_clock() { Ok(()) } else { self.outlet.idle().await }
     }
 
@@ -249,9 +232,12 @@ impl Running {
                 // A source is never out of work, so its receivers are looked after here.
                 self.outlet.flush(FlushWhen::Drained).await
             }
-            SourceEvent::NotBefore(time) => {
-                self.resume_at = Some(time);
-                Ok(())
+            SourceEvent::NoRows { watermark, idle } => {
+                let now = self.clock.now_ms();
+                if let Some(watermark) = watermark {
+                    self.rise(watermark, now).await?;
+                }
+                if idle { self.idle(now).await } else { Ok(()) }
             }
             SourceEvent::Ended => Ok(()),
         }
@@ -263,11 +249,7 @@ impl Running {
         match event {
             Event::Batch(port, batch) => self.push(port, batch).await?,
             Event::Watermark(watermark) => self.rise(watermark, now).await?,
-            Event::Idle => {
-                self.chain.flush(now, &mut self.emitted)?;
-                self.hand_on(now).await?;
-                self.idle().await?;
-            }
+            Event::Idle => self.idle(now).await?,
             Event::Barrier(epoch) => return self.barrier(epoch).await.map(Some),
             Event::PortEnded(port) => {
                 self.dirty_since.get_or_insert(now);
@@ -387,7 +369,7 @@ impl Inlet {
     }
 
     /// Returns the next event. Dropping the future before it is done loses nothing.
-    async fn next(&mut self, ports: Ports, resume_at: Option<TimestampMs>) -> Result<Happening> {
+    async fn next(&mut self, ports: Ports) -> Result<Happening> {
         match self {
             Self::Gate(gate) => {
                 let event = poll_fn(|context| gate.poll_next(context, ports)).await?;
@@ -396,7 +378,6 @@ impl Inlet {
                     event => Happening::Input(event),
                 })
             }
-            Self::Source(..) if resume_at.is_some() => pending().await,
             Self::Source(source) => source.next().await.map(Happening::Source),
         }
     }
@@ -448,3 +429,7 @@ async fn sleep_until(clock: &ClockRef, deadline: Option<TimestampMs>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! The source of a task: which split is read next, and the watermark that follows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch, TimestampMillisecondArray};
 use arrow::compute::{cast, max};
@@ -8,6 +9,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use futures::future::BoxFuture;
 
 use super::chain::Chain;
+use super::split::OpenSplit;
 use crate::batch::Batch;
 use crate::connector::{Read, SourceRef, Split, SplitReader, SplitState};
 use crate::graph::WatermarkSpec;
@@ -19,8 +21,13 @@ use crate::{Error, Result};
 pub(crate) enum SourceEvent {
     /// Prepared rows, and the task's watermark after them where it has risen.
     Rows(Batch, Option<Watermark>),
-    /// Nothing to read before this processing time.
-    NotBefore(TimestampMs),
+    /// No rows: all that were read have been left out, or time goes on without any.
+    NoRows {
+        /// The task's watermark where it has risen: a split has ended or become idle.
+        watermark: Option<Watermark>,
+        /// Whether the last split that held the watermark back has become idle.
+        idle: bool,
+    },
     /// All splits have ended.
     Ended,
 }
@@ -33,12 +40,15 @@ pub(crate) struct SourceDriver {
     splits: Vec<OpenSplit>,
     prepare: Chain,
     watermark: Option<WatermarkSpec>,
-    idle_timeout_ms: Option<i64>,
+    idle_timeout: Option<Duration>,
     limit: Option<u64>,
     emitted_watermark: Watermark,
+    said_idle: bool,
     prepared: Vec<Batch>,
     /// The split that is being read, and the read.
     reading: Option<(usize, BoxFuture<'static, ReadOutcome>)>,
+    /// Since when nobody has asked for what comes next.
+    unasked_since: Option<TimestampMs>,
 }
 
 type ReadOutcome = Result<(Box<dyn SplitReader>, Read)>;
@@ -57,13 +67,13 @@ async fn read(
     Ok((reader, read))
 }
 
-struct OpenSplit {
-    state: SplitState,
-    reader: Option<Box<dyn SplitReader>>,
-    rows: u64,
-    not_before: TimestampMs,
-    last_rows_at: TimestampMs,
-    skipped_rows: u64,
+/// A driver that is asked for what comes next, until this is dropped.
+struct Asked<'a>(&'a mut SourceDriver);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.unasked_since = Some(self.0.clock.now_ms());
+    }
 }
 
 impl SourceDriver {
@@ -73,31 +83,21 @@ impl SourceDriver {
         splits: Vec<SplitState>,
         prepare: Chain,
         spec: &crate::graph::SourceSpec,
-        idle_timeout: Option<std::time::Duration>,
+        idle_timeout: Option<Duration>,
     ) -> Self {
-        let now = clock.now_ms();
-        let splits = splits
-            .into_iter()
-            .map(|state| OpenSplit {
-                state,
-                reader: None,
-                rows: 0,
-                not_before: TimestampMs::MIN,
-                last_rows_at: now,
-                skipped_rows: 0,
-            })
-            .collect();
         Self {
             source,
             clock,
-            splits,
+            splits: splits.into_iter().map(OpenSplit::new).collect(),
             prepare,
             watermark: spec.watermark.clone(),
-            idle_timeout_ms: idle_timeout.map(|timeout| timeout.as_millis() as i64),
+            idle_timeout,
             limit: spec.limit,
             emitted_watermark: Watermark::MIN,
+            said_idle: false,
             prepared: Vec::new(),
             reading: None,
+            unasked_since: None,
         }
     }
 
@@ -107,31 +107,101 @@ impl SourceDriver {
     /// # Errors
     /// What the connector or a computed column fails with.
     pub(crate) async fn next(&mut self) -> Result<SourceEvent> {
+        if let Some(since) = self.unasked_since.take()
+            && let Some((index, _)) = &self.reading
+        {
+            // The read may have become ready in the meantime, or would have with more polls.
+            self.splits[*index].forget(self.clock.now_ms() - since);
+        }
+        Asked(self).0.go_on().await
+    }
+
+    async fn go_on(&mut self) -> Result<SourceEvent> {
         loop {
-            if self.reading.is_none() {
-                let Some(index) = self.choose(self.clock.now_ms()) else {
-                    return Ok(self.nothing_to_read());
-                };
-                let split = &mut self.splits[index];
-                let (source, state) = (Arc::clone(&self.source), split.state.split.clone());
-                let reader = split.reader.take();
-                self.reading = Some((index, Box::pin(read(source, state, reader))));
+            let now = self.clock.now_ms();
+            self.ask(now);
+            if self.splits.iter().all(|split| split.state.finished) {
+                return Ok(SourceEvent::Ended);
             }
-            let Some((index, reading)) = self.reading.as_mut() else { continue };
-            let (index, outcome) = (*index, reading.await);
-            self.reading = None;
-            let (reader, read) = outcome?;
-            self.splits[index].reader = Some(reader);
-            match read {
-                Read::Rows(rows) => {
-                    if let Some(event) = self.take_rows(index, rows)? {
-                        return Ok(event);
-                    }
+            let mut read = self.read_until(None).await;
+            if read.is_none() {
+                // Only now, when the read has just been found without rows.
+                if let Some(event) = self.news() {
+                    return Ok(event);
                 }
-                Read::NotBefore(time) => self.splits[index].not_before = time,
-                Read::End => self.finish(index),
+                read = self.read_until(Some(self.next_look(now))).await;
+            }
+            if let Some((index, outcome)) = read
+                && let Some(event) = self.take(index, outcome?)?
+            {
+                return Ok(event);
             }
         }
+    }
+
+    /// Begins a read unless one is under way.
+    fn ask(&mut self, now: TimestampMs) {
+        if self.reading.is_none()
+            && let Some(index) = self.choose(now)
+        {
+            let split = &mut self.splits[index];
+            split.ask(now);
+            let (source, state) = (Arc::clone(&self.source), split.state.split.clone());
+            let reader = split.reader.take();
+            self.reading = Some((index, Box::pin(read(source, state, reader))));
+        }
+    }
+
+    /// Waits for the read that is under way, but not beyond a time, without which not at all.
+    async fn read_until(&mut self, time: Option<TimestampMs>) -> Option<(usize, ReadOutcome)> {
+        let waited = async {
+            if let Some(time) = time {
+                self.clock.sleep_until(time).await;
+            }
+        };
+        let Some((index, reading)) = &mut self.reading else {
+            waited.await;
+            return None;
+        };
+        let index = *index;
+        let outcome = tokio::select! {
+            biased;
+            outcome = reading => outcome,
+            () = waited => return None,
+        };
+        self.reading = None;
+        Some((index, outcome))
+    }
+
+    /// Returns when something follows from the time alone: a split may be read or becomes idle.
+    fn next_look(&self, now: TimestampMs) -> TimestampMs {
+        let open = || self.splits.iter().filter(|split| !split.state.finished);
+        let ready = open().map(OpenSplit::not_before).filter(|_| self.reading.is_none());
+        let idle = (0..self.splits.len()).filter_map(|index| self.idle_at(index, now));
+        ready.chain(idle.filter(|due| *due > now)).min().unwrap_or(TimestampMs::MAX)
+    }
+
+    fn take(
+        &mut self,
+        index: usize,
+        (reader, read): (Box<dyn SplitReader>, Read),
+    ) -> Result<Option<SourceEvent>> {
+        let split = &mut self.splits[index];
+        split.reader = Some(reader);
+        match read {
+            Read::Rows(rows) => return self.take_rows(index, rows).map(Some),
+            Read::NotBefore(time) => split.found_none_before(time),
+            Read::End => split.finish(),
+        }
+        Ok(None)
+    }
+
+    /// Returns what follows from splits that have ended or become idle.
+    fn news(&mut self) -> Option<SourceEvent> {
+        let watermark = self.risen_watermark();
+        let is_idle = self.is_all_idle(self.clock.now_ms());
+        let idle = is_idle && !std::mem::replace(&mut self.said_idle, is_idle);
+        (idle || watermark.is_some()).then_some(SourceEvent::NoRows { watermark, idle })
     }
 
     /// Returns the watermark over all splits where it has risen since it was last asked for:
@@ -139,11 +209,12 @@ impl SourceDriver {
     pub(crate) fn risen_watermark(&mut self) -> Option<Watermark> {
         self.watermark.as_ref()?;
         let now = self.clock.now_ms();
-        let open = self.splits.iter().filter(|split| !split.state.finished);
-        let watermark = open
-            .filter(|split| !self.is_idle(split, now))
-            .map(|split| Watermark(split.state.watermark))
-            .min()?;
+        let holds =
+            |index: &usize| !self.splits[*index].state.finished && !self.is_idle(*index, now);
+        let watermarks = (0..self.splits.len())
+            .filter(holds)
+            .map(|index| Watermark(self.splits[index].state.watermark));
+        let watermark = watermarks.min()?;
         (watermark > self.emitted_watermark).then(|| {
             self.emitted_watermark = watermark;
             watermark
@@ -151,18 +222,20 @@ impl SourceDriver {
     }
 
     /// Tells whether no split holds the watermark back, though some have not ended.
-    pub(crate) fn is_all_idle(&self) -> bool {
-        let now = self.clock.now_ms();
-        self.idle_timeout_ms.is_some()
-            && self.splits.iter().all(|split| split.state.finished || self.is_idle(split, now))
+    fn is_all_idle(&self, now: TimestampMs) -> bool {
+        self.splits.iter().any(|split| !split.state.finished)
+            && (0..self.splits.len())
+                .all(|index| self.splits[index].state.finished || self.is_idle(index, now))
     }
 
-    /// Returns the processing time at which the next split becomes idle.
-    pub(crate) fn next_idle_at(&self) -> Option<TimestampMs> {
-        let timeout = self.idle_timeout_ms?;
-        let now = self.clock.now_ms();
-        let open = self.splits.iter().filter(|split| !split.state.finished);
-        open.map(|split| split.last_rows_at + timeout).filter(|due| *due > now).min()
+    fn is_idle(&self, index: usize, now: TimestampMs) -> bool {
+        self.idle_at(index, now).is_some_and(|since| since <= now)
+    }
+
+    fn idle_at(&self, index: usize, now: TimestampMs) -> Option<TimestampMs> {
+        let is_being_read = matches!(&self.reading, Some((reading, _)) if *reading == index);
+        let split = Some(&self.splits[index]).filter(|split| !split.state.finished);
+        split?.idle_at(self.idle_timeout?, is_being_read, now)
     }
 
     /// Returns the positions of the splits.
@@ -176,67 +249,42 @@ impl SourceDriver {
     }
 
     fn choose(&self, now: TimestampMs) -> Option<usize> {
-        let ready = |split: &OpenSplit| !split.state.finished && split.not_before <= now;
-        let candidates = self.splits.iter().enumerate().filter(|(_, split)| ready(split));
+        let candidates = self.splits.iter().enumerate().filter(|(_, split)| split.is_ready(now));
         if self.watermark.is_some() {
             candidates.min_by_key(|(_, split)| split.state.watermark).map(|(index, _)| index)
         } else {
             // Without a watermark one after the other, so that few files are open at a time;
             // paced splits take turns by their own deadlines.
             candidates
-                .min_by_key(|(index, split)| (split.not_before, *index))
+                .min_by_key(|(index, split)| (split.not_before(), *index))
                 .map(|(index, _)| index)
         }
     }
 
-    fn nothing_to_read(&self) -> SourceEvent {
-        let open = self.splits.iter().filter(|split| !split.state.finished);
-        match open.map(|split| split.not_before).min() {
-            Some(time) => SourceEvent::NotBefore(time),
-            None => SourceEvent::Ended,
-        }
-    }
-
-    fn take_rows(&mut self, index: usize, rows: RecordBatch) -> Result<Option<SourceEvent>> {
+    fn take_rows(&mut self, index: usize, rows: RecordBatch) -> Result<SourceEvent> {
         let now = self.clock.now_ms();
+        self.said_idle = false;
         let split = &mut self.splits[index];
-        if let Some(reader) = &split.reader {
-            split.state.split.position = reader.position();
-            split.skipped_rows = reader.skipped_rows();
-        }
-        split.last_rows_at = now;
+        split.note_position();
+        split.found_rows();
         split.rows += rows.num_rows() as u64;
         let reached_limit = self.limit.is_some_and(|limit| split.rows >= limit);
         self.prepared.clear();
         self.prepare.push(0, Batch::insert(rows), now, &mut self.prepared)?;
-        let Some(batch) = self.prepared.pop() else {
-            if reached_limit {
-                self.finish(index);
-            }
-            return Ok(None);
-        };
-        if let Some(spec) = &self.watermark {
-            let split = &mut self.splits[index];
+        let batch = self.prepared.pop();
+        let split = &mut self.splits[index];
+        if let (Some(spec), Some(batch)) = (&self.watermark, &batch) {
             let watermark = batch_watermark(spec, batch.rows())?;
             split.state.watermark = split.state.watermark.max(watermark);
         }
         if reached_limit {
-            self.finish(index);
+            split.finish();
         }
-        Ok(Some(SourceEvent::Rows(batch, self.risen_watermark())))
-    }
-
-    fn finish(&mut self, index: usize) {
-        let split = &mut self.splits[index];
-        if let Some(reader) = split.reader.take() {
-            split.state.split.position = reader.position();
-            split.skipped_rows = reader.skipped_rows();
-        }
-        split.state.finished = true;
-    }
-
-    fn is_idle(&self, split: &OpenSplit, now: TimestampMs) -> bool {
-        self.idle_timeout_ms.is_some_and(|timeout| now - split.last_rows_at >= timeout)
+        let watermark = self.risen_watermark();
+        Ok(match batch {
+            Some(batch) => SourceEvent::Rows(batch, watermark),
+            None => SourceEvent::NoRows { watermark, idle: false },
+        })
     }
 }
 
@@ -266,3 +314,7 @@ impl SplitState {
         Self { split, watermark: TimestampMs::MIN, finished: false }
     }
 }
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;
