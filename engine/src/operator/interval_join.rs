@@ -14,6 +14,7 @@ use super::join::pairs::Pairs;
 use super::join::shape::{JoinShape, Marked, Role};
 use super::join::state::{self, SideRows};
 use super::join::table::Table;
+use super::passed::Passed;
 use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
 use crate::graph::{IntervalJoinSpec, OperatorNode};
@@ -42,7 +43,7 @@ pub(super) struct IntervalJoin {
     reach: [(i64, i64); 2],
     slice: i64,
     sides: [BTreeMap<i64, Slice>; 2],
-    watermark: Watermark,
+    passed: Passed,
     late_rows: u64,
     key_groups: u16,
     pairs: Pairs,
@@ -102,7 +103,7 @@ impl IntervalJoin {
             slice: (length / SLICES).max(unit.of_ms(SLICE_MS_MIN)),
             unit,
             sides: [BTreeMap::new(), BTreeMap::new()],
-            watermark: Watermark::MIN,
+            passed: Passed::new(context),
             late_rows: 0,
             key_groups: context.key_group_count,
             pairs: Pairs::default(),
@@ -110,13 +111,12 @@ impl IntervalJoin {
     }
 
     fn now(&self) -> i64 {
-        self.unit.of_watermark(self.watermark)
+        self.unit.of_ms(self.passed.for_all())
     }
 
     /// Takes out late rows, and those that have no partner because of a null.
     fn admit(&mut self, side: usize, rows: &RecordBatch, out: &mut Output) -> Result<Arrived> {
-        let now = self.now();
-        let (mut rows, late) = without_late(rows, self.times[side], |time| time <= now)?;
+        let (mut rows, late) = self.without_late(side, rows)?;
         self.late_rows += late;
         let columns = self.keys[side].iter().copied().chain([self.times[side].column()]);
         if let Some(valid) = without_nulls(&rows, columns) {
@@ -129,6 +129,16 @@ impl IntervalJoin {
         let hashes = hash_keys(&rows, &self.keys[side])?;
         let times = self.times[side].values(&rows)?;
         Ok(Arrived { rows, hashes, times })
+    }
+
+    fn without_late(&self, side: usize, rows: &RecordBatch) -> Result<(RecordBatch, u64)> {
+        let (now, column) = (self.now(), self.times[side]);
+        if self.passed.is_even() {
+            return without_late(rows, column, |_, time| time <= now);
+        }
+        let hashes = hash_keys(rows, &self.keys[side])?;
+        let passed = |row: usize| self.unit.of_ms(self.passed.for_hash(hashes[row]));
+        without_late(rows, column, |row, time| time <= passed(row))
     }
 
     /// Returns the slices that rows of these times reach on the other side.
@@ -318,7 +328,7 @@ impl Operator for IntervalJoin {
     }
 
     fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
-        self.watermark = watermark;
+        self.passed.advance(watermark.0);
         for side in 0..2 {
             self.expire(side, out)?;
         }
@@ -356,10 +366,11 @@ impl Operator for IntervalJoin {
             }
             rows.write(side, &self.shape.schemas[side], writer)?;
         }
-        Ok(())
+        self.passed.write(writer)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.passed.restore(state)?;
         for side in 0..2 {
             let is_tracked = self.shape.roles[side].is_tracked();
             for (rows, found) in state::read(side, &self.shape.schemas[side], state)? {

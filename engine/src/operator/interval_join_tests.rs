@@ -1,7 +1,7 @@
 use datafusion::common::JoinType;
 use proptest::prelude::*;
 
-use super::super::testing::Harness;
+use super::super::testing::{Harness, own_key};
 use super::*;
 use crate::graph::OperatorSpec;
 use crate::operator::join::testing::{compare, greater};
@@ -74,6 +74,51 @@ fn late_rows_are_dropped_and_counted() {
     test.rows_at(1, "+ 1 2 95 0\n + 1 3 96 0\n + ~ 4 95 0\n + 1 5 ~ 0");
     test.expect("+ 1 1 100 0 1 3 96 0");
     assert_eq!(test.operator().late_rows(), 2);
+}
+
+#[test]
+fn what_was_late_is_late_after_a_restore_and_nothing_else_at_any_parallelism() {
+    let test = join(spec(JoinType::Full));
+    for (before, after) in [(1, 1), (1, 3), (3, 1), (3, 2)] {
+        let mut state = vec![];
+        for subtask in 0..before {
+            let mut running = test.restored(&[], subtask, before);
+            running.watermark(95);
+            state.extend(running.snapshot());
+        }
+        for subtask in 0..after {
+            let key = own_key(subtask, after);
+            let mut restored = test.restored(&state, subtask, after);
+            restored.rows_at(0, &format!("+ {key} 1 95 0\n + {key} 2 96 0"));
+            restored.watermark(50);
+            restored.rows_at(1, &format!("+ {key} 3 95 0\n + {key} 4 96 0"));
+            restored.expect(&format!("+ {key} 2 96 0 {key} 4 96 0"));
+            assert_eq!(restored.operator().late_rows(), 2, "from {before} to {after} subtasks");
+        }
+    }
+}
+
+#[test]
+fn subtasks_that_were_not_equally_far_stay_so_when_one_goes_on_for_them() {
+    let test = join(spec(JoinType::Left));
+    let (slow, fast) = (own_key(0, 2), own_key(1, 2));
+    let mut state = vec![];
+    for (subtask, watermark) in [(0, 95), (1, 5000)] {
+        let mut running = test.restored(&[], subtask, 2);
+        running.rows_at(0, &format!("+ {} 1 100 0", [slow, fast][subtask]));
+        running.watermark(watermark);
+        state.extend(running.snapshot());
+        let alone = format!("+ {fast} 1 100 0 ~ ~ ~ ~");
+        running.expect(if subtask == 1 { &alone } else { "" });
+    }
+    let mut merged = test.restored(&state, 0, 1);
+    // The fast subtask has said that this row has no partner, so none may come any more.
+    merged.rows_at(1, &format!("+ {slow} 2 100 0\n + {fast} 2 100 0"));
+    merged.rows_at(0, &format!("+ {slow} 3 101 0\n + {fast} 3 101 0"));
+    merged.expect(&format!("+ {slow} 1 100 0 {slow} 2 100 0\n + {slow} 3 101 0 {slow} 2 100 0"));
+    assert_eq!(merged.operator().late_rows(), 2);
+    merged.watermark(i64::MAX);
+    merged.expect("");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::{Operator, OperatorContext, Output, build};
 use crate::OperatorId;
 use crate::batch::Batch;
 use crate::graph::{AggregateCall, OperatorNode, OperatorSpec};
-use crate::hash::key_groups_of;
+use crate::hash::{hash_columns, key_group, key_groups_of};
 use crate::state::{StateReader, StateTable, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 
@@ -124,6 +124,16 @@ pub(crate) fn context(subtask: usize, parallelism: usize) -> OperatorContext {
         key_group_count: KEY_GROUPS,
         state_ttl: None,
     }
+}
+
+/// Returns the first integer whose rows a subtask gets where they are divided by it.
+pub(crate) fn own_key(subtask: usize, parallelism: usize) -> i64 {
+    let keys = Int64Array::from_iter_values(0..1000);
+    let mut hashes = Vec::new();
+    hash_columns(&[Arc::new(keys)], &mut hashes).unwrap();
+    let own = key_groups_of(subtask, parallelism, KEY_GROUPS);
+    let is_own = |hash: &u64| own.contains(&key_group(*hash, KEY_GROUPS));
+    hashes.iter().position(is_own).expect("every subtask has one of a thousand keys") as i64
 }
 
 /// An operator with what goes in and what has come out.

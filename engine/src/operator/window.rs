@@ -155,6 +155,23 @@ pub(super) enum Rows {
 }
 
 impl Rows {
+    /// Returns no rows.
+    pub(super) fn none() -> Self {
+        Self::Range(0..0)
+    }
+
+    /// Divides them into those that are not marked and those that are; there is a mark for each.
+    pub(super) fn divide(&self, marks: &[bool]) -> [Self; 2] {
+        let number = |nth: usize| match self {
+            Self::Range(range) => (range.start + nth) as u32,
+            Self::Indices(indices) => indices.value(nth),
+        };
+        [false, true].map(|wanted| {
+            let nth = (0..marks.len()).filter(|nth| marks[*nth] == wanted);
+            Self::Indices(nth.map(number).collect::<Vec<_>>().into())
+        })
+    }
+
     /// Returns the number of rows.
     pub(super) fn len(&self) -> usize {
         match self {

@@ -9,12 +9,14 @@ use arrow::datatypes::SchemaRef;
 use super::aggregate::conform;
 use super::local_window_aggregate::LocalRows;
 use super::partial_groups::Grouping;
-use super::window::{Span, divide_batch, divide_by_window, milliseconds, window_columns};
+use super::passed::Passed;
+use super::window::{Rows, Span, divide_batch, divide_by_window, milliseconds, window_columns};
 use super::window_clock::WindowClock;
 use super::window_slices::Slices;
-use super::{Operator, OperatorContext, Output, passed};
+use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
 use crate::graph::{AggregatePhase, OperatorNode, Window, WindowAggregateSpec, WindowSpec};
+use crate::hash::hash_columns;
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 use crate::{Error, Result};
@@ -33,7 +35,7 @@ pub(super) struct WindowAggregate {
     pending: BTreeSet<Span>,
     /// Windows whose [time](Span::time) is not above it have fired: a watermark, or where the clock
     /// has got to.
-    passed: TimestampMs,
+    passed: Passed,
     /// The clock, where windows are of processing time.
     clock: Option<WindowClock>,
     late_rows: u64,
@@ -62,7 +64,7 @@ impl WindowAggregate {
             merges: matches!(spec.phase, AggregatePhase::Final { .. }),
             slices: Slices::new(grouping),
             pending: BTreeSet::new(),
-            passed: i64::MIN,
+            passed: Passed::new(context),
             clock: match spec.window {
                 WindowSpec::ProcessingTime { window } => Some(WindowClock::new(window)),
                 WindowSpec::EventTime { .. } | WindowSpec::Attached { .. } => None,
@@ -82,10 +84,10 @@ impl WindowAggregate {
         let keys = self.slices.grouping().keys(&rows);
         let arguments = self.slices.grouping().arguments(&rows)?;
         for (span, rows) in spans {
-            if self.takes(span) {
-                self.slices.update(span, &rows, &keys, &arguments)?;
-            } else {
-                self.late_rows += rows.len() as u64;
+            let [on_time, late] = self.divide_late(span, rows, &keys)?;
+            self.late_rows += late.len() as u64;
+            if on_time.len() > 0 {
+                self.slices.update(span, &on_time, &keys, &arguments)?;
             }
         }
         Ok(())
@@ -96,26 +98,44 @@ impl WindowAggregate {
         let rows = insertions(batch)?;
         let local = LocalRows::of(rows.columns(), self.slices.grouping())?;
         let LocalRows { slice: [start, end], part, .. } = local;
+        let keys = &part[..self.slices.grouping().num_keys()];
         let (spans, _) = divide_by_window(&milliseconds(start)?, &milliseconds(end)?);
         for (span, groups) in spans {
-            if self.takes(span) {
-                self.slices.merge(span, &groups, part)?;
-            } else {
-                self.late_rows += local.count(&groups)?;
+            let [on_time, late] = self.divide_late(span, groups, keys)?;
+            self.late_rows += local.count(&late)?;
+            if on_time.len() > 0 {
+                self.slices.merge(span, &on_time, part)?;
             }
         }
         Ok(())
     }
 
-    /// Prepares a slice for rows, unless it is too late for it.
-    fn takes(&mut self, slice: Span) -> bool {
-        if self.last_window(slice).time() <= self.passed {
-            return false;
-        }
-        if !self.slices.contains(slice) {
+    /// Divides rows of a slice into those that it takes, for which it is prepared, and those that
+    /// are late, for which all its windows have fired.
+    fn divide_late(&mut self, slice: Span, rows: Rows, keys: &[ArrayRef]) -> Result<[Rows; 2]> {
+        let last = self.last_window(slice).time();
+        let [on_time, late] = if last > self.passed.for_some() {
+            [rows, Rows::none()]
+        } else if last <= self.passed.for_all() {
+            [Rows::none(), rows]
+        } else {
+            let picked = keys.iter().map(|key| rows.pick(key)).collect::<Result<Vec<_>>>()?;
+            let has_fired = self.have_fired(last, &picked, rows.len())?;
+            rows.divide(&has_fired)
+        };
+        if on_time.len() > 0 && !self.slices.contains(slice) {
             self.expect(slice);
         }
-        true
+        Ok([on_time, late])
+    }
+
+    /// Tells for each row of keys whether a window of this time has fired for it.
+    fn have_fired(&self, time: TimestampMs, keys: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
+        let mut hashes = vec![0; rows];
+        if !keys.is_empty() {
+            hash_columns(keys, &mut hashes)?;
+        }
+        Ok(hashes.into_iter().map(|hash| time <= self.passed.for_hash(hash)).collect())
     }
 
     fn last_window(&self, slice: Span) -> Span {
@@ -129,7 +149,7 @@ impl WindowAggregate {
                 self.pending.insert(slice);
             }
             Some(window) => window.windows(slice, |window| {
-                if window.time() > self.passed {
+                if window.time() > self.passed.for_all() {
                     self.pending.insert(window);
                 }
             }),
@@ -151,6 +171,7 @@ impl WindowAggregate {
             None => self.slices.take(&[window])?,
             Some(cut) => self.fire_slices(cut, window)?,
         };
+        let (columns, groups) = self.unfired(window, columns, groups)?;
         let mut columns = columns
             .into_iter()
             .zip(self.schema.fields())
@@ -164,6 +185,24 @@ impl WindowAggregate {
             out.push(Batch::insert(rows.slice(first, length)));
         }
         Ok(())
+    }
+
+    /// Leaves out the groups for which the window has fired before a restore put them together with
+    /// others for which it had not.
+    fn unfired(
+        &self,
+        window: Span,
+        columns: Vec<ArrayRef>,
+        groups: usize,
+    ) -> Result<(Vec<ArrayRef>, usize)> {
+        if window.time() > self.passed.for_some() {
+            return Ok((columns, groups));
+        }
+        let keys = &columns[..self.slices.grouping().num_keys()];
+        let has_fired = self.have_fired(window.time(), keys, groups)?;
+        let [unfired, _] = Rows::Range(0..groups).divide(&has_fired);
+        let columns = columns.iter().map(|column| unfired.pick(column)).collect::<Result<_>>()?;
+        Ok((columns, unfired.len()))
     }
 
     fn fire_slices(&mut self, cut: Window, window: Span) -> Result<(Vec<ArrayRef>, usize)> {
@@ -224,22 +263,24 @@ impl Operator for WindowAggregate {
     }
 
     fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
-        if self.clock.is_none() {
-            self.passed = self.passed.max(watermark.0);
-        } else if watermark < Watermark::MAX {
+        if self.clock.is_some() && watermark < Watermark::MAX {
             return Ok(Watermark::MIN);
         }
+        self.fire_until(watermark.0, out)?;
         // At the end windows fire before their time by the clock, which is saved as it is: another
         // subtask may go on from here.
-        self.fire_until(watermark.0, out)?;
+        if self.clock.is_none() {
+            self.passed.advance(watermark.0);
+        }
         Ok(watermark)
     }
 
     fn processing_time(&mut self, now: TimestampMs, out: &mut Output) -> Result<Option<Watermark>> {
         let Some(clock) = &mut self.clock else { return Ok(None) };
-        self.passed = clock.advance(now);
-        self.fire_until(self.passed, out)?;
-        Ok(Some(Watermark(self.passed)))
+        let passed = clock.advance(now);
+        self.fire_until(passed, out)?;
+        self.passed.advance(passed);
+        Ok(Some(Watermark(passed)))
     }
 
     fn next_timer(&self) -> Option<TimestampMs> {
@@ -256,22 +297,22 @@ impl Operator for WindowAggregate {
 
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         self.slices.snapshot(writer, self.key_group_count)?;
-        passed::write(self.passed, writer)
+        if let Some(clock) = &self.clock {
+            clock.write(writer)?;
+        }
+        self.passed.write(writer)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        let passed = passed::read(state)?;
-        // One subtask may have fired what another had not, where time passes by the clock: what
-        // still has rows is expected, and fires with the next look at the time.
-        self.passed = passed.iter().copied().min().unwrap_or(i64::MIN);
+        self.passed.restore(state)?;
+        // One subtask may have fired what another had not: what still has rows is expected.
         for slice in self.slices.restore(state)? {
             self.expect(slice);
         }
-        if let Some(clock) = &mut self.clock {
-            clock.restore(&passed);
-            self.passed = clock.passed();
+        match &mut self.clock {
+            Some(clock) => clock.restore(state),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn memory_bytes(&self) -> usize {

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::window::{Span, milliseconds, window_columns};
 use super::window_clock::WindowClock;
-use super::{Operator, Output, passed};
+use super::{Operator, Output};
 use crate::batch::Batch;
 use crate::graph::{Window, WindowSpec};
 use crate::state::{StateReader, StateWriter};
@@ -123,12 +123,11 @@ impl Operator for WindowAssign {
     }
 
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
-        if self.time.is_none() { passed::write(self.clock.passed(), writer) } else { Ok(()) }
+        if self.time.is_none() { self.clock.write(writer) } else { Ok(()) }
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        self.clock.restore(&passed::read(state)?);
-        Ok(())
+        self.clock.restore(state)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -1,7 +1,19 @@
 //! The clock of windows of processing time, and the watermark that it gives their rows.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::compute::max;
+
+use super::partial_groups::part;
+use super::window_slices::numbers;
+use crate::Result;
 use crate::graph::Window;
+use crate::state::{StateReader, StateWriter};
 use crate::time::TimestampMs;
+
+const NAME: &str = "clock";
+const VERSION: u16 = 1;
 
 /// How far the clock has got for an operator that puts rows into windows of processing time.
 ///
@@ -19,11 +31,6 @@ impl WindowClock {
     /// Makes a clock that has not been looked at.
     pub(super) fn new(window: Window) -> Self {
         Self { window, passed: TimestampMs::MIN, looked: false }
-    }
-
-    /// Returns the time that has passed.
-    pub(super) fn passed(&self) -> TimestampMs {
-        self.passed
     }
 
     /// Returns the time of rows that come now.
@@ -47,8 +54,18 @@ impl WindowClock {
         }
     }
 
+    /// Writes the time that has passed.
+    pub(super) fn write(&self, writer: &mut StateWriter) -> Result<()> {
+        let passed: ArrayRef = Arc::new(Int64Array::from(vec![self.passed]));
+        writer.list(NAME, VERSION, part(vec![passed], 1)?);
+        Ok(())
+    }
+
     /// Goes on from where the subtasks of a checkpoint were, after the furthest of them.
-    pub(super) fn restore(&mut self, passed: &[TimestampMs]) {
-        self.passed = passed.iter().copied().max().unwrap_or(TimestampMs::MIN);
+    pub(super) fn restore(&mut self, state: &StateReader) -> Result<()> {
+        for rows in state.list(NAME, VERSION)? {
+            self.passed = self.passed.max(max(&numbers(&rows, 0)?).unwrap_or(TimestampMs::MIN));
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::join::pairs::Pairs;
 use super::join::shape::{JoinShape, Marked};
 use super::join::state::{self, SideRows};
 use super::join::table::Table;
+use super::passed::Passed;
 use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
 use crate::graph::{OperatorNode, WindowJoinSpec};
@@ -34,7 +35,7 @@ pub(super) struct WindowJoin {
     ends: [TimeColumn; 2],
     unit: SharedUnit,
     windows: BTreeMap<i64, [Table; 2]>,
-    watermark: Watermark,
+    passed: Passed,
     late_rows: u64,
     key_groups: u16,
 }
@@ -68,15 +69,25 @@ impl WindowJoin {
             ends: [left_end, right_end],
             unit,
             windows: BTreeMap::new(),
-            watermark: Watermark::MIN,
+            passed: Passed::new(context),
             late_rows: 0,
             key_groups: context.key_group_count,
         })
     }
 
-    /// Tells whether the watermark has passed a window that ends then.
-    fn is_over(&self, end: i64) -> bool {
-        end.saturating_sub(self.unit.of_ms(1)) <= self.unit.of_watermark(self.watermark)
+    /// Tells whether a window that ends then is over once this has passed.
+    fn is_over(&self, end: i64, passed: TimestampMs) -> bool {
+        end.saturating_sub(self.unit.of_ms(1)) <= self.unit.of_ms(passed)
+    }
+
+    fn without_late(&self, side: usize, rows: &RecordBatch) -> Result<(RecordBatch, u64)> {
+        let (all, column) = (self.passed.for_all(), self.ends[side]);
+        if self.passed.is_even() {
+            return without_late(rows, column, |_, end| self.is_over(end, all));
+        }
+        let hashes = hash_keys(rows, &self.group_keys[side])?;
+        let passed = |row: usize| self.passed.for_hash(hashes[row]);
+        without_late(rows, column, |row, end| self.is_over(end, passed(row)))
     }
 
     fn add(&mut self, side: usize, rows: &RecordBatch) -> Result<()> {
@@ -155,7 +166,7 @@ impl Operator for WindowJoin {
         if batch.weights().is_some() {
             return Err(Error::Internal("a window join takes no retractions".to_owned()));
         }
-        let (rows, late) = without_late(batch.rows(), self.ends[port], |end| self.is_over(end))?;
+        let (rows, late) = self.without_late(port, batch.rows())?;
         self.late_rows += late;
         let keys = self.keys[port].iter().copied();
         let Some(valid) = without_nulls(&rows, keys.chain([self.ends[port].column()])) else {
@@ -171,10 +182,10 @@ impl Operator for WindowJoin {
     }
 
     fn watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<Watermark> {
-        self.watermark = watermark;
+        self.passed.advance(watermark.0);
         while let Some(window) = self.windows.first_entry() {
             let end = *window.key();
-            if !self.is_over(end) {
+            if !self.is_over(end, self.passed.for_all()) {
                 break;
             }
             let tables = self.windows.remove(&end).expect("the window was just seen");
@@ -214,10 +225,11 @@ impl Operator for WindowJoin {
             }
             rows.write(side, &self.shape.schemas[side], writer)?;
         }
-        Ok(())
+        self.passed.write(writer)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.passed.restore(state)?;
         for side in 0..2 {
             for (rows, _) in state::read(side, &self.shape.schemas[side], state)? {
                 self.add(side, &rows)?;
@@ -243,7 +255,7 @@ impl Operator for WindowJoin {
 mod tests {
     use datafusion::common::JoinType;
 
-    use super::super::testing::Harness;
+    use super::super::testing::{Harness, own_key};
     use super::*;
     use crate::graph::OperatorSpec;
     use crate::operator::join::testing::{compare, greater};
@@ -333,6 +345,45 @@ mod tests {
             (0..50).map(|key| format!("+ {key} 1 10 20 {key} 2 10 20")).collect();
         expected.sort();
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_window_that_was_joined_before_a_restore_is_not_joined_again() {
+        let test = join(spec(JoinType::Full, vec![(0, 0)]));
+        for (before, after) in [(1, 3), (3, 1)] {
+            let mut state = vec![];
+            for subtask in 0..before {
+                let mut running = test.restored(&[], subtask, before);
+                running.watermark(9);
+                state.extend(running.snapshot());
+            }
+            for subtask in 0..after {
+                let key = own_key(subtask, after);
+                let mut restored = test.restored(&state, subtask, after);
+                restored.rows_at(0, &format!("+ {key} 1 0 10\n + {key} 2 10 20"));
+                restored.watermark(19);
+                restored.expect(&format!("+ {key} 2 10 20 ~ ~ ~ ~"));
+                assert_eq!(restored.operator().late_rows(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_is_joined_once_for_each_key_though_subtasks_were_not_equally_far() {
+        let test = join(spec(JoinType::Full, vec![(0, 0)]));
+        let (slow, fast) = (own_key(0, 2), own_key(1, 2));
+        let mut state = vec![];
+        for (subtask, watermark) in [(0, 5), (1, 9)] {
+            let mut running = test.restored(&[], subtask, 2);
+            running.rows_at(0, &format!("+ {} 1 0 10", [slow, fast][subtask]));
+            running.watermark(watermark);
+            state.extend(running.snapshot());
+        }
+        let mut merged = test.restored(&state, 0, 1);
+        merged.rows_at(1, &format!("+ {slow} 2 0 10\n + {fast} 2 0 10"));
+        merged.watermark(9);
+        merged.expect(&format!("+ {slow} 1 0 10 {slow} 2 0 10"));
+        assert_eq!(merged.operator().late_rows(), 1);
     }
 
     #[tokio::test]

@@ -59,6 +59,7 @@ async fn run_to_end(
     events: &mpsc::UnboundedSender<TaskEvent>,
 ) -> Result<TaskEvent> {
     let mut running = Running::start(task).await?;
+    running.resume().await?;
     loop {
         let happening = running.wait(&mut barriers).await?;
         match happening {
@@ -146,6 +147,15 @@ impl Running {
             held_bytes: 0,
             events: 0,
         })
+    }
+
+    /// Tells the others, after a restore, how far event time was: before the first row.
+    async fn resume(&mut self) -> Result<()> {
+        let Inlet::Source(source) = &mut self.inlet else { return Ok(()) };
+        match source.risen_watermark() {
+            Some(watermark) => self.rise(watermark, self.clock.now_ms()).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits for what happens next. Before it waits for real, receivers that have nothing to do

@@ -154,3 +154,11 @@ async fn a_source_that_was_held_back_is_not_idle() {
     case.clock.advance_to(11_100);
     assert_eq!(case.take().await, ["Idle"]);
 }
+
+#[tokio::test]
+async fn a_restored_source_says_how_far_time_was_before_its_first_row() {
+    let split = SplitState { split: unread(), watermark: 15, finished: false };
+    let mut case = Case::start(split);
+    let taken = case.take().await;
+    assert_eq!(taken[..2], ["watermark 15", "1 rows"], "{taken:?}");
+}

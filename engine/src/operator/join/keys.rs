@@ -8,7 +8,7 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 
 use crate::hash::hash_columns;
-use crate::time::{TimestampMs, Watermark};
+use crate::time::TimestampMs;
 use crate::{Error, Result};
 
 /// Computes the hash of each row's keys. Without keys all rows have the same.
@@ -62,21 +62,24 @@ pub(in crate::operator) fn equal(left: &ArrayRef, right: &ArrayRef) -> Result<Bo
     cmp::eq(left, &right).map_err(failed)
 }
 
-/// Takes out the rows whose time is late; returns the others and the number taken out. A null
-/// time is never late.
+/// Takes out the rows that are late by their number and time; returns the others and the number
+/// taken out. A null time is never late.
 pub(in crate::operator) fn without_late(
     rows: &RecordBatch,
     time: TimeColumn,
-    is_late: impl Fn(i64) -> bool,
+    is_late: impl Fn(usize, i64) -> bool,
 ) -> Result<(RecordBatch, u64)> {
     let times = time.values(rows)?;
-    if !times.iter().any(|time| is_late(*time)) {
+    if !times.iter().enumerate().any(|(row, time)| is_late(row, *time)) {
         return Ok((rows.clone(), 0));
     }
     let nulls = rows.column(time.column).logical_nulls();
     let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-    let on_time: BooleanArray =
-        times.iter().enumerate().map(|(row, time)| Some(is_null(row) || !is_late(*time))).collect();
+    let on_time: BooleanArray = times
+        .iter()
+        .enumerate()
+        .map(|(row, time)| Some(is_null(row) || !is_late(row, *time)))
+        .collect();
     let late = on_time.false_count() as u64;
     let rows = filter_record_batch(rows, &on_time)
         .map_err(|error| Error::compute("drop the late rows of a join", error))?;
@@ -101,11 +104,6 @@ impl SharedUnit {
     /// Converts a length or point in time.
     pub(in crate::operator) fn of_ms(self, ms: i64) -> i64 {
         ms.saturating_mul(self.per_ms)
-    }
-
-    /// Converts a watermark.
-    pub(in crate::operator) fn of_watermark(self, watermark: Watermark) -> i64 {
-        self.of_ms(watermark.0)
     }
 
     /// Converts back, rounding up.

@@ -8,7 +8,7 @@ use datafusion::logical_expr::Operator::Gt;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, lit};
 use proptest::prelude::*;
 
-use super::super::testing::{Harness, batch, call, oracle, schema, table};
+use super::super::testing::{Harness, batch, call, oracle, own_key, schema, table};
 use super::*;
 use crate::graph::{AggregateCall, OperatorSpec};
 
@@ -189,6 +189,73 @@ fn what_the_end_has_fired_early_does_not_move_the_clock_of_a_restored_subtask() 
     restored.rows("+ b 2 ~");
     restored.time(10);
     restored.expect("+ b 2 3 0 10 9");
+}
+
+#[test]
+fn a_window_fires_once_for_each_key_though_subtasks_were_not_equally_far() {
+    let (slow, fast) = (own_key(0, 2), own_key(1, 2));
+    for phase in ["complete", "final"] {
+        let spec = WindowAggregateSpec {
+            window: WindowSpec::EventTime { window: HOP, time: 1 },
+            keys: vec![0],
+            aggregates: vec![call("n:int", count_udaf(), &[])],
+            phase: AggregatePhase::Complete,
+        };
+        let output = "k:int n:int window_start:ts window_end:ts window_time:ts";
+        let input = schema("k:int t:ts");
+        let (spec, columns) = if phase == "complete" {
+            (spec, "k:int t:ts")
+        } else {
+            let phase = AggregatePhase::Final { input };
+            (WindowAggregateSpec { phase, ..spec }, "k:int n:int start:ts end:ts")
+        };
+        // A row of each key at 7: in the windows from 0 to 10 and from 5 to 15.
+        let row = |key: i64| match phase {
+            "complete" => format!("+ {key} 7\n"),
+            _ => format!("+ {key} 1 5 10\n"),
+        };
+        let test = Harness::new(OperatorSpec::WindowAggregate(spec), &[columns], output);
+        let mut state = vec![];
+        for (subtask, watermark) in [(0, 5), (1, 9)] {
+            let mut running = test.restored(&[], subtask, 2);
+            running.rows(&row([slow, fast][subtask]));
+            running.watermark(watermark);
+            state.extend(running.snapshot());
+        }
+        let mut merged = test.restored(&state, 0, 1);
+        merged.watermark(9);
+        merged.expect(&format!("+ {slow} 1 0 10 9"));
+        let mut merged = test.restored(&state, 0, 1);
+        merged.rows(&[row(slow), row(fast)].concat());
+        merged.watermark(9);
+        merged.expect(&format!("+ {slow} 2 0 10 9"));
+        merged.watermark(14);
+        merged.expect(&format!("+ {slow} 2 5 15 14\n + {fast} 2 5 15 14"));
+    }
+}
+
+#[test]
+fn what_was_late_is_late_after_a_restore_for_the_keys_of_each_subtask() {
+    let (slow, fast) = (own_key(0, 2), own_key(1, 2));
+    let spec = WindowAggregateSpec {
+        window: WindowSpec::EventTime { window: TUMBLE, time: 1 },
+        keys: vec![0],
+        aggregates: vec![call("n:int", count_udaf(), &[])],
+        phase: AggregatePhase::Complete,
+    };
+    let output = "k:int n:int window_start:ts window_end:ts window_time:ts";
+    let test = Harness::new(OperatorSpec::WindowAggregate(spec), &["k:int t:ts"], output);
+    let mut state = vec![];
+    for (subtask, watermark) in [(0, 5), (1, 9)] {
+        let mut running = test.restored(&[], subtask, 2);
+        running.watermark(watermark);
+        state.extend(running.snapshot());
+    }
+    let mut merged = test.restored(&state, 0, 1);
+    merged.rows(&format!("+ {slow} 7\n + {fast} 7\n + {slow} 8\n + {fast} 12"));
+    merged.watermark(19);
+    merged.expect(&format!("+ {slow} 2 0 10 9\n + {fast} 1 10 20 19"));
+    assert_eq!(merged.operator().late_rows(), 1);
 }
 
 #[test]
