@@ -21,7 +21,7 @@ use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 use crate::{Error, Result};
 
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Columns of the state before the keys: the number of rows, and whether a row was emitted.
 const GROUP_COLUMNS: usize = 2;
 /// Groups that may have changed before what has changed is emitted without being asked for.

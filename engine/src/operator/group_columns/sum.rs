@@ -178,27 +178,37 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
     }
 
     fn state_columns(&self) -> usize {
-        2
+        2 + usize::from(self.tolerance.is_some())
     }
 
     fn state(&mut self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
         let sums =
             PrimitiveArray::<T>::from_iter_values(ids.iter().map(|id| self.sums[*id as usize]));
         let sums = sums.with_data_type(self.kind.clone());
-        Ok(vec![Arc::new(sums), Arc::new(pick(&self.counts, ids))])
+        let mut state: Vec<ArrayRef> = vec![Arc::new(sums), Arc::new(pick(&self.counts, ids))];
+        if self.tolerance.is_some() {
+            let magnitudes = ids.iter().map(|id| self.magnitudes[*id as usize]);
+            let magnitudes = PrimitiveArray::<T>::from_iter_values(magnitudes);
+            state.push(Arc::new(magnitudes.with_data_type(self.kind.clone())));
+        }
+        Ok(state)
     }
 
     fn restore(&mut self, ids: &[u32], state: &[ArrayRef]) -> Result<()> {
-        let [sums, counts] = state else {
+        let [sums, counts, magnitudes @ ..] = state else {
             return Err(Error::Internal("a sum has two columns of state".to_owned()));
         };
+        if let ([magnitudes], true) = (magnitudes, self.tolerance.is_some()) {
+            let magnitudes = magnitudes.as_primitive_opt::<T>();
+            let magnitudes = magnitudes.ok_or_else(|| misfit("a sum", sums))?;
+            for (id, magnitude) in ids.iter().zip(magnitudes.values()) {
+                self.magnitudes[*id as usize] = *magnitude;
+            }
+        }
         let sums = sums.as_primitive_opt::<T>().ok_or_else(|| misfit("a sum", sums))?;
         let values = sums.values().iter().zip(integers(counts)?.values());
         for (id, (sum, count)) in ids.iter().zip(values) {
             self.sums[*id as usize] = *sum;
-            if self.tolerance.is_some() {
-                self.magnitudes[*id as usize] = absolute(*sum);
-            }
             self.counts[*id as usize] = *count;
         }
         Ok(())
