@@ -224,6 +224,28 @@ async fn a_client_does_not_wait_for_a_worker_that_has_stopped_answering() {
 }
 
 #[tokio::test]
+async fn a_worker_that_has_stopped_answering_does_not_hold_the_end_of_a_job() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("spread.sql"), SPREAD).unwrap();
+    let (_master, address) = serving(here, &["master", "--listen", "127.0.0.1:0"]).await;
+    let worker = ["worker", "--slots", "1", "--master", &address];
+    let (_one, _) = serving(here, &worker).await;
+    let (two, _) = serving(here, &worker).await;
+    let submit = ["submit", "spread.sql", "--parallelism", "2", "--master", &address];
+    assert_eq!(run(here, &submit).await.code, Some(0));
+    let listed = async || run(here, &["jobs", "--format", "csv"]).await.stdout;
+    while !listed().await.contains(",running,") {}
+    signal(&two, "-STOP").await;
+    // Whether it is found dead first or is asked to stop in vain, nobody waits for its answer.
+    let cancelled = run(here, &["cancel", "spread", "--master", &address]);
+    let cancelled = tokio::time::timeout(Duration::from_secs(20), cancelled).await;
+    cancelled.expect("a job ends long before its worker answers");
+    let jobs = listed().await;
+    assert!(jobs.contains(",cancelled,") || jobs.contains(",failed,"), "{jobs}");
+}
+
+#[tokio::test]
 async fn a_cluster_ends_soon_though_a_worker_has_stopped_answering() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
