@@ -4,7 +4,7 @@
 //! in it depends on a process: expressions are DataFusion physical expressions over the columns
 //! of their operator's input, connectors are named with their options.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +148,8 @@ pub enum OperatorSpec {
     IntervalJoin(IntervalJoinSpec),
     /// Joins a stream (port 0) with a bounded table (port 1), which is read to its end first.
     LookupJoin(LookupJoinSpec),
+    /// Passes on the first rows of an append-only stream, in one subtask.
+    Limit(LimitSpec),
 }
 
 impl OperatorSpec {
@@ -165,7 +167,8 @@ impl OperatorSpec {
             | Self::GroupAggregate(_)
             | Self::WindowJoin(_)
             | Self::IntervalJoin(_)
-            | Self::LookupJoin(_) => false,
+            | Self::LookupJoin(_)
+            | Self::Limit(_) => false,
         }
     }
 }
@@ -362,6 +365,15 @@ pub struct LookupJoinSpec {
     pub filter: Option<Arc<dyn PhysicalExpr>>,
 }
 
+/// LIMIT and OFFSET of rows that come in any order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitSpec {
+    /// How many rows are left out first.
+    pub offset: u64,
+    /// How many rows are passed on after that.
+    pub count: u64,
+}
+
 /// A table that is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceSpec {
@@ -466,9 +478,90 @@ impl JobGraph {
         self.edges.iter().filter(move |edge| edge.from == id)
     }
 
+    /// Returns the stages with sources of which nobody needs further rows: all that they feed
+    /// ends at stages that are satisfied.
+    #[must_use]
+    pub fn needless_sources(&self, satisfied: &BTreeSet<StageId>) -> BTreeSet<StageId> {
+        let mut needed = BTreeSet::new();
+        for stage in self.stages.iter().rev() {
+            let feeds_needed = || self.outputs(stage.id).any(|edge| needed.contains(&edge.to));
+            if !satisfied.contains(&stage.id) && (stage.sink.is_some() || feeds_needed()) {
+                needed.insert(stage.id);
+            }
+        }
+        let sources = self.stages.iter().filter(|stage| stage.source.is_some());
+        sources.map(|stage| stage.id).filter(|id| !needed.contains(id)).collect()
+    }
+
     /// Returns the number of subtasks of all stages.
     #[must_use]
     pub fn num_tasks(&self) -> usize {
         self.stages.iter().map(|stage| stage.parallelism).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stages with these edges between them; those without an input have a source.
+    fn graph(stages: u32, edges: &[(u32, u32)]) -> JobGraph {
+        let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::empty());
+        let source = SourceSpec {
+            id: OperatorId(1),
+            table: "t".to_owned(),
+            connector: "values".to_owned(),
+            options: BTreeMap::new(),
+            table_schema: Arc::clone(&schema),
+            schema: Arc::clone(&schema),
+            filters: Vec::new(),
+            limit: None,
+            prepare: Vec::new(),
+            watermark: None,
+        };
+        let sink = SinkSpec {
+            id: OperatorId(2),
+            table: "client".to_owned(),
+            target: SinkTarget::Client,
+            schema: Arc::clone(&schema),
+            changelog: ChangelogMode::AppendOnly,
+            upsert_key: None,
+        };
+        let stage = |id| Stage {
+            id: StageId(id),
+            parallelism: 1,
+            source: edges.iter().all(|(_, to)| *to != id).then(|| source.clone()),
+            chain: Vec::new(),
+            sink: edges.iter().all(|(from, _)| *from != id).then(|| sink.clone()),
+        };
+        let edge = |(from, to): &(u32, u32)| Edge {
+            from: StageId(*from),
+            to: StageId(*to),
+            port: 0,
+            partitioning: Partitioning::Forward,
+            schema: Arc::clone(&schema),
+            changelog: ChangelogMode::AppendOnly,
+        };
+        JobGraph {
+            stages: (0..stages).map(stage).collect(),
+            edges: edges.iter().map(edge).collect(),
+            settings: JobSettings::default(),
+        }
+    }
+
+    fn check(stages: u32, edges: &[(u32, u32)], satisfied: &[u32], needless: &[u32]) {
+        let satisfied = satisfied.iter().copied().map(StageId).collect();
+        let needless: BTreeSet<_> = needless.iter().copied().map(StageId).collect();
+        assert_eq!(graph(stages, edges).needless_sources(&satisfied), needless);
+    }
+
+    #[test]
+    fn a_source_is_needed_as_long_as_one_of_its_ways_ends_where_rows_count() {
+        check(1, &[], &[], &[]);
+        check(1, &[], &[0], &[0]);
+        check(3, &[(0, 1), (1, 2)], &[1], &[0]);
+        check(3, &[(0, 1), (0, 2)], &[1], &[]);
+        check(3, &[(0, 1), (0, 2)], &[1, 2], &[0]);
+        check(4, &[(0, 2), (1, 2), (1, 3)], &[2], &[0]);
     }
 }

@@ -224,7 +224,11 @@ impl<'a> ScriptPlanner<'a> {
     fn insert(&mut self, inserts: &[Insert]) -> Result<(), SqlErrors> {
         let bound = self.bind(inserts)?;
         check_set(&bound)?;
-        if bound.iter().any(|insert| self.pending.iter().any(|before| insert.waits_for(before))) {
+        let waits =
+            |insert: &BoundInsert| self.pending.iter().any(|before| insert.waits_for(before));
+        // One that has enough rows at some time ends then, whatever others do.
+        let ends = bound.iter().any(BoundInsert::is_limited);
+        if ends || bound.iter().any(waits) {
             self.flush()?;
         }
         for insert in &bound {
@@ -233,7 +237,7 @@ impl<'a> ScriptPlanner<'a> {
             }
         }
         self.pending.extend(bound);
-        Ok(())
+        if ends { self.flush() } else { Ok(()) }
     }
 
     fn bind(&self, inserts: &[Insert]) -> Result<Vec<BoundInsert>, SqlErrors> {

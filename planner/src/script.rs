@@ -46,7 +46,7 @@ pub struct JobPlan {
     pub name: Option<String>,
     /// Tables written, by name; empty for a SELECT.
     pub inserts: Vec<String>,
-    /// Whether all sources end.
+    /// Whether it ends by itself: with its sources, or with enough rows.
     pub bounded: bool,
     /// How the client shows a SELECT's rows.
     pub query: Option<QueryOutput>,

@@ -276,7 +276,7 @@ impl Screen {
             Event::RowsStarted(started) => self.start_rows(started)?,
             Event::Rows(rows) => {
                 self.push_rows(&rows.batches)?;
-                if self.out.is_left() || self.writer.as_ref().is_some_and(RowWriter::is_satisfied) {
+                if self.out.is_left() {
                     self.finish_rows()?;
                     return Ok(Some(Outcome::Finished));
                 }

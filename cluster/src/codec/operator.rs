@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::TaskContext;
-use rainstorm_engine::graph::{OperatorNode, OperatorSpec};
+use rainstorm_engine::graph::{LimitSpec, OperatorNode, OperatorSpec};
 use rainstorm_engine::{OperatorId, Result};
 use rainstorm_proto::graph as proto;
 use rainstorm_proto::graph::operator::Spec;
@@ -40,6 +40,9 @@ fn encode_spec(spec: &OperatorSpec) -> Result<Spec> {
         OperatorSpec::WindowJoin(spec) => Spec::WindowJoin(join::encode_window(spec)?),
         OperatorSpec::IntervalJoin(spec) => Spec::IntervalJoin(join::encode_interval(spec)?),
         OperatorSpec::LookupJoin(spec) => Spec::LookupJoin(join::encode_lookup(spec)?),
+        OperatorSpec::Limit(LimitSpec { offset, count }) => {
+            Spec::Limit(proto::Limit { offset: *offset, count: *count })
+        }
     })
 }
 
@@ -79,6 +82,9 @@ fn decode_spec(spec: &Spec, decoder: Decoder<'_>) -> Result<OperatorSpec> {
             OperatorSpec::IntervalJoin(join::decode_interval(spec, decoder)?)
         }
         Spec::LookupJoin(spec) => OperatorSpec::LookupJoin(join::decode_lookup(spec, decoder)?),
+        Spec::Limit(proto::Limit { offset, count }) => {
+            OperatorSpec::Limit(LimitSpec { offset: *offset, count: *count })
+        }
     })
 }
 

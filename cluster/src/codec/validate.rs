@@ -68,6 +68,10 @@ fn check_stage(graph: &JobGraph, stage: &Stage) -> Result<()> {
         format!("stage {id} has a later operator with several inputs")
     })?;
     stage.chain.iter().try_for_each(check_operator)?;
+    let limits = stage.chain.iter().any(|operator| matches!(operator.spec, OperatorSpec::Limit(_)));
+    ensure(!limits || stage.parallelism == 1, || {
+        format!("stage {id} limits rows in {} subtasks", stage.parallelism)
+    })?;
     check_source(stage)?;
     check_sink(stage)
 }
@@ -127,7 +131,7 @@ fn check_operator(operator: &OperatorNode) -> Result<()> {
                 format!("{} expressions for {columns} columns", expressions.len())
             })
         }
-        OperatorSpec::Filter(_) => Ok(()),
+        OperatorSpec::Filter(_) | OperatorSpec::Limit(_) => Ok(()),
         OperatorSpec::WindowAssign(window) => check_window(window, left),
         OperatorSpec::WindowAggregate(spec) => {
             check_window(&spec.window, spec.rows(left))?;

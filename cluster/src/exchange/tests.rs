@@ -134,6 +134,13 @@ impl Worker for OneChannel {
         refuse()
     }
 
+    async fn end_sources(
+        &self,
+        _: Call<proto::EndSourcesRequest>,
+    ) -> Answer<proto::EndSourcesReply> {
+        refuse()
+    }
+
     async fn cancel(&self, _: Call<proto::CancelRequest>) -> Answer<proto::CancelReply> {
         refuse()
     }

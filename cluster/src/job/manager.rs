@@ -7,7 +7,7 @@ use std::time::Duration;
 use rainstorm_engine::graph::JobGraph;
 use rainstorm_engine::task::TaskId;
 use rainstorm_engine::time::TimestampMs;
-use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation};
+use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation, StageId};
 
 use super::checkpoint::Pending;
 use super::manifest::{Ancestor, Manifest};
@@ -21,6 +21,7 @@ use super::{placement, restore};
 ///
 /// - One checkpoint is under way at a time, from its barriers until its sinks have committed.
 /// - `head` is swung only to a manifest that is written, and sinks commit only what `head` names.
+/// - A task to which no further row makes a difference ends the sources that feed nothing else.
 /// - When all tasks have finished, a last checkpoint is taken; the job is finished only after its
 ///   sinks have committed it as the last.
 /// - What fails anywhere fails the job, and everything else is stopped. A commit that is already
@@ -46,6 +47,10 @@ pub struct JobManager {
     members: BTreeMap<WorkerId, Member>,
     placement: BTreeMap<TaskId, WorkerId>,
     unfinished: BTreeSet<TaskId>,
+    /// The stages to which no further row makes a difference.
+    satisfied: BTreeSet<StageId>,
+    /// The stages whose sources have been told to end.
+    ended: BTreeSet<StageId>,
     /// The effect on the store whose answer is awaited.
     storing: Option<Storing>,
     checkpoint: Option<Pending>,
@@ -97,6 +102,8 @@ impl JobManager {
             members: BTreeMap::new(),
             placement: BTreeMap::new(),
             unfinished: BTreeSet::new(),
+            satisfied: BTreeSet::new(),
+            ended: BTreeSet::new(),
             storing: Some(Storing::Preparing),
             checkpoint: None,
             last_triggered_at: now,
@@ -263,6 +270,7 @@ impl JobManager {
             WorkerMessage::Snapshot(epoch, snapshot) => {
                 self.acknowledge(worker, epoch, *snapshot, effects);
             }
+            WorkerMessage::Satisfied(task) => self.satisfied(task.stage, effects),
             WorkerMessage::Finished(task) => {
                 self.unfinished.remove(&task);
                 self.finish_if_done(now, effects);
@@ -272,6 +280,22 @@ impl JobManager {
                 self.members.remove(worker);
                 self.settle(effects);
             }
+        }
+    }
+
+    /// Ends the sources of which nobody needs further rows; the job then finishes as with them.
+    fn satisfied(&mut self, stage: StageId, effects: &mut Vec<Effect>) {
+        self.satisfied.insert(stage);
+        let mut stages = self.graph.needless_sources(&self.satisfied);
+        stages.retain(|stage| !self.ended.contains(stage));
+        if self.state != JobState::Running || stages.is_empty() {
+            return;
+        }
+        self.ended.extend(&stages);
+        for worker in self.members.keys() {
+            let (generation, attempt) = (self.generation, self.attempt);
+            let stages = stages.clone();
+            effects.push(Effect::EndSources(worker.clone(), generation, attempt, stages));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What goes into a [`JobManager`](super::JobManager) and what comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,6 +199,8 @@ pub enum WorkerMessage {
     Deployed,
     /// All its tasks have passed the barrier of this epoch, or had finished before.
     Snapshot(Epoch, Box<WorkerSnapshot>),
+    /// No further row makes a difference to what one of its tasks hands on.
+    Satisfied(TaskId),
     /// One of its tasks has ended well.
     Finished(TaskId),
     /// The attempt has failed there, at any time from its deployment on.
@@ -222,6 +224,9 @@ pub enum Effect {
     Start(WorkerId, Generation, Attempt),
     /// Have a worker's sources send a barrier. Answer: `Snapshot` or `Failed`.
     TriggerCheckpoint(WorkerId, Generation, Attempt, Epoch),
+    /// Have a worker's sources of these stages end where they are. Answer: `Finished` of each, or
+    /// `Failed`.
+    EndSources(WorkerId, Generation, Attempt, BTreeSet<StageId>),
     /// Write a manifest under its name. Answer: `ManifestWritten` or `StoreFailed`.
     WriteManifest(Arc<Manifest>),
     /// Make `head` name the checkpoint, if it is still what this generation wrote. Answer:

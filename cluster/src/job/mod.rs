@@ -19,6 +19,8 @@ mod message;
 mod placement;
 pub(crate) mod restore;
 #[cfg(test)]
+mod satisfied_tests;
+#[cfg(test)]
 mod simulated_sink;
 #[cfg(test)]
 mod simulation;

@@ -143,6 +143,7 @@ fn state_name(node: &OperatorNode) -> Option<&'static str> {
         OperatorSpec::WindowJoin(_) => Some("WindowJoin"),
         OperatorSpec::IntervalJoin(_) => Some("IntervalJoin"),
         OperatorSpec::LookupJoin(_) => Some("LookupJoin"),
+        OperatorSpec::Limit(_) => Some("Limit"),
     }
 }
 

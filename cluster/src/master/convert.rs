@@ -65,13 +65,15 @@ pub(super) fn report(report: Option<Report>) -> Result<Option<WorkerMessage>, St
             let epoch = Epoch(report.epoch);
             Some(WorkerMessage::Snapshot(epoch, Box::new(snapshot(report)?)))
         }
-        Some(Report::Finished(report)) => {
-            let task = report.task.ok_or_else(|| Status::invalid_argument("no task has ended"))?;
-            let task = TaskId { stage: StageId(task.stage), subtask: task.subtask as usize };
-            Some(WorkerMessage::Finished(task))
-        }
+        Some(Report::Satisfied(report)) => Some(WorkerMessage::Satisfied(task(report.task)?)),
+        Some(Report::Finished(report)) => Some(WorkerMessage::Finished(task(report.task)?)),
         Some(Report::Failed(report)) => Some(WorkerMessage::Failed(failure(report))),
     })
+}
+
+fn task(task: Option<wire::TaskId>) -> Result<TaskId, Status> {
+    let task = task.ok_or_else(|| Status::invalid_argument("a report of no task"))?;
+    Ok(TaskId { stage: StageId(task.stage), subtask: task.subtask as usize })
 }
 
 fn snapshot(report: SnapshotReport) -> Result<WorkerSnapshot, Status> {

@@ -174,6 +174,9 @@ impl Driver {
                 Effect::TriggerCheckpoint(worker, _, _, epoch) => {
                     self.command(&worker, Command::Trigger(epoch));
                 }
+                Effect::EndSources(worker, _, _, stages) => {
+                    self.command(&worker, Command::EndSources(stages));
+                }
                 Effect::Stop(worker, ..) => self.command(&worker, Command::Stop),
                 Effect::Release(worker, ..) => self.command(&worker, Command::Release),
                 Effect::WriteManifest(manifest) => self.write_manifest(manifest),

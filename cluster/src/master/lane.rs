@@ -1,14 +1,15 @@
 //! The commands for one worker about one job, performed in their order.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation};
+use rainstorm_engine::{Attempt, Epoch, ErrorKind, Generation, StageId};
 use rainstorm_proto::worker::results_event::Event;
 use rainstorm_proto::worker::worker_client::WorkerClient;
 use rainstorm_proto::worker::{
-    self as wire, CancelRequest, DeployRequest, ResultsEvent, ResultsRequest, StartRequest,
-    TriggerCheckpointRequest,
+    self as wire, CancelRequest, DeployRequest, EndSourcesRequest, ResultsEvent, ResultsRequest,
+    StartRequest, TriggerCheckpointRequest,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ pub(super) enum Command {
     Deploy(Box<DeployRequest>, bool),
     Start,
     Trigger(Epoch),
+    EndSources(BTreeSet<StageId>),
     Stop,
     Release,
 }
@@ -131,6 +133,7 @@ impl Lane {
             }
             Command::Start => self.start().await,
             Command::Trigger(epoch) => self.trigger(epoch).await,
+            Command::EndSources(stages) => self.end_sources(&stages).await,
             Command::Stop => {
                 // Whatever comes of it: a worker that does not answer is found dead.
                 if self.cancel().await.is_err_and(|status| is_connection(&status)) {
@@ -165,6 +168,12 @@ impl Lane {
         let attempt = Some(self.wire_attempt());
         let request = TriggerCheckpointRequest { attempt, epoch: epoch.0 };
         self.client()?.trigger_checkpoint(timed(request)).await.map(drop)
+    }
+
+    async fn end_sources(&mut self, stages: &BTreeSet<StageId>) -> Result<(), Status> {
+        let attempt = Some(self.wire_attempt());
+        let stages = stages.iter().map(|stage| stage.0).collect();
+        self.client()?.end_sources(timed(EndSourcesRequest { attempt, stages })).await.map(drop)
     }
 
     async fn cancel(&mut self) -> Result<(), Status> {

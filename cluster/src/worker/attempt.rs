@@ -218,6 +218,16 @@ impl Attempt {
         }
     }
 
+    /// Lets the sources of these stages end where they are.
+    pub(super) fn end_sources(&self, stages: &[u32]) {
+        for (task, commands) in &self.commands {
+            if stages.contains(&task.stage.0) {
+                // A task that has ended needs no command.
+                let _ = commands.send(TaskCommand::End);
+            }
+        }
+    }
+
     /// Tells the tasks to stop, and leaves streams to other workers open.
     pub(super) fn cancel_tasks(&self) {
         for commands in self.commands.values() {

@@ -11,8 +11,8 @@ use rainstorm_engine::task::{TaskEvent, TaskId};
 use rainstorm_engine::{Epoch, Error, ErrorKind, OperatorId, Result};
 use rainstorm_proto::master::report_request::Report;
 use rainstorm_proto::master::{
-    FailedReport, FailureKind, FinishedReport, ReportRequest, SinkCommittables, SnapshotReport,
-    SourceSplits,
+    FailedReport, FailureKind, FinishedReport, ReportRequest, SatisfiedReport, SinkCommittables,
+    SnapshotReport, SourceSplits,
 };
 use rainstorm_proto::worker::state_reference::Location;
 use rainstorm_proto::worker::{SplitState, StateReference};
@@ -120,6 +120,10 @@ impl Reporter {
             News::Broken(error) => return self.fail(None, error).await,
             News::Task(task, TaskEvent::Snapshot { epoch, snapshot, committables }) => {
                 self.snapshots.snapshot(task, epoch, snapshot, committables);
+            }
+            News::Task(task, TaskEvent::Satisfied) => {
+                let task = Some(identity::task_to_wire(task));
+                self.send_or_fail(Report::Satisfied(SatisfiedReport { task })).await?;
             }
             News::Task(task, TaskEvent::Finished { snapshot, committables }) => {
                 self.running.remove(&task);

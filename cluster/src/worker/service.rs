@@ -71,6 +71,16 @@ impl worker_server::Worker for Worker {
         Ok(Response::new(proto::TriggerCheckpointReply {}))
     }
 
+    async fn end_sources(
+        &self,
+        request: Request<proto::EndSourcesRequest>,
+    ) -> Result<Response<proto::EndSourcesReply>, Status> {
+        let request = request.into_inner();
+        let id = AttemptId::from_wire(request.attempt.as_ref())?;
+        self.find(&id)?.end_sources(&request.stages);
+        Ok(Response::new(proto::EndSourcesReply {}))
+    }
+
     async fn cancel(
         &self,
         request: Request<proto::CancelRequest>,

@@ -37,6 +37,12 @@ use crate::codec::encode_graph;
 use crate::exchange::Peer;
 use crate::membership::{Event, HeartbeatConfig, Member, Membership, NodeId, Registration, Role};
 
+impl Worker {
+    fn runs_anything(&self) -> bool {
+        self.jobs().values().any(|known| known.running.is_some())
+    }
+}
+
 /// Keeps reports for the test.
 struct Reports(mpsc::UnboundedSender<ReportRequest>);
 
@@ -203,7 +209,7 @@ impl Cluster {
                 Report::Snapshot(snapshot) => {
                     assert!(snapshots.insert(worker, snapshot).is_none());
                 }
-                Report::Finished(_) => {}
+                Report::Finished(_) | Report::Satisfied(_) => {}
                 failed @ Report::Failed(_) => panic!("{failed:?}"),
             }
         }
@@ -428,6 +434,29 @@ async fn a_checkpoint_of_a_running_job_is_where_the_next_attempt_goes_on() {
     cluster.start_all(1).await;
     cluster.trigger(1, 2).await;
     assert!(cluster.snapshots(1).await.iter().all(|snapshot| snapshot.epoch == 2));
+    cluster.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_that_comes_after_the_end_leaves_no_attempt_behind() {
+    let mut cluster = Cluster::start(1).await;
+    let graph = bids(500_000_000, is_bid());
+    let splits = splits(&graph).await;
+    cluster.cancel(0).await;
+    let refused = cluster.deploy(&graph, 0, &splits, &[]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    assert!(!cluster.workers[0].runs_anything());
+    // Whichever of them comes first.
+    for attempt in 1..20 {
+        let mut client = cluster.clients[0].clone();
+        let end = proto::CancelRequest { attempt: Some(id(attempt)) };
+        let deployed = cluster.deploy(&graph, attempt, &splits, &[]);
+        let (ended, deployed) = tokio::join!(client.cancel(end), deployed);
+        ended.unwrap();
+        let code = deployed.map_err(|refused| refused.code());
+        assert!(matches!(code, Ok(()) | Err(Code::FailedPrecondition)), "{code:?}");
+        assert!(!cluster.workers[0].runs_anything(), "attempt {attempt}: {code:?}");
+    }
     cluster.shut_down().await;
 }
 

@@ -3,6 +3,7 @@
 use super::filter::Filter;
 use super::group_aggregate::GroupAggregate;
 use super::interval_join::IntervalJoin;
+use super::limit::Limit;
 use super::local_window_aggregate::LocalWindowAggregate;
 use super::lookup_join::LookupJoin;
 use super::project::Project;
@@ -34,5 +35,6 @@ pub fn build(node: &OperatorNode, context: &OperatorContext) -> Result<Box<dyn O
         OperatorSpec::WindowJoin(spec) => Box::new(WindowJoin::new(spec, node, context)?),
         OperatorSpec::IntervalJoin(spec) => Box::new(IntervalJoin::new(spec, node, context)?),
         OperatorSpec::LookupJoin(spec) => Box::new(LookupJoin::new(spec, node, context)?),
+        OperatorSpec::Limit(spec) => Box::new(Limit::new(*spec)),
     })
 }

@@ -335,6 +335,10 @@ impl Operator for GroupAggregate {
         Ok(())
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         let ids = self.table.live_ids();
         let rows: Int64Array = ids.iter().map(|id| Some(self.groups.rows[*id as usize])).collect();

@@ -358,6 +358,10 @@ impl Operator for IntervalJoin {
         Ok(())
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         for side in 0..2 {
             let mut rows = SideRows::default();

@@ -210,6 +210,10 @@ impl Operator for LocalWindowAggregate {
         self.send_until(TimestampMs::MAX, out)
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, _writer: &mut StateWriter) -> Result<()> {
         Ok(())
     }

@@ -198,6 +198,10 @@ impl Operator for LookupJoin {
         Ok(())
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         if !self.writes_table {
             return Ok(());

@@ -12,6 +12,7 @@ mod group_columns;
 mod group_status;
 mod interval_join;
 mod join;
+mod limit;
 mod local_window_aggregate;
 mod lookup_join;
 mod partial_groups;
@@ -93,6 +94,9 @@ pub trait Operator: Send {
     /// # Errors
     /// `Compute` where an aggregate or expression fails.
     fn flush(&mut self, out: &mut Output) -> Result<()>;
+
+    /// Tells whether no further row makes a difference to what it emits, from now on for ever.
+    fn is_satisfied(&self) -> bool;
 
     /// Writes its state. Called after a flush, at a barrier.
     ///

@@ -53,6 +53,10 @@ impl<T: Transform> Operator for TransformOperator<T> {
         Ok(())
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, _writer: &mut StateWriter) -> Result<()> {
         Ok(())
     }

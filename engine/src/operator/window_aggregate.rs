@@ -295,6 +295,10 @@ impl Operator for WindowAggregate {
         Ok(())
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         self.slices.snapshot(writer, self.key_group_count)?;
         if let Some(clock) = &self.clock {

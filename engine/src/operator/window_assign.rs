@@ -122,6 +122,10 @@ impl Operator for WindowAssign {
         Ok(())
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         if self.time.is_none() { self.clock.write(writer) } else { Ok(()) }
     }

@@ -214,6 +214,10 @@ impl Operator for WindowJoin {
         Ok(())
     }
 
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
     fn snapshot(&mut self, writer: &mut StateWriter) -> Result<()> {
         for side in 0..2 {
             let mut rows = SideRows::default();

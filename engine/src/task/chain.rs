@@ -140,6 +140,11 @@ impl Chain {
         self.links.iter().filter_map(|link| link.operator.next_timer()).min()
     }
 
+    /// Tells whether no further row makes a difference to what comes out.
+    pub(crate) fn is_satisfied(&self) -> bool {
+        self.links.iter().any(|link| link.operator.is_satisfied())
+    }
+
     /// Collects the state of all operators.
     pub(crate) fn snapshot(&mut self) -> Result<TaskSnapshot> {
         let mut snapshot = TaskSnapshot::default();

@@ -1,21 +1,21 @@
 //! Runs a whole job in this process, without a cluster: for tests and for embedding.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::wire::wire;
-use super::{ClientSink, MemoryBudget, Task, TaskEvent, TaskId, TaskMetrics, run};
+use super::{ClientSink, MemoryBudget, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics, run};
 use crate::batch::Batch;
 use crate::connector::{self, CommitId, Committable, ConnectorContext, SplitState};
 use crate::graph::{JobGraph, SinkTarget, Stage};
 use crate::{Attempt, Epoch, Error, Generation, JobId, Result, StageId};
 
-/// Runs a job over bounded input to its end on the current runtime, publishes what its sinks
-/// wrote, and returns the rows for the client in the order in which they came.
+/// Runs a job to its end on the current runtime, which comes with that of its input or with enough
+/// rows, publishes what its sinks wrote, and returns the rows for the client in the order in which they came.
 ///
 /// # Errors
 /// The first error of any task, or `Storage` where a sink cannot publish.
@@ -45,10 +45,10 @@ pub async fn run_local_to(
     let mut splits = deal_out_splits(&graph, &connectors).await?;
     let mut tasks = JoinSet::new();
     // Dropping a command sender would cancel its task.
-    let mut commands = Vec::new();
+    let commands = Arc::new(Mutex::new(Commands::new(Arc::clone(&graph))));
     for (id, channels) in wire(&graph, |_| true, |_, _| {}) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        commands.push(sender);
+        lock(&commands).senders.insert(id, sender);
         let task = Task {
             job: job.clone(),
             generation: Generation(1),
@@ -65,7 +65,7 @@ pub async fn run_local_to(
             memory: Arc::clone(&memory),
             metrics: Arc::new(TaskMetrics::default()),
         };
-        tasks.spawn(run_one(id, task));
+        tasks.spawn(run_one(id, task, Arc::clone(&commands)));
     }
     let committables = join(tasks).await?;
     commit(&job, &graph, &connectors, committables).await
@@ -84,18 +84,51 @@ impl ClientSink for Collect {
 
 type Outcome = (TaskId, Result<Vec<Committable>>);
 
-async fn run_one(id: TaskId, task: Task) -> Outcome {
-    let (sender, mut events) = mpsc::unbounded_channel();
-    run(task, sender).await;
-    let mut made_ready = Vec::new();
-    while let Some(event) = events.recv().await {
-        match event {
-            TaskEvent::Snapshot { committables, .. } => made_ready.extend(committables),
-            TaskEvent::Finished { committables, .. } => made_ready.extend(committables),
-            TaskEvent::Failed(error) => return (id, Err(error)),
+/// Ends sources of which nobody needs further rows.
+struct Commands {
+    graph: Arc<JobGraph>,
+    senders: BTreeMap<TaskId, mpsc::UnboundedSender<TaskCommand>>,
+    satisfied: BTreeSet<StageId>,
+}
+
+fn lock(commands: &Mutex<Commands>) -> MutexGuard<'_, Commands> {
+    // Nothing panics while the lock is held.
+    commands.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Commands {
+    fn new(graph: Arc<JobGraph>) -> Self {
+        Self { graph, senders: BTreeMap::new(), satisfied: BTreeSet::new() }
+    }
+
+    fn satisfied(&mut self, stage: StageId) {
+        self.satisfied.insert(stage);
+        let ended = self.graph.needless_sources(&self.satisfied);
+        for (task, sender) in &self.senders {
+            if ended.contains(&task.stage) {
+                // A task that has ended needs no command.
+                let _ = sender.send(TaskCommand::End);
+            }
         }
     }
-    (id, Ok(made_ready))
+}
+
+async fn run_one(id: TaskId, task: Task, commands: Arc<Mutex<Commands>>) -> Outcome {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let listen = async {
+        let mut made_ready = Vec::new();
+        while let Some(event) = events.recv().await {
+            match event {
+                TaskEvent::Snapshot { committables, .. } => made_ready.extend(committables),
+                TaskEvent::Satisfied => lock(&commands).satisfied(id.stage),
+                TaskEvent::Finished { committables, .. } => made_ready.extend(committables),
+                TaskEvent::Failed(error) => return Err(error),
+            }
+        }
+        Ok(made_ready)
+    };
+    let ((), outcome) = tokio::join!(run(task, sender), listen);
+    (id, outcome)
 }
 
 /// Waits for all tasks. A task that fails closes its channels, so the others end as well; the

@@ -117,6 +117,8 @@ pub struct Task {
 pub enum TaskCommand {
     /// To a source: send this barrier. Epochs rise.
     Checkpoint(Epoch),
+    /// To a source: end where it is, as if there were no more rows.
+    End,
     /// Stop at once, without a snapshot.
     Cancel,
 }
@@ -133,6 +135,8 @@ pub enum TaskEvent {
         /// What the sink's writer made ready.
         committables: Vec<Committable>,
     },
+    /// No further row makes a difference to what the task hands on. Said once.
+    Satisfied,
     /// The input has ended and everything has been handed on. This is the task's last word; it
     /// stands in for a snapshot of every later epoch.
     Finished {

@@ -34,16 +34,21 @@ const EVENTS_PER_YIELD: u32 = 8;
 /// The future never blocks its thread for longer than a batch takes. Dropping it stops the task
 /// without a report.
 pub async fn run(mut task: Task, events: mpsc::UnboundedSender<TaskEvent>) {
-    let (barrier_sender, barriers) = mpsc::unbounded_channel();
+    let (order_sender, orders) = mpsc::unbounded_channel();
     let mut commands = std::mem::replace(&mut task.commands, mpsc::unbounded_channel().1);
     let cancelled = async move {
-        while let Some(TaskCommand::Checkpoint(epoch)) = commands.recv().await {
-            // The task has ended where the barrier has no receiver: it has reported so.
-            let _ = barrier_sender.send(epoch);
+        loop {
+            let order = match commands.recv().await {
+                Some(TaskCommand::Checkpoint(epoch)) => Order::Barrier(epoch),
+                Some(TaskCommand::End) => Order::End,
+                Some(TaskCommand::Cancel) | None => break,
+            };
+            // The task has ended where an order has no receiver: it has reported so.
+            let _ = order_sender.send(order);
         }
     };
     let result = tokio::select! {
-        result = run_to_end(task, barriers, &events) => result,
+        result = run_to_end(task, orders, &events) => result,
         () = cancelled => Err(Error::Cancelled),
     };
     // Without a receiver nobody wants to know.
@@ -55,15 +60,21 @@ pub async fn run(mut task: Task, events: mpsc::UnboundedSender<TaskEvent>) {
 
 async fn run_to_end(
     task: Task,
-    mut barriers: mpsc::UnboundedReceiver<Epoch>,
+    mut orders: Orders,
     events: &mpsc::UnboundedSender<TaskEvent>,
 ) -> Result<TaskEvent> {
     let mut running = Running::start(task).await?;
     running.resume().await?;
+    let mut is_satisfied = false;
     loop {
-        let happening = running.wait(&mut barriers).await?;
+        if !is_satisfied && running.chain.is_satisfied() {
+            is_satisfied = true;
+            let _ = events.send(TaskEvent::Satisfied);
+        }
+        let happening = running.wait(&mut orders).await?;
         match happening {
-            Happening::Barrier(epoch) => {
+            Happening::Order(Order::End) => return running.finish().await,
+            Happening::Order(Order::Barrier(epoch)) => {
                 let snapshot = running.barrier(epoch).await?;
                 // Without a receiver the worker is gone, and commands end as well.
                 let _ = events.send(snapshot);
@@ -82,8 +93,18 @@ async fn run_to_end(
     }
 }
 
-enum Happening {
+/// What a source is told to do.
+enum Order {
+    /// Send this barrier.
     Barrier(Epoch),
+    /// End where it is.
+    End,
+}
+
+type Orders = mpsc::UnboundedReceiver<Order>;
+
+enum Happening {
+    Order(Order),
     Input(Event),
     InputEnded,
     Source(SourceEvent),
@@ -160,8 +181,8 @@ impl Running {
 
     /// Waits for what happens next. Before it waits for real, receivers that have nothing to do
     /// get what has been gathered for them.
-    async fn wait(&mut self, barriers: &mut mpsc::UnboundedReceiver<Epoch>) -> Result<Happening> {
-        if let Some(happening) = self.poll_once(barriers).await? {
+    async fn wait(&mut self, orders: &mut Orders) -> Result<Happening> {
+        if let Some(happening) = self.poll_once(orders).await? {
             return Ok(happening);
         }
         self.outlet.flush(FlushWhen::Drained).await?;
@@ -170,25 +191,22 @@ impl Running {
         let ports = self.chain.accepted_ports();
         tokio::select! {
             biased;
-            Some(epoch) = barriers.recv(), if self.inlet.is_source() => Ok(Happening::Barrier(epoch)),
+            Some(order) = orders.recv(), if self.inlet.is_source() => Ok(Happening::Order(order)),
             happening = self.inlet.next(ports) => happening,
             () = sleep => Ok(Happening::Tick),
         }
     }
 
     /// Returns what has already happened.
-    async fn poll_once(
-        &mut self,
-        barriers: &mut mpsc::UnboundedReceiver<Epoch>,
-    ) -> Result<Option<Happening>> {
+    async fn poll_once(&mut self, orders: &mut Orders) -> Result<Option<Happening>> {
         if self.next_deadline().is_some_and(|deadline| deadline <= self.clock.now_ms()) {
             return Ok(Some(Happening::Tick));
         }
         let ports = self.chain.accepted_ports();
         tokio::select! {
             biased;
-            Some(epoch) = barriers.recv(), if self.inlet.is_source() => {
-                Ok(Some(Happening::Barrier(epoch)))
+            Some(order) = orders.recv(), if self.inlet.is_source() => {
+                Ok(Some(Happening::Order(order)))
             }
             happening = self.inlet.next(ports) => happening.map(Some),
             () = std::future::ready(()) => Ok(None),

@@ -160,7 +160,7 @@ fn what_is_not_supported_is_named_in_sqls_words() {
          GROUP BY k) GROUP BY k",
         "SELECT l.id FROM l LEFT SEMI JOIN p FOR SYSTEM_TIME AS OF l.ts AS p ON l.k = p.k",
         "INSERT INTO o SELECT v FROM l ORDER BY v",
-        "INSERT INTO o SELECT v FROM l LIMIT 1",
+        "INSERT INTO o SELECT v FROM (SELECT v FROM l LIMIT 1)",
         "SELECT id FROM p WHERE k SIMILAR TO 'a%'",
         "SELECT id FROM p WHERE k LIKE 'a!%' ESCAPE '!!'",
         "SELECT id FROM p WHERE id = $1",

@@ -8,8 +8,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 use rainstorm_engine::graph::{
     AggregateCall, AggregatePhase, ChangelogMode, Edge, Emit, IntervalJoinSpec, JobGraph,
-    OperatorSpec, Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec, WindowJoinSpec,
-    WindowSpec,
+    LimitSpec, OperatorSpec, Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec,
+    WindowJoinSpec, WindowSpec,
 };
 use rainstorm_engine::wording::{describe_ms, expression_sql as sql, with_sql_types};
 
@@ -207,6 +207,16 @@ pub(crate) fn operator_text(spec: &OperatorSpec, inputs: &[SchemaRef]) -> String
             spec.join_type,
             condition(&spec.on, spec.filter.as_ref(), input, right)
         ),
+        OperatorSpec::Limit(spec) => limit_text(*spec),
+    }
+}
+
+fn limit_text(limit: LimitSpec) -> String {
+    let count = if limit.count == u64::MAX { "all".to_owned() } else { limit.count.to_string() };
+    if limit.offset == 0 {
+        format!("Limit: {count}")
+    } else {
+        format!("Limit: {count} after {}", limit.offset)
     }
 }
 
@@ -297,6 +307,7 @@ fn state_text(spec: &OperatorSpec) -> Option<&'static str> {
         OperatorSpec::WindowJoin(_) => Some("rows of open windows"),
         OperatorSpec::IntervalJoin(_) => Some("rows within the interval"),
         OperatorSpec::LookupJoin(_) => Some("the table"),
+        OperatorSpec::Limit(_) => Some("a count"),
     }
 }
 

@@ -280,6 +280,16 @@ fn results_are_sorted_by_the_client() {
 }
 
 #[test]
+fn the_first_rows_of_a_stream_are_taken_in_one_place() {
+    insta::assert_snapshot!(graph(
+        "SELECT k FROM endless LIMIT 2 OFFSET 1;
+         SELECT k FROM endless UNION ALL SELECT auction FROM bid OFFSET 3;
+         INSERT INTO printed SELECT k, v FROM endless LIMIT 5;
+         INSERT INTO printed SELECT k, v FROM endless;"
+    ));
+}
+
+#[test]
 fn plain_files_are_read_by_datafusion() {
     insta::assert_snapshot!(graph(
         "SELECT a, b FROM files ORDER BY c LIMIT 1; SELECT 1 + 1 AS two;"
@@ -318,7 +328,8 @@ fn what_is_not_supported_is_named() {
         "SELECT bidder FROM bid GROUP BY bidder, SESSION(dateTime, INTERVAL '10' SECOND);",
         "SELECT * FROM bid MATCH_RECOGNIZE (PATTERN (A) DEFINE A AS A.price > 1);",
         "SELECT k FROM endless ORDER BY v;",
-        "SELECT k FROM endless LIMIT 1;",
+        "SELECT k, COUNT(*) FROM endless GROUP BY k LIMIT 1;",
+        "SELECT k FROM (SELECT k FROM endless LIMIT 1) AS t;",
         "SELECT k FROM endless WHERE v = (SELECT MAX(price) FROM bid);",
         "SELECT k, COUNT(*) FROM endless GROUP BY ROLLUP (k, v);",
         "SELECT n, STRING_AGG('a', ',') FROM (SELECT k, COUNT(*) AS n FROM endless GROUP BY k) AS t

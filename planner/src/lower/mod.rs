@@ -23,12 +23,12 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Distinct, Expr, Filter, LogicalPlan, Projection, Union};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
-use rainstorm_engine::graph::{JobGraph, JobSettings, OperatorSpec};
+use rainstorm_engine::graph::{ChangelogMode, JobGraph, JobSettings, LimitSpec, OperatorSpec};
 use rainstorm_engine::operator::split_window_aggregates;
 use sqlparser::tokenizer::Span;
 
 use self::expr::physical;
-use self::flow::{Flow, FlowId};
+use self::flow::{Distribution, Flow, FlowId, FlowKind, FlowNode, Port};
 use self::relation::{Layout, PendingWindow, Place, Relation, field_of};
 pub(crate) use self::sink::results_for;
 use self::site::{Site, Sites};
@@ -110,17 +110,41 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Lowers a whole query, of which `results` are wanted.
+    /// Lowers a whole query, of which `results` are wanted, of rows that are never taken back the
+    /// first ones that come.
     fn root<'p>(
         &mut self,
         plan: &'p LogicalPlan,
         results: Results,
+        first_rows: Option<LimitSpec>,
     ) -> Result<(Relation, Derived<'p>)> {
         let derived = derive(plan, results)?;
         self.results = results;
-        self.bounded &= derived.properties.bounded;
+        let first_rows =
+            first_rows.filter(|_| derived.properties.changes == ChangelogMode::AppendOnly);
+        let is_enough = first_rows.is_some_and(|limit| limit.count < u64::MAX);
+        self.bounded &= derived.properties.bounded || is_enough;
         let relation = self.lower(&derived)?.assign_windows(&mut self.flow)?;
+        let relation = match first_rows {
+            Some(limit) => self.limit(relation, limit)?,
+            None => relation,
+        };
         Ok((relation, derived))
+    }
+
+    /// Brings rows together and takes the first ones.
+    fn limit(&mut self, input: Relation, limit: LimitSpec) -> Result<Relation> {
+        let (input, _) = input.compact(&mut self.flow, &[])?;
+        let schema = Arc::clone(input.schema(&self.flow)?);
+        let node = self.flow.add(FlowNode {
+            kind: FlowKind::Operator(OperatorSpec::Limit(limit)),
+            ports: vec![Port { from: input.nodes, distribution: Distribution::Single }],
+            schema,
+            changelog: ChangelogMode::AppendOnly,
+            parallelism: 1,
+            partitioned: None,
+        });
+        Ok(Relation { nodes: vec![node], ..input })
     }
 
     /// Lowers a plan whose rows go on to something else.
@@ -161,10 +185,8 @@ impl<'a> Lowering<'a> {
                 "ORDER BY inside a streaming query",
                 "ORDER BY works on the result of a SELECT over bounded tables",
             ),
-            LogicalPlan::Limit(_) => self.unsupported(
-                "LIMIT inside a streaming query",
-                "LIMIT works on the result of a SELECT over bounded tables",
-            ),
+            LogicalPlan::Limit(_) => self
+                .unsupported("LIMIT inside a streaming query", "LIMIT works at the end of a query"),
             LogicalPlan::Window(window) => {
                 let call = window.window_expr.first().map(|expr| unaliased(expr).to_string());
                 let name = call.unwrap_or_default().split('(').next().unwrap_or("").to_uppercase();

@@ -6,7 +6,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use rainstorm_engine::OperatorId;
 use rainstorm_engine::connector::SinkMode;
-use rainstorm_engine::graph::{ChangelogMode, SinkSpec, SinkTarget};
+use rainstorm_engine::graph::{ChangelogMode, LimitSpec, SinkSpec, SinkTarget};
 
 use super::Lowering;
 use super::flow::{Distribution, FlowKind, FlowNode, Port};
@@ -26,6 +26,7 @@ impl Lowering<'_> {
         plan: &LogicalPlan,
         table: &TableDefinition,
         overwrite: bool,
+        (results, first_rows): (Results, Option<LimitSpec>),
     ) -> Result<()> {
         let info = describe(table)?;
         let Some(mode) = info.sink else {
@@ -41,9 +42,14 @@ impl Lowering<'_> {
                 "use INSERT INTO",
             );
         }
-        let results = if mode == SinkMode::Insert { Results::Final } else { Results::Changes };
-        let (input, derived) = self.root(plan, results)?;
+        let (input, derived) = self.root(plan, results, first_rows)?;
         let changelog = derived.properties.changes;
+        if first_rows.is_some() && changelog == ChangelogMode::Retract {
+            return self.unsupported(
+                "LIMIT over updated rows that never end",
+                "bound the source's number of rows",
+            );
+        }
         let options = table_options(table);
         self.check_mode(table, mode, changelog)?;
         let nodes = self.laid_out(&input, plan.schema())?;
@@ -100,7 +106,8 @@ impl Lowering<'_> {
         Err(fail(unsupported(self.span, message).with_help(help)))
     }
 
-    /// Lowers a query whose rows go to the client. Returns whether rows may be taken back, and
+    /// Lowers a query whose rows go to the client, of those that are never taken back the first
+    /// that come. Returns whether rows may be taken back, and
     /// what tells them apart then.
     ///
     /// # Errors
@@ -108,8 +115,9 @@ impl Lowering<'_> {
     pub(crate) fn select(
         &mut self,
         plan: &LogicalPlan,
+        first_rows: Option<LimitSpec>,
     ) -> Result<(ChangelogMode, Option<Vec<usize>>)> {
-        let (input, derived) = self.root(plan, Results::Changes)?;
+        let (input, derived) = self.root(plan, Results::Changes, first_rows)?;
         let changelog = derived.properties.changes;
         let nodes = self.laid_out(&input, plan.schema())?;
         let upsert_key = upsert_key(&derived.properties);
@@ -143,13 +151,16 @@ impl Lowering<'_> {
     }
 }
 
-/// Tells what a table takes of a query: where insertions only, final rows.
+/// Tells what a table takes of a query: where insertions only or only some of all rows, final ones.
 ///
 /// # Errors
 /// `InvalidOption` where the connector refuses the table's options.
-pub(crate) fn results_for(table: &TableDefinition) -> Result<Results> {
+pub(crate) fn results_for(
+    table: &TableDefinition,
+    first_rows: Option<LimitSpec>,
+) -> Result<Results> {
     let is_insert = describe(table)?.sink == Some(SinkMode::Insert);
-    Ok(if is_insert { Results::Final } else { Results::Changes })
+    Ok(if is_insert || first_rows.is_some() { Results::Final } else { Results::Changes })
 }
 
 /// Returns the columns by which changes find their rows. Rows that are never taken back need none.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
+use rainstorm_engine::graph::LimitSpec;
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
 use super::coerce;
+use super::output::Output;
 use crate::analysis::overlap;
 use crate::bind::{CatalogTable, bind_query, unsupported};
 use crate::catalog::TableDefinition;
@@ -33,6 +35,8 @@ pub(crate) struct BoundInsert {
     /// The rows, rewritten; their columns are the table's physical ones.
     plan: LogicalPlan,
     results: Results,
+    /// How many of them are wanted.
+    first_rows: Option<LimitSpec>,
     /// The tables that are read, also through views.
     reads: Vec<Arc<TableDefinition>>,
     /// The query as it is written.
@@ -56,16 +60,17 @@ impl BoundInsert {
         let table = &Arc::new(table.with_options(&insert.options));
         let place =
             |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
-        let bound = bind_query(context, &insert.source)?;
+        let (bound, first_rows) = limited(bind_query(context, &insert.source)?).map_err(place)?;
         let plan = coerce::to_table(context, &bound, table, &insert)?;
         typing::check(&plan, context.functions).map_err(place)?;
-        let results = results_for(table).map_err(place)?;
+        let results = results_for(table, first_rows).map_err(place)?;
         let plan = rewrite(plan, context.functions, results).map_err(place)?;
         Ok(Self {
             table: Arc::clone(table),
             overwrite: insert.overwrite,
             plan,
             results,
+            first_rows,
             reads: tables_of(&bound).map_err(place)?,
             source: *insert.source,
             span,
@@ -80,6 +85,11 @@ impl BoundInsert {
     /// Returns where the table that is written is named.
     pub(crate) fn span(&self) -> Span {
         self.span
+    }
+
+    /// Tells whether it ends with a number of rows.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.first_rows.is_some()
     }
 
     /// Returns a table that is read and that another INSERT writes.
@@ -97,6 +107,18 @@ impl BoundInsert {
     pub(super) fn plan(&self) -> (&LogicalPlan, Results) {
         (&self.plan, self.results)
     }
+}
+
+/// Takes LIMIT and OFFSET off a query, where rows need not be sorted before.
+fn limited(plan: LogicalPlan) -> Result<(LogicalPlan, Option<LimitSpec>), DataFusionError> {
+    if !matches!(plan, LogicalPlan::Limit(_)) {
+        return Ok((plan, None));
+    }
+    let output = Output::of(plan.clone())?;
+    Ok(match output.first_rows() {
+        Some(limit) => (output.plan, Some(limit)),
+        None => (plan, None),
+    })
 }
 
 /// Returns the tables that a bound plan reads.
@@ -125,7 +147,12 @@ pub(super) fn job(settings: &Settings, inserts: &[BoundInsert]) -> Result<JobPla
     for insert in inserts {
         lowering.at(insert.span);
         lowering
-            .insert(&insert.plan, &insert.table, insert.overwrite)
+            .insert(
+                &insert.plan,
+                &insert.table,
+                insert.overwrite,
+                (insert.results, insert.first_rows),
+            )
             .map_err(|error| from_datafusion_in(&error, &insert.source))?;
     }
     let (graph, bounded, warnings) = lowering.finish().map_err(of_job)?;

@@ -12,16 +12,17 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::LogicalPlan;
+use rainstorm_engine::graph::ChangelogMode;
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
 pub(crate) use self::insert::BoundInsert;
 use self::output::Output;
 use crate::analysis::describe;
-use crate::bind::{CatalogTable, bind_query, bind_view, unsupported};
+use crate::bind::{CatalogTable, bind_query, bind_view, fail, unsupported};
 use crate::catalog::ViewDefinition;
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
-use crate::error::SqlErrors;
+use crate::error::{SqlError, SqlErrors};
 use crate::explain::{graph_text, plan_text, stream_plan_text};
 use crate::lower::Lowering;
 use crate::rewrite::{count_copies, rewrite};
@@ -161,28 +162,29 @@ fn select_job(
 ) -> Result<(LogicalPlan, JobPlan), SqlErrors> {
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
+        let first_rows = output.first_rows();
         let plan = rewrite(output.plan, context.functions, Results::Changes)?;
         let settings = context.session.settings.job_settings();
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;
-        let (changelog, upsert_key) = lowering.select(&plan)?;
+        let (changelog, upsert_key) = lowering.select(&plan, first_rows)?;
         let (graph, bounded, warnings) = lowering.finish()?;
+        // Rows that are never taken back are limited where they come from, others once all are
+        // known.
+        let is_limited = first_rows.is_some() && changelog == ChangelogMode::AppendOnly;
         let sorted = !output.order_by.is_empty() || output.limit.is_some() || output.offset > 0;
-        if sorted && !bounded {
-            let what = if output.order_by.is_empty() { "LIMIT" } else { "ORDER BY" };
-            let message = format!("{what} over rows that never end is not supported");
-            let error =
-                unsupported(Span::empty(), message).with_help("bound the source's number of rows");
-            return Err(crate::bind::fail(error));
+        if sorted && !is_limited && !bounded {
+            return Err(fail(needs_an_end(output.order_by.is_empty())));
         }
+        let (offset, limit) = if is_limited { (0, None) } else { (output.offset, output.limit) };
         let query = QueryOutput {
             schema: Arc::clone(plan.schema().inner()),
             visible: output.visible,
             changelog,
             upsert_key,
             order_by: output.order_by,
-            offset: output.offset,
-            limit: output.limit,
+            offset,
+            limit,
         };
         let name = context.session.settings.job_name().map(str::to_owned);
         let inserts = Vec::new();
@@ -190,6 +192,13 @@ fn select_job(
         Ok((plan, job))
     };
     plan().map_err(|error| from_datafusion_in(&error, query))
+}
+
+/// Refuses ORDER BY, or LIMIT of rows that are updated, where there is no end.
+fn needs_an_end(is_limit: bool) -> SqlError {
+    let what = if is_limit { "LIMIT over updated rows" } else { "ORDER BY over rows" };
+    unsupported(Span::empty(), format!("{what} that never end is not supported"))
+        .with_help("bound the source's number of rows")
 }
 
 /// Tells whether DataFusion can answer a query by itself: all its tables are plain files and

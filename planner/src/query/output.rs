@@ -6,6 +6,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{
     Expr, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, SkipType, Sort,
 };
+use rainstorm_engine::graph::LimitSpec;
 use sqlparser::tokenizer::Span;
 
 use crate::bind::{fail, unsupported};
@@ -25,6 +26,15 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Returns LIMIT and OFFSET where rows need not be sorted before.
+    pub(super) fn first_rows(&self) -> Option<LimitSpec> {
+        let limits = self.limit.is_some() || self.offset > 0;
+        (limits && self.order_by.is_empty()).then(|| LimitSpec {
+            offset: self.offset as u64,
+            count: self.limit.map_or(u64::MAX, |count| count as u64),
+        })
+    }
+
     pub(super) fn of(plan: LogicalPlan) -> Result<Self> {
         let (offset, limit, plan) = match plan {
             LogicalPlan::Limit(limit) => take_limit(limit)?,

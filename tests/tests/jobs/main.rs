@@ -1,5 +1,6 @@
 //! Scripts on an embedded cluster, from a client's point of view.
 
+mod limit;
 mod restart;
 mod side_by_side;
 mod testbed;

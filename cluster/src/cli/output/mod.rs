@@ -71,7 +71,7 @@ enum Mode {
     /// they come.
     Gathered(Vec<RecordBatch>),
     /// Rows are shown as they come; `op` tells whether with their kind.
-    Direct { op: bool, layout: Option<Layout>, header_written: bool, skip: usize, left: usize },
+    Direct { op: bool, layout: Option<Layout>, header_written: bool },
 }
 
 /// How rows are laid out for people.
@@ -105,11 +105,7 @@ impl RowWriter {
             Mode::Final(Fold::new(Arc::clone(&schema), started.retracts)?)
         } else {
             let op = format == Format::Changelog || (started.retracts && !started.bounded);
-            // Of endless insertions OFFSET and LIMIT take the first that come.
-            let limited = !started.retracts && !started.bounded;
-            let skip = if limited { started.offset as usize } else { 0 };
-            let left = started.limit.filter(|_| limited).map_or(usize::MAX, |left| left as usize);
-            Mode::Direct { op, layout: None, header_written: false, skip, left }
+            Mode::Direct { op, layout: None, header_written: false }
         };
         Ok(Self { format, started, width, records, mode, rows: 0, schema })
     }
@@ -124,21 +120,15 @@ impl RowWriter {
         weights: Option<&Int8Array>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        let rows = match &mut self.mode {
+        match &mut self.mode {
             Mode::Final(fold) => return fold.push(rows, weights).map_err(io::Error::other),
             Mode::Gathered(gathered) => {
                 gathered.push(rows);
                 let count = gathered.iter().map(RecordBatch::num_rows).sum::<usize>();
                 return if count < GATHERED_ROWS { Ok(()) } else { self.show_gathered(out) };
             }
-            Mode::Direct { skip, left, .. } => {
-                let start = rows.num_rows().min(*skip);
-                let length = (rows.num_rows() - start).min(*left);
-                *skip -= start;
-                *left -= length;
-                rows.slice(start, length)
-            }
-        };
+            Mode::Direct { .. } => {}
+        }
         let text = self.direct_text(&rows, weights)?;
         self.rows += rows.num_rows();
         out.write_all(&text)?;
@@ -160,19 +150,13 @@ impl RowWriter {
     pub(crate) fn show_gathered(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let Mode::Gathered(gathered) = &mut self.mode else { return Ok(()) };
         let rows = concat_batches(&self.schema, &std::mem::take(gathered));
-        let (layout, header_written, skip, left) = (None, false, 0, usize::MAX);
-        self.mode = Mode::Direct { op: false, layout, header_written, skip, left };
+        self.mode = Mode::Direct { op: false, layout: None, header_written: false };
         self.push(rows.map_err(io::Error::other)?, None, out)
     }
 
     /// Tells whether rows are written when they come, and not when all are known.
     pub(crate) fn shows_at_once(&self) -> bool {
         matches!(self.mode, Mode::Direct { .. })
-    }
-
-    /// Tells whether no further rows will be shown.
-    pub(crate) fn is_satisfied(&self) -> bool {
-        matches!(self.mode, Mode::Direct { left: 0, .. })
     }
 
     /// Ends the result and returns the number of rows that were shown.
