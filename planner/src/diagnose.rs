@@ -8,10 +8,10 @@ use datafusion::common::Diagnostic;
 use datafusion::error::DataFusionError;
 use rainstorm_engine::wording::tidy;
 use sqlparser::ast::{Query, Spanned, Visit};
-use sqlparser::tokenizer::{Location, Span};
+use sqlparser::tokenizer::Span;
 
 use self::words::Described;
-use crate::error::{SqlError, SqlErrors};
+use crate::error::{SqlError, SqlErrors, ViewError, span_from};
 use crate::session::QueryContext;
 
 /// Turns an error of binding into complaints. What has no place of its own is placed at
@@ -90,6 +90,11 @@ fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, errors: &mu
                 inner.downcast_ref::<SqlErrors>().into_iter().flat_map(|all| all.0.clone()),
             );
         }
+        DataFusionError::External(inner) if inner.is::<ViewError>() => {
+            if let Some(error) = inner.downcast_ref::<ViewError>() {
+                errors.extend(SqlErrors(collected(&error.cause)).of_view(&error.view).0);
+            }
+        }
         DataFusionError::External(inner) if inner.is::<SqlError>() => {
             errors.extend(inner.downcast_ref::<SqlError>().cloned());
         }
@@ -106,12 +111,6 @@ fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, errors: &mu
             errors.push(complaint);
         }
     }
-}
-
-/// Returns a place as the parser has it.
-pub(crate) fn span_from(span: &datafusion::common::Span) -> Span {
-    let start = Location::new(span.start.line, span.start.column);
-    Span::new(start, Location::new(span.end.line, span.end.column))
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use datafusion::error::DataFusionError;
 use sqlparser::tokenizer::{Location, Span};
-
-use crate::settings::InvalidSetting;
 
 /// What kind of complaint a [`SqlError`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,13 +134,6 @@ impl SqlError {
     }
 }
 
-impl From<InvalidSetting> for SqlError {
-    fn from(error: InvalidSetting) -> Self {
-        let refused = Self::at(SqlErrorCode::InvalidSetting, Span::empty(), error.message);
-        Self { help: error.help, ..refused }
-    }
-}
-
 impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
@@ -172,18 +164,13 @@ impl SqlErrors {
     }
 
     /// Says that the complaints are about the text of a view, which is not the one that is read
-    /// now: their place is where the view is named.
-    pub(crate) fn of_view(mut self, view: &str, span: Span) -> Self {
+    /// now: they have no place in it.
+    pub(crate) fn of_view(mut self, view: &str) -> Self {
         for error in &mut self.0 {
             error.line = 0;
             error.message = format!("view '{view}': {}", error.message);
         }
-        self.or_at(span)
-    }
-
-    /// Gives the complaints without a place this one.
-    pub(crate) fn or_at(self, span: Span) -> Self {
-        Self(self.0.into_iter().map(|error| error.or_at(span)).collect())
+        self
     }
 }
 
@@ -206,6 +193,31 @@ impl fmt::Display for SqlErrors {
 }
 
 impl std::error::Error for SqlErrors {}
+
+/// What is wrong with the text of a view, on its way through DataFusion's planner.
+#[derive(Debug, thiserror::Error)]
+#[error("view '{view}'")]
+pub(crate) struct ViewError {
+    pub(crate) view: String,
+    #[source]
+    pub(crate) cause: DataFusionError,
+}
+
+/// Sends a complaint through DataFusion's planner.
+pub(crate) fn fail(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Makes a complaint about SQL that is understood but not supported.
+pub(crate) fn unsupported(span: Span, message: impl Into<String>) -> SqlError {
+    SqlError::at(SqlErrorCode::Unsupported, span, message)
+}
+
+/// Returns a place as the parser has it.
+pub(crate) fn span_from(span: &datafusion::common::Span) -> Span {
+    let start = Location::new(span.start.line, span.start.column);
+    Span::new(start, Location::new(span.end.line, span.end.column))
+}
 
 /// Returns a number of things, such as `1 column` or `2 columns`.
 pub(crate) fn counted(count: usize, thing: &str) -> String {

@@ -1,18 +1,15 @@
 //! Expressions bound on their own: computed columns, watermarks and bodies of functions.
 
-use std::sync::Arc;
-
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::error::Result;
-use datafusion::logical_expr::{EmptyRelation, Expr as BoundExpr, LogicalPlan, Projection};
+use datafusion::logical_expr::Expr as BoundExpr;
 use sqlparser::ast::{Expr, Spanned};
 
 use crate::bind::bind_expression;
+use crate::coerce::typed_expression;
 use crate::diagnose::from_datafusion_in;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
-use crate::rewrite::analyze;
 use crate::session::QueryContext;
 
 /// Returns the type of an expression over columns, and whether it may be null: those that a query
@@ -34,16 +31,8 @@ pub(crate) fn expression_type(
             .with_help("aggregates, OVER and subqueries cannot stand here")
             .into());
     }
-    selected(context, bound, schema).map_err(place)
-}
-
-/// Returns the column that a query of one expression over rows of a schema has.
-fn selected(context: QueryContext<'_>, expr: BoundExpr, schema: DFSchema) -> Result<FieldRef> {
-    let rows = EmptyRelation { produce_one_row: false, schema: Arc::new(schema) };
-    let rows = LogicalPlan::EmptyRelation(rows);
-    let query = Projection::try_new(vec![expr], Arc::new(rows))?;
-    let plan = analyze(LogicalPlan::Projection(query), context.functions)?;
-    Ok(Arc::clone(&plan.schema().fields()[0]))
+    let typed = typed_expression(bound, schema, context.functions);
+    typed.map(|(_, column)| column).map_err(place)
 }
 
 fn is_not_of_one_row(expr: &BoundExpr) -> bool {

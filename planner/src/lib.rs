@@ -8,17 +8,18 @@
 //! The planner does no I/O and runs nothing. A script is planned whole before any of it starts.
 
 mod analysis;
-pub mod bind;
+mod bind;
 pub mod catalog;
+mod coerce;
 mod define;
 mod diagnose;
-mod dialect;
 pub mod error;
 mod explain;
 mod expression;
 mod hint;
 mod interval;
 mod lower;
+mod options;
 mod parse;
 mod planner;
 mod query;
@@ -32,7 +33,7 @@ mod show;
 pub mod statement;
 mod stream;
 pub mod types;
-mod typing;
+mod walk;
 
 pub use planner::Planner;
 

@@ -11,13 +11,14 @@ use crate::catalog::{Catalog, Relation};
 use crate::define::{self, Definer};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::parse::{self, Template};
-use crate::query::BoundInsert;
+use crate::query::{self, BoundInsert};
 use crate::resolve::resolve_query;
+use crate::restore;
 use crate::script::{Script, Step};
 use crate::session::{QueryContext, Session};
 use crate::settings::InvalidSetting;
+use crate::show;
 use crate::statement::{Insert, ObjectKind, ParsedStatement, Show, Statement};
-use crate::{query, restore, show};
 
 /// Plans scripts.
 ///

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rainstorm_engine::graph::JobSettings;
 
-use crate::error::suggest;
+use sqlparser::tokenizer::Span;
+
+use crate::error::{SqlError, SqlErrorCode, suggest};
 
 /// A setting: its key, what holds without SET, and what it is.
 struct Key {
@@ -118,6 +120,13 @@ pub struct InvalidSetting {
     pub message: String,
     /// The key that was probably meant.
     pub help: Option<String>,
+}
+
+impl From<InvalidSetting> for SqlError {
+    fn from(error: InvalidSetting) -> Self {
+        let refused = Self::at(SqlErrorCode::InvalidSetting, Span::empty(), error.message);
+        Self { help: error.help, ..refused }
+    }
 }
 
 impl Settings {

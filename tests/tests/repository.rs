@@ -130,6 +130,69 @@ fn dependencies_point_one_way() {
     no_complaints(&complaints);
 }
 
+/// The planner's modules, each after those that it uses.
+const PLANNER_MODULES: &[&str] = &[
+    "error",
+    "settings",
+    "types",
+    "interval",
+    "options",
+    "statement",
+    "parse",
+    "catalog",
+    "session",
+    "script",
+    "analysis",
+    "stream",
+    "resolve",
+    "bind",
+    "walk",
+    "coerce",
+    "rewrite",
+    "explain",
+    "lower",
+    "diagnose",
+    "expression",
+    "query",
+    "define",
+    "show",
+    "restore",
+    "planner",
+];
+
+#[test]
+fn modules_of_the_planner_use_those_before_them() {
+    let folder = root().join("planner/src");
+    let place = |name: &str| PLANNER_MODULES.iter().position(|known| *known == name);
+    let mut complaints = Vec::new();
+    let mut paths = Vec::new();
+    files_under(&folder, "rs", &mut paths);
+    for path in paths.iter().filter(|path| !path.ends_with("lib.rs") && !is_of_tests(path)) {
+        let inside = path.strip_prefix(&folder).expect("a file of the folder");
+        let module = inside.iter().next().and_then(|first| first.to_str()).unwrap_or_default();
+        let module = module.trim_end_matches(".rs");
+        let Some(own) = place(module) else {
+            complaints.push(format!("{module} has no place among the planner's modules"));
+            continue;
+        };
+        let text = fs::read_to_string(path).expect("text");
+        let lines =
+            without_tests(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
+        for used in lines.flat_map(|line| line.split("crate::").skip(1)) {
+            let end = used.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(used.len());
+            if place(&used[..end]).is_none_or(|used| used > own) {
+                complaints.push(format!("{}: {module} uses {}", path.display(), &used[..end]));
+            }
+        }
+    }
+    no_complaints(&complaints);
+}
+
+fn is_of_tests(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    name == "tests" || name.ends_with("_tests")
+}
+
 #[test]
 fn only_the_wire_knows_grpc() {
     let mut complaints = Vec::new();

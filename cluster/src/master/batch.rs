@@ -14,7 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use rainstorm_engine::connector::ConnectorContext;
 use rainstorm_engine::graph::SourceSpec;
 use rainstorm_engine::{BatchTable, OperatorId};
-use rainstorm_planner::bind::CatalogTable;
+use rainstorm_planner::catalog::CatalogTable;
 use rainstorm_planner::catalog::TableDefinition;
 
 /// Runs a plan whose scans stand for tables of the catalog. Malformed rows that are left out are

@@ -6,9 +6,8 @@ use rainstorm_engine::connector::ConnectorInfo;
 use rainstorm_engine::connector::{self, TableOptions};
 use sqlparser::tokenizer::Span;
 
-use crate::bind::fail;
 use crate::catalog::TableDefinition;
-use crate::error::{SqlError, SqlErrorCode};
+use crate::error::{SqlError, SqlErrorCode, fail};
 
 /// Returns a table as its connector sees it.
 pub(crate) fn table_options(table: &TableDefinition) -> TableOptions {

@@ -18,8 +18,7 @@ use sqlparser::tokenizer::Span;
 
 use self::auxiliary::WindowColumns;
 use super::window_table::{GROUPED, argument_names};
-use super::{fail, unsupported};
-use crate::error::{SqlError, SqlErrorCode};
+use crate::error::{SqlError, SqlErrorCode, fail, unsupported};
 use crate::hint;
 
 /// Rewrites every SELECT of a query.

@@ -1,10 +1,9 @@
 //! From syntax trees to logical plans, through DataFusion's SQL planner.
 
 mod element;
-mod failure;
 mod group_window;
 mod hinted;
-mod table;
+mod relation;
 mod temporal;
 mod window_table;
 
@@ -26,44 +25,30 @@ use datafusion::logical_expr::{
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use rainstorm_engine::function::Registry;
 use sqlparser::ast::{Expr as SqlExpr, Query, Spanned, Statement};
-use sqlparser::tokenizer::Span;
 
-pub(crate) use failure::{fail, unsupported};
-pub use table::CatalogTable;
-pub(crate) use window_table::interval_ms;
-
-use self::table::PlannedRelation;
-use crate::catalog::{ColumnKind, Relation, TableDefinition, ViewDefinition};
-use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
-use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use self::relation::PlannedRelation;
+use crate::catalog::{CatalogTable, ColumnKind, Relation, TableDefinition, ViewDefinition};
+use crate::error::{SqlError, SqlErrorCode, ViewError, fail};
+use crate::options::options;
+use crate::parse::FlinkTypePlanner;
 use crate::resolve::resolve_query;
-use crate::rewrite::{cast_by_position, cast_rows_of, common_types, doubles_of, with_doubles};
 use crate::session::QueryContext;
 use crate::stream::{Watermark, plan_of};
-use crate::types::FlinkTypePlanner;
 
 /// Binds a query's names: tables to scans, views to their plans, functions to functions.
 ///
 /// # Errors
 /// What DataFusion or the windowing tables complain about.
-pub(crate) fn bind_query(
-    context: QueryContext<'_>,
-    query: &Query,
-) -> std::result::Result<LogicalPlan, SqlErrors> {
-    let binder = Binder::new(context);
-    binder.query(query).map_err(|error| from_datafusion_in_query(&error, context, query))
+pub(crate) fn bind_query(context: QueryContext<'_>, query: &Query) -> Result<LogicalPlan> {
+    Binder::new(context).query(query)
 }
 
 /// Binds a view.
 ///
 /// # Errors
-/// What is wrong with it; its name is in the message, since its text is elsewhere.
-pub(crate) fn bind_view(
-    context: QueryContext<'_>,
-    view: &ViewDefinition,
-) -> std::result::Result<LogicalPlan, SqlErrors> {
-    let plan = Binder::new(context).view_plan(view);
-    plan.map_err(|error| from_datafusion(&error, Span::empty()))
+/// What is wrong with it, as a [`ViewError`] since its text is elsewhere.
+pub(crate) fn bind_view(context: QueryContext<'_>, view: &ViewDefinition) -> Result<LogicalPlan> {
+    Binder::new(context).view_plan(view)
 }
 
 /// Binds an expression over columns as those of a table are bound.
@@ -82,28 +67,12 @@ pub(crate) fn bind_expression(
 ///
 /// # Errors
 /// What DataFusion complains about.
-pub(crate) fn bind_constant(
-    context: QueryContext<'_>,
-    expr: &SqlExpr,
-) -> std::result::Result<Expr, SqlErrors> {
-    let bound = bind_expression(context, expr, &DFSchema::empty());
-    bound.map_err(|error| from_datafusion_in(&error, expr))
-}
-
-/// Returns the options under which SQL is planned.
-pub(crate) fn options() -> ConfigOptions {
-    let mut options = ConfigOptions::new();
-    options.sql_parser.enable_ident_normalization = false;
-    options.sql_parser.parse_float_as_decimal = true;
-    options.sql_parser.collect_spans = true;
-    options.sql_parser.map_string_types_to_utf8view = true;
-    // As Flink: a null is less than every value.
-    "nulls_min".clone_into(&mut options.sql_parser.default_null_ordering);
-    options
+pub(crate) fn bind_constant(context: QueryContext<'_>, expr: &SqlExpr) -> Result<Expr> {
+    bind_expression(context, expr, &DFSchema::empty())
 }
 
 /// Answers DataFusion's questions about names.
-pub(crate) struct Binder<'a> {
+struct Binder<'a> {
     context: QueryContext<'a>,
     options: ConfigOptions,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
@@ -113,7 +82,7 @@ pub(crate) struct Binder<'a> {
 }
 
 impl<'a> Binder<'a> {
-    pub(crate) fn new(context: QueryContext<'a>) -> Self {
+    fn new(context: QueryContext<'a>) -> Self {
         Self {
             context,
             options: options(),
@@ -127,20 +96,18 @@ impl<'a> Binder<'a> {
         }
     }
 
-    pub(crate) fn query(&self, query: &Query) -> Result<LogicalPlan> {
+    fn query(&self, query: &Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
         group_window::rewrite(&mut query)?;
         let statement = Statement::Query(Box::new(query));
         let plan = SqlToRel::new(self).sql_statement_to_plan(statement)?;
         temporal::check(&plan)?;
-        cast_by_position(common_types(with_doubles(plan)?)?, self.context.functions)
+        Ok(plan)
     }
 
     fn expression(&self, expr: &SqlExpr, schema: &DFSchema) -> Result<Expr> {
         let mut context = PlannerContext::new();
-        let expr = SqlToRel::new(self).sql_to_expr(expr.clone(), schema, &mut context)?;
-        let expr = doubles_of(expr, schema)?.data;
-        Ok(cast_rows_of(expr, schema, self.context.functions)?.data)
+        SqlToRel::new(self).sql_to_expr(expr.clone(), schema, &mut context)
     }
 
     fn table(&self, table: &Arc<TableDefinition>) -> Result<Arc<dyn TableSource>> {
@@ -190,11 +157,10 @@ impl<'a> Binder<'a> {
     }
 
     fn view_plan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
-        let fail = |errors: SqlErrors| failure::fail_all(errors.of_view(&view.name, Span::empty()));
+        let in_view = |cause| fail(ViewError { view: view.name.clone(), cause });
         let context = QueryContext { base_directory: None, ..self.context };
-        let resolved = resolve_query(context, &view.query).map_err(fail)?;
-        let plan = self.query(&resolved);
-        let plan = plan.map_err(|error| fail(from_datafusion(&error, Span::empty())))?;
+        let resolved = resolve_query(context, &view.query).map_err(fail).map_err(in_view)?;
+        let plan = self.query(&resolved).map_err(in_view)?;
         if view.columns.is_empty() {
             return Ok(plan);
         }

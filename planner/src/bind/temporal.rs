@@ -10,7 +10,7 @@ use datafusion::logical_expr::planner::{
 use sqlparser::ast::{Expr as SqlExpr, Spanned, TableFactor, TableVersion};
 use sqlparser::tokenizer::Span;
 
-use super::{fail, unsupported};
+use crate::error::{fail, unsupported};
 use crate::stream::{TemporalTable, TimeColumn, as_of, plan_of, time_of};
 
 /// Plans tables with a time, which DataFusion would read without it.

@@ -1,6 +1,6 @@
 //! `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …))` and its relatives.
 
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -13,9 +13,9 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::{fail, unsupported};
-use crate::error::{SqlError, SqlErrorCode};
+use crate::error::{SqlError, SqlErrorCode, fail, unsupported};
 use crate::hint;
+use crate::interval::interval_ms;
 use crate::stream::{
     Domain, Results, TimeColumn, WindowPart, WindowTable, derive, plan_of, time_of,
 };
@@ -360,22 +360,4 @@ fn milliseconds(expr: &SqlExpr, context: &mut dyn RelationPlannerContext) -> Res
             ),
         )
     })
-}
-
-/// Returns an interval's length where it has a fixed one in whole milliseconds.
-pub(crate) fn interval_ms(value: &ScalarValue) -> Option<i64> {
-    match value {
-        ScalarValue::IntervalMonthDayNano(Some(interval)) => {
-            let whole = interval.months == 0 && interval.nanoseconds % 1_000_000 == 0;
-            whole.then(|| i64::from(interval.days) * 86_400_000 + interval.nanoseconds / 1_000_000)
-        }
-        ScalarValue::IntervalDayTime(Some(interval)) => {
-            Some(i64::from(interval.days) * 86_400_000 + i64::from(interval.milliseconds))
-        }
-        ScalarValue::DurationSecond(Some(seconds)) => Some(seconds * 1000),
-        ScalarValue::DurationMillisecond(Some(ms)) => Some(*ms),
-        ScalarValue::DurationMicrosecond(Some(us)) => (us % 1000 == 0).then(|| us / 1000),
-        ScalarValue::DurationNanosecond(Some(ns)) => (ns % 1_000_000 == 0).then(|| ns / 1_000_000),
-        _ => None,
-    }
 }

@@ -16,12 +16,12 @@ use sqlparser::ast::{
 use sqlparser::parser::Parser;
 
 use super::{collected, place};
-use crate::bind::Binder;
-use crate::dialect::RainstormDialect;
+use crate::bind::bind_query;
+use crate::coerce::{Engine, typed};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::parse::RainstormDialect;
 use crate::resolve::constraint;
 use crate::session::QueryContext;
-use crate::typing;
 
 /// Expressions that are tried at most: each is bound, and queries can be long.
 const MAX_TRIES: usize = 300;
@@ -126,8 +126,8 @@ impl Trial<'_> {
             body: Box::new(SetExpr::Select(Box::new(select))),
             ..self.template.clone()
         };
-        let plan = Binder::new(self.context).query(&query);
-        plan.and_then(|plan| typing::check(&plan, self.context.functions)).err()
+        let plan = bind_query(self.context, &query);
+        plan.and_then(|plan| typed(plan, Engine::Streams, self.context.functions)).err()
     }
 
     fn expression(&mut self, select: &Select, expr: &Expr) -> Found {

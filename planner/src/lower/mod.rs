@@ -32,7 +32,7 @@ use self::flow::{Distribution, Flow, FlowId, FlowKind, FlowNode, Port};
 use self::relation::{Layout, PendingWindow, Place, Relation, field_of};
 pub(crate) use self::sink::results_for;
 use self::site::{Site, Sites};
-use crate::bind::{fail, unsupported};
+use crate::error::{fail, unsupported};
 use crate::stream::{
     Derived, Results, TemporalTable, Watermark, WindowPart, WindowTable, derive, node_of, unaliased,
 };

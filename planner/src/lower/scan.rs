@@ -22,8 +22,8 @@ use super::relation::{Layout, Place, Relation, field_of};
 use super::site::{Site, narrowed};
 use super::subexpression;
 use crate::analysis::describe;
-use crate::bind::{fail, unsupported};
 use crate::catalog::TableDefinition;
+use crate::error::{fail, unsupported};
 use crate::types::declared_length;
 
 /// Returns a table's options; where its rows are generated, with the lengths that types have.

@@ -11,9 +11,8 @@ use rainstorm_engine::graph::{ChangelogMode, LimitSpec, SinkSpec, SinkTarget};
 use super::Lowering;
 use super::flow::{Distribution, FlowKind, FlowNode, Port};
 use crate::analysis::{describe, table_options};
-use crate::bind::{fail, unsupported};
 use crate::catalog::TableDefinition;
-use crate::error::{SqlError, SqlErrorCode};
+use crate::error::{SqlError, SqlErrorCode, fail, unsupported};
 use crate::stream::{Properties, Results};
 
 impl Lowering<'_> {

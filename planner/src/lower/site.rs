@@ -15,7 +15,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::analysis::enforces;
-use crate::bind::CatalogTable;
+use crate::catalog::CatalogTable;
 use crate::catalog::TableDefinition;
 use crate::stream::{TemporalTable, Watermark, is_lookup, node_of, unaliased};
 

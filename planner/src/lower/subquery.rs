@@ -5,7 +5,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use sqlparser::tokenizer::Span;
 
-use crate::bind::{fail, unsupported};
+use crate::error::{fail, unsupported};
 
 /// Refuses a plan with subqueries in its expressions, by their names in SQL.
 ///

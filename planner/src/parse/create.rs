@@ -5,9 +5,9 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token};
 
 use super::StatementParser;
+use super::types::parse_type;
 use crate::error::{SqlError, SqlErrorCode};
 use crate::statement::{CreateFunction, CreateMode, CreateView, Statement};
-use crate::types::parse_type;
 
 impl StatementParser<'_> {
     pub(super) fn parse_create(&mut self) -> Result<Statement, SqlError> {

@@ -2,24 +2,30 @@
 
 mod create;
 mod depth;
+mod dialect;
 mod hint;
+pub(crate) mod interval;
 mod query;
 mod source;
 mod split;
 mod table;
 mod template;
+mod tree;
+mod types;
 
 use sqlparser::ast::Ident;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
-use crate::dialect::RainstormDialect;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, suggest};
 use crate::statement::{Drop, ObjectKind, ParsedStatement, Show, Statement};
+pub(crate) use dialect::{PARTITION, RainstormDialect};
 pub(crate) use source::Source;
-pub(crate) use split::{adapt_tokens, is_complete};
+pub(crate) use split::is_complete;
 pub(crate) use template::Template;
+pub(crate) use tree::{call, named_type};
+pub(crate) use types::FlinkTypePlanner;
 
 /// Parses a script.
 ///

@@ -2,8 +2,8 @@
 
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
+use super::dialect::RainstormDialect;
 use super::hint::{self, is_hint};
-use crate::dialect::RainstormDialect;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
 
 /// Splits a script into the tokens of its statements, without white space, comments that are no

@@ -6,11 +6,11 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token, Word};
 
 use super::StatementParser;
+use super::types::{parse_declared, parse_nullable};
 use crate::error::{SqlError, SqlErrorCode};
 use crate::statement::{
     ColumnClause, ColumnClauseKind, CreateMode, CreateTable, Statement, TableOption,
 };
-use crate::types::{parse_declared, parse_nullable};
 
 /// What stands between the parentheses of CREATE TABLE.
 #[derive(Default)]

@@ -9,7 +9,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
 use sqlparser::tokenizer::Span;
 
-use crate::bind::{fail, options, unsupported};
+use crate::error::{fail, unsupported};
+use crate::options::options;
 
 /// Refuses what is left of subqueries once DataFusion has made joins of those that it can.
 ///

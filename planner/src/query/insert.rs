@@ -9,13 +9,14 @@ use rainstorm_engine::graph::LimitSpec;
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
-use super::coerce;
+use super::assign;
 use super::output::Output;
 use crate::analysis::overlap;
-use crate::bind::{CatalogTable, bind_query, unsupported};
-use crate::catalog::TableDefinition;
+use crate::bind::bind_query;
+use crate::catalog::{CatalogTable, TableDefinition};
+use crate::coerce::{Engine, check_constants, coerce, prepare};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
-use crate::error::{SqlError, SqlErrorCode, SqlErrors};
+use crate::error::{SqlError, SqlErrorCode, SqlErrors, unsupported};
 use crate::lower::{Lowering, results_for};
 use crate::resolve::resolve_insert;
 use crate::rewrite::rewrite;
@@ -24,7 +25,6 @@ use crate::session::QueryContext;
 use crate::settings::Settings;
 use crate::statement::Insert;
 use crate::stream::Results;
-use crate::typing;
 
 /// An INSERT with the tables, views and functions that there are where it stands: what comes after
 /// it, such as another table of the same name, changes nothing of it.
@@ -60,18 +60,21 @@ impl BoundInsert {
         let table = &Arc::new(table.with_options(&insert.options));
         let place =
             |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
-        let (bound, first_rows) = limited(bind_query(context, &insert.source)?).map_err(place)?;
-        let plan = coerce::to_table(context, &bound, table, &insert)?;
-        typing::check(&plan, context.functions).map_err(place)?;
+        let bound = bind_query(context, &insert.source).map_err(place)?;
+        let (bound, first_rows) = limited(bound).map_err(place)?;
+        let prepared = prepare(bound, Engine::Streams, context.functions).map_err(place)?;
+        let typed = coerce(prepared.clone(), context.functions).map_err(place)?;
+        let plan = assign::to_table(context, &prepared, typed, table, &insert)?;
+        check_constants(&plan).map_err(place)?;
         let results = results_for(table, first_rows).map_err(place)?;
-        let plan = rewrite(plan, context.functions, results).map_err(place)?;
+        let plan = rewrite(plan, results).map_err(place)?;
         Ok(Self {
             table: Arc::clone(table),
             overwrite: insert.overwrite,
             plan,
             results,
             first_rows,
-            reads: tables_of(&bound).map_err(place)?,
+            reads: tables_of(&prepared).map_err(place)?,
             source: *insert.source,
             span,
         })

@@ -1,7 +1,7 @@
 //! From queries to jobs.
 
+mod assign;
 mod batch;
-mod coerce;
 mod insert;
 mod output;
 mod written;
@@ -19,18 +19,18 @@ use sqlparser::tokenizer::Span;
 pub(crate) use self::insert::BoundInsert;
 use self::output::Output;
 use crate::analysis::describe;
-use crate::bind::{CatalogTable, bind_query, bind_view, fail, unsupported};
-use crate::catalog::ViewDefinition;
+use crate::bind::{bind_query, bind_view};
+use crate::catalog::{CatalogTable, ViewDefinition};
+use crate::coerce::{Engine, typed};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
-use crate::error::{SqlError, SqlErrors};
+use crate::error::{SqlError, SqlErrors, ViewError, fail, unsupported};
 use crate::explain::{graph_text, plan_text, stream_plan_text};
 use crate::lower::Lowering;
-use crate::rewrite::{count_copies, rewrite};
+use crate::rewrite::rewrite;
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
 use crate::settings::Settings;
 use crate::stream::{Results, derive};
-use crate::typing;
 
 /// Plans a SELECT whose names are resolved: for DataFusion where all its tables are plain files,
 /// else as a job.
@@ -44,25 +44,25 @@ pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<St
     }
 }
 
-/// A SELECT that is bound.
+/// A SELECT that is bound, with its types coerced.
 enum Select {
-    /// One for DataFusion, with its types coerced.
+    /// One for DataFusion.
     Batch(LogicalPlan),
     /// One for a job.
     Job(LogicalPlan),
 }
 
 fn bind_select(context: QueryContext<'_>, query: &Query) -> Result<Select, SqlErrors> {
-    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    let plan = bind_query(context, query)?;
-    if !is_batch(&plan).map_err(place)? {
-        typing::check(&plan, context.functions).map_err(place)?;
-        return Ok(Select::Job(plan));
-    }
-    let plan = count_copies(plan, context.functions).map_err(place)?;
-    let analyzed = typing::check(&plan, context.functions).map_err(place)?;
-    batch::check(&plan).map_err(place)?;
-    Ok(Select::Batch(analyzed))
+    let bind = || {
+        let plan = bind_query(context, query)?;
+        if !is_batch(&plan)? {
+            return typed(plan, Engine::Streams, context.functions).map(Select::Job);
+        }
+        let plan = typed(plan, Engine::Batch, context.functions)?;
+        batch::check(&plan)?;
+        Ok(Select::Batch(plan))
+    };
+    bind().map_err(|error| from_datafusion_in_query(&error, context, query))
 }
 
 /// Plans INSERTs as one job.
@@ -132,9 +132,9 @@ pub(crate) fn query_schema(
     context: QueryContext<'_>,
     query: &Query,
 ) -> Result<SchemaRef, SqlErrors> {
-    let plan = bind_query(context, query)?;
-    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
-    let plan = typing::check(&plan, context.functions).map_err(place)?;
+    let plan = bind_query(context, query)
+        .and_then(|plan| typed(plan, Engine::Streams, context.functions))
+        .map_err(|error| from_datafusion_in_query(&error, context, query))?;
     Ok(Arc::clone(plan.schema().inner()))
 }
 
@@ -148,10 +148,10 @@ pub(crate) fn view_schema(
     view: &ViewDefinition,
     named: Span,
 ) -> Result<SchemaRef, SqlErrors> {
-    let plan = bind_view(context, view).map_err(|errors| errors.or_at(named))?;
-    let of_view =
-        |error: DataFusionError| from_datafusion(&error, Span::empty()).of_view(&view.name, named);
-    let plan = typing::check(&plan, context.functions).map_err(of_view)?;
+    let in_view = |cause| fail(ViewError { view: view.name.clone(), cause });
+    let plan = bind_view(context, view)
+        .and_then(|plan| typed(plan, Engine::Streams, context.functions).map_err(in_view))
+        .map_err(|error| from_datafusion(&error, named))?;
     Ok(Arc::clone(plan.schema().inner()))
 }
 
@@ -163,7 +163,7 @@ fn select_job(
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
         let first_rows = output.first_rows();
-        let plan = rewrite(output.plan, context.functions, Results::Changes)?;
+        let plan = rewrite(output.plan, Results::Changes)?;
         let settings = context.session.settings.job_settings();
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;

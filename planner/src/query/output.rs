@@ -9,7 +9,7 @@ use datafusion::logical_expr::{
 use rainstorm_engine::graph::LimitSpec;
 use sqlparser::tokenizer::Span;
 
-use crate::bind::{fail, unsupported};
+use crate::error::{fail, unsupported};
 use crate::script::SortColumn;
 use crate::stream::unaliased;
 

@@ -10,7 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan};
 
-use super::coerce::fits;
+use super::assign::fits;
 use crate::stream::unaliased;
 
 /// The expressions that a column's values come from: one, or one per row of VALUES.

@@ -21,9 +21,8 @@ use super::rewrite::{
 };
 use super::scope::Scope;
 use crate::catalog::FunctionDefinition;
-use crate::dialect::named_type;
 use crate::error::{SqlError, SqlErrorCode, counted, suggest};
-use crate::interval;
+use crate::parse::{interval, named_type};
 use crate::statement::ObjectKind;
 
 /// Windowing table functions, which are also the group windows of older Flink SQL.

@@ -4,8 +4,8 @@ use arrow::datatypes::{DataType, TimeUnit};
 use sqlparser::ast::{CastKind, DataType as SqlType, Expr, TimezoneInfo, TypedString, Value};
 use sqlparser::tokenizer::Span;
 
-use super::rewrite::{call, interval};
-use crate::dialect::named_type;
+use super::rewrite::interval;
+use crate::parse::{call, named_type};
 use crate::types::{character_limit, coarser_unit};
 
 /// Returns what a literal or cast stands for, where it stands for something else.

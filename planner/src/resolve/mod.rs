@@ -31,7 +31,7 @@ use crate::statement::{Insert, ObjectKind};
 use expression::ExpressionVisitor;
 pub(crate) use expression::is_built_in;
 pub(crate) use relation::constraint;
-pub(crate) use rewrite::{RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, call};
+pub(crate) use rewrite::{RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS};
 use scope::{Columns, OutputColumn, RelationScope, Scope};
 
 /// Resolves the names of a query.

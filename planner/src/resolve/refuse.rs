@@ -10,8 +10,8 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use crate::dialect::PARTITION;
 use crate::error::{SqlError, SqlErrorCode};
+use crate::parse::PARTITION;
 
 /// Returns a complaint for each part of a statement that is not supported, by its name.
 pub(super) fn unsupported<T: Visit>(node: &T) -> Vec<SqlError> {

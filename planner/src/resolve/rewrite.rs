@@ -10,6 +10,7 @@ use sqlparser::tokenizer::Span;
 
 use super::expression::plain_arguments;
 use crate::error::{SqlError, SqlErrorCode, counted, suggest};
+use crate::parse::call;
 
 /// Names of the functions that become other expressions, each with its number of arguments.
 pub(crate) const REWRITTEN_FUNCTIONS: &[(&str, usize)] = &[
@@ -151,25 +152,6 @@ fn conditional(condition: Expr, result: Expr, otherwise: Expr) -> Expr {
 
 fn extract(field: DateTimeField, expr: Expr) -> Expr {
     Expr::Extract { field, syntax: ExtractSyntax::From, expr: Box::new(expr) }
-}
-
-/// Makes a call of a function.
-pub(crate) fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
-    let args = arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)));
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::with_span(span, name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(sqlparser::ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// Units of TIMESTAMPADD.

@@ -1,55 +1,42 @@
 //! Casts that types ask for, but no value.
 //!
-//! A CASE that picks one of several texts gives them in the type that is wanted. And a BIGINT has at most 19 digits, DataFusion reckons with 20; what is multiplied with one then has
-//! a digit more than in Flink, and writing it into a column of Flink's type would check every row.
+//! A CASE that picks one of several texts gives them in the type that is wanted. And a BIGINT has
+//! at most 19 digits, DataFusion reckons with 20; what is multiplied with one then has a digit
+//! more than in Flink, and writing it into a column of Flink's type would check every row.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable};
 
-use crate::typing::compares;
+use crate::coerce::compares;
 
-/// Drops casts that become needless when they are done to literals, or once BIGINTs have 19
-/// digits.
-pub(super) fn narrow(plan: LogicalPlan) -> Result<LogicalPlan> {
-    Ok(plan
-        .transform_up(|plan| {
-            let schema = merge_schema(&plan.inputs());
-            let preserver = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = preserver.save(&expr);
-                let narrowed = expr.transform_down(|expr| Ok(of_expr(expr, &schema)))?;
-                Ok(narrowed.update_data(|expr| name.restore(expr)))
-            })
-        })?
-        .data)
-}
-
-fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// Drops a cast that becomes needless when it is done to literals, or once BIGINTs have 19 digits.
+///
+/// # Errors
+/// None of its own.
+pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if let Some(narrowed) = of_comparison(&expr, schema) {
-        return Transformed::yes(narrowed);
+        return Ok(Transformed::yes(narrowed));
     }
-    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
     // Bodies of functions are cast to the types that are declared.
     if inner.get_type(schema).is_ok_and(|from| from == *field.data_type()) {
-        return Transformed::yes(inner.as_ref().clone());
+        return Ok(Transformed::yes(inner.as_ref().clone()));
     }
     if let Expr::Case(case) = inner.as_ref() {
-        return match case_of(case, field.data_type()) {
+        return Ok(match case_of(case, field.data_type()) {
             Some(case) => Transformed::yes(Expr::Case(case)),
             None => Transformed::no(expr),
-        };
+        });
     }
-    match arithmetic(inner, schema) {
+    Ok(match arithmetic(inner, schema) {
         Some((narrowed, data_type)) if data_type == *field.data_type() => {
             Transformed::yes(narrowed)
         }
         _ => Transformed::no(expr),
-    }
+    })
 }
 
 /// Narrows arithmetic that is compared with a literal, so that it is the same as where it is

@@ -12,14 +12,15 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, Projection};
 
-/// Puts constants in place of columns, in projections right above a filtered table.
-pub(super) fn propagate(plan: LogicalPlan) -> Result<LogicalPlan> {
-    Ok(plan
-        .transform_up(|plan| match plan {
-            LogicalPlan::Projection(projection) => through(projection),
-            other => Ok(Transformed::no(other)),
-        })?
-        .data)
+/// Puts constants in place of columns, in a projection right above a filtered table.
+///
+/// # Errors
+/// None of its own.
+pub(super) fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Projection(projection) => through(projection),
+        other => Ok(Transformed::no(other)),
+    }
 }
 
 fn through(projection: Projection) -> Result<Transformed<LogicalPlan>> {

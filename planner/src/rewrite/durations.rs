@@ -4,58 +4,45 @@
 //! by row.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
-use crate::bind::interval_ms;
+use crate::interval::interval_ms;
 
-/// Rewrites `timestamp ± interval` in all expressions of a plan.
-pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
-    Ok(plan
-        .transform_up(|plan| {
-            let schema = merge_schema(&plan.inputs());
-            let preserver = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = preserver.save(&expr);
-                let rewritten = expr.transform_up(|expr| Ok(of_expr(expr, &schema)))?;
-                Ok(rewritten.update_data(|expr| name.restore(expr)))
-            })
-        })?
-        .data)
-}
-
-fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// Rewrites `timestamp ± interval`.
+///
+/// # Errors
+/// None of its own.
+pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expr else {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     };
     let (time, literal) = match (op, left.as_ref(), right.as_ref()) {
         (Operator::Plus | Operator::Minus, time, literal @ Expr::Literal(..)) => (time, literal),
         (Operator::Plus, literal @ Expr::Literal(..), time) => (time, literal),
-        _ => return Transformed::no(expr),
+        _ => return Ok(Transformed::no(expr)),
     };
     let (Expr::Literal(value, _), Ok(DataType::Timestamp(unit, zone))) =
         (literal, time.get_type(schema))
     else {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     };
     // A day of a time zone may have 23 hours.
     let has_days = matches!(value, ScalarValue::IntervalMonthDayNano(Some(interval))
         if interval.days != 0);
     if !matches!(value, ScalarValue::IntervalMonthDayNano(_)) || (has_days && zone.is_some()) {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     }
-    match interval_ms(value).and_then(|ms| duration(ms, unit)) {
+    Ok(match interval_ms(value).and_then(|ms| duration(ms, unit)) {
         Some(duration) => Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
             Box::new(time.clone()),
             *op,
             Box::new(Expr::Literal(duration, None)),
         ))),
         None => Transformed::no(expr),
-    }
+    })
 }
 
 fn duration(ms: i64, unit: TimeUnit) -> Option<ScalarValue> {

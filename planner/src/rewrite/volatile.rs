@@ -9,44 +9,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
 use rainstorm_engine::function::is_current_time;
 
+use crate::walk::walk;
+
 /// Numbers are never used twice in a process, so that several queries of one job differ too.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// Numbers the calls of a plan.
 pub(super) fn number(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let numbered = plan.transform_up_with_subqueries(|plan| {
-        let preserver = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            let numbered = expr.transform_up(|expr| Ok(of_expr(expr)))?;
-            Ok(numbered.update_data(|expr| name.restore(expr)))
-        })
-    })?;
-    Ok(numbered.data)
+    walk(plan, &[], &[&of_expr])
 }
 
-fn of_expr(expr: Expr) -> Transformed<Expr> {
+fn of_expr(expr: Expr, _: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     };
     let varies =
         func.signature().volatility == Volatility::Volatile && !is_current_time(func.name());
     if !varies {
-        return Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }));
+        return Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })));
     }
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let func = Arc::new(ScalarUDF::from(NumberedCall { function: func, number }));
-    Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args }))
+    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })))
 }
 
 /// A function as one call has it. It is shipped by its name, without the number.

@@ -9,7 +9,7 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan};
 
 use crate::analysis::enforces;
-use crate::bind::CatalogTable;
+use crate::catalog::CatalogTable;
 use crate::stream::{Derived, Results, Watermark, derive, node_of, plan_of};
 
 /// Takes watermarks out where nobody waits for them.

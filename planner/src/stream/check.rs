@@ -11,8 +11,7 @@ use super::nodes::{TemporalTable, WindowTable, node_of};
 use super::property::Properties;
 use super::rules::column_of;
 use super::{Derived, describe_window};
-use crate::bind::{fail, unsupported};
-use crate::error::{SqlError, SqlErrorCode};
+use crate::error::{SqlError, SqlErrorCode, fail, unsupported};
 
 /// Checks a plan whose subqueries have become joins.
 ///

@@ -5,7 +5,7 @@ use datafusion::common::{Column, JoinSide};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, Operator};
 
 use super::rules::unaliased;
-use crate::bind::interval_ms;
+use crate::interval::interval_ms;
 
 /// What a join's condition says of the distance `left time - right time`.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan, Union};
 use super::property::{OutputWatermark, Properties, Results, TimeColumn, together};
 use super::{aggregate, join, nodes};
 use crate::analysis::describe;
-use crate::bind::CatalogTable;
+use crate::catalog::CatalogTable;
 
 /// Derives what is known of a node's rows from what is known of its inputs'. There is no rule for
 /// "the others" on purpose: a kind of node without a rule must not compile.

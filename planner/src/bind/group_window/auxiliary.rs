@@ -10,10 +10,9 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::kind;
-use crate::bind::fail;
 use crate::bind::window_table::{PROCTIME, ROWTIME};
-use crate::error::{SqlError, SqlErrorCode};
-use crate::interval::length_ms;
+use crate::error::{SqlError, SqlErrorCode, fail};
+use crate::parse::interval::length_ms;
 
 /// Puts the window's columns in place of the functions that name them.
 pub(super) struct WindowColumns<'a> {

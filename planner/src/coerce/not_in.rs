@@ -1,8 +1,8 @@
 //! `x NOT IN (SELECT y …)` as what it means: no row of the query makes `y = x` true or unknown.
 //!
 //! DataFusion makes an anti join of it that takes nulls into account over the whole of both sides,
-//! which is not what it means where the query is correlated: there a null counts among the rows of
-//! the same window only.
+//! which is not what it means where the query is correlated: there a null counts among the rows
+//! that belong together only, such as those of a window. And only the batch engine has that join.
 
 use std::sync::Arc;
 
@@ -14,26 +14,32 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Subquery,
 };
 
-/// Rewrites the conditions of filters.
-pub(super) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|plan| {
-        let LogicalPlan::Filter(filter) = plan else { return Ok(Transformed::no(plan)) };
-        let Filter { predicate, input, .. } = filter;
-        let schema = Arc::clone(input.schema());
-        let predicate = predicate.transform_up(|expr| match expr {
-            Expr::InSubquery(test) if test.negated => as_not_exists(test, &schema),
-            // NOT (x IN (…)) is another way to write it.
-            Expr::Not(inner) => match *inner {
-                Expr::InSubquery(test) if !test.negated => as_not_exists(test, &schema),
-                inner => Ok(Transformed::no(Expr::Not(Box::new(inner)))),
-            },
-            other => Ok(Transformed::no(other)),
-        })?;
-        let changed = predicate.transformed;
-        let filter = LogicalPlan::Filter(Filter::try_new(predicate.data, input)?);
-        Ok(if changed { Transformed::yes(filter) } else { Transformed::no(filter) })
+use super::Engine;
+
+/// Rewrites the condition of a filter.
+///
+/// # Errors
+/// Conditions that have no type.
+pub(super) fn of_node(plan: LogicalPlan, engine: Engine) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Filter(Filter { predicate, input, .. }) = plan else {
+        return Ok(Transformed::no(plan));
+    };
+    let schema = Arc::clone(input.schema());
+    let is_left =
+        |test: &InSubquery| engine == Engine::Batch && test.subquery.outer_ref_columns.is_empty();
+    let predicate = predicate.transform_up(|expr| match expr {
+        Expr::InSubquery(test) if is_left(&test) => Ok(Transformed::no(Expr::InSubquery(test))),
+        Expr::InSubquery(test) if test.negated => as_not_exists(test, &schema),
+        // NOT (x IN (…)) is another way to write it.
+        Expr::Not(inner) => match *inner {
+            Expr::InSubquery(test) if !test.negated && !is_left(&test) => {
+                as_not_exists(test, &schema)
+            }
+            inner => Ok(Transformed::no(Expr::Not(Box::new(inner)))),
+        },
+        other => Ok(Transformed::no(other)),
     })?;
-    Ok(rewritten.data)
+    predicate.map_data(|predicate| Filter::try_new(predicate, input).map(LogicalPlan::Filter))
 }
 
 /// What cannot be null is compared for equality, which is cheaper.

@@ -2,14 +2,14 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{CastKind, DataType, Expr, Ident, ObjectName};
+use sqlparser::ast::{CastKind, Expr, Ident};
 use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use crate::resolve::call;
-use crate::{interval, types};
+use super::tree::{call, custom_type};
+use super::{interval, types};
 
 /// The dialect of expressions and queries. Statements other than queries have parsers of their
 /// own in [`crate::parse`].
@@ -161,13 +161,4 @@ fn parse_map(parser: &mut Parser) -> Result<Expr, ParserError> {
     let side = |side: usize| entries.iter().skip(side).step_by(2).cloned().collect();
     let array = |side| call("make_array", side, name.span);
     Ok(call("map", vec![array(side(0)), array(side(1))], name.span))
-}
-
-/// Wraps a type's text as a type of sqlparser's.
-pub(crate) fn named_type(data_type: &arrow::datatypes::DataType) -> DataType {
-    custom_type(types::type_sql(data_type))
-}
-
-fn custom_type(text: String) -> DataType {
-    DataType::Custom(ObjectName::from(vec![Ident::new(text)]), Vec::new())
 }

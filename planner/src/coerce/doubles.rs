@@ -5,80 +5,40 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
     Projection, Union, Values,
 };
 use std::sync::Arc;
 
-use crate::typing::compares;
+use super::check::compares;
 
 /// Functions whose arguments need no common type.
 const TYPES_OF_THEIR_OWN: &[&str] = &["concat", "concat_ws", "named_struct", "struct"];
 
-/// Casts DECIMALs to DOUBLE where they are compared with DOUBLEs or share a type with them.
+/// Casts the DECIMALs of a VALUES or UNION to DOUBLE where they share a column with DOUBLEs.
 ///
 /// # Errors
 /// Plans that are wrong otherwise.
-pub(crate) fn with_doubles(plan: LogicalPlan) -> Result<LogicalPlan> {
-    if !mixes(&plan)? {
-        return Ok(plan);
+pub(super) fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Values(values) => of_values(values),
+        LogicalPlan::Union(union) => of_union(union),
+        other => Ok(Transformed::no(other)),
     }
-    let rewritten = plan.transform_up_with_subqueries(|plan| {
-        let plan = match plan {
-            LogicalPlan::Values(values) => of_values(values)?,
-            LogicalPlan::Union(union) => of_union(union)?,
-            plan => plan,
-        };
-        let schema = merge_schema(&plan.inputs());
-        let preserver = NamePreserver::new(&plan);
-        let mapped = plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            let rewritten = of_expr(expr, &schema)?;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })?;
-        mapped.data.recompute_schema().map(Transformed::yes)
-    })?;
-    Ok(rewritten.data)
 }
 
-/// Does the same in one expression.
+/// Casts DECIMALs to DOUBLE where an expression compares them with DOUBLEs or gives both one type.
 ///
 /// # Errors
 /// None of its own.
-pub(crate) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    expr.transform_up(|mut expr| {
-        let mut changed = false;
-        each_group(&mut expr, |group| changed |= widen(group, schema));
-        Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
-    })
-}
-
-/// Tells whether there is anything to do, which is seldom.
-fn mixes(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        found |= match node {
-            // Their columns have a common type already.
-            LogicalPlan::Values(values) => {
-                values.schema.fields().iter().any(|field| field.data_type().is_decimal())
-            }
-            LogicalPlan::Union(union) => !mixed_columns(union).is_empty(),
-            _ => false,
-        };
-        let schema = merge_schema(&node.inputs());
-        node.apply_expressions(|expr| {
-            found |= of_expr(expr.clone(), &schema)?.transformed;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
+pub(super) fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let mut changed = false;
+    each_group(&mut expr, |group| changed |= widen(group, schema));
+    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
 }
 
 /// Visits the groups of an expression's parts that get a common type.
@@ -143,7 +103,7 @@ fn double(expr: Expr) -> Expr {
 }
 
 /// Undoes the casts that DataFusion has put around the values of a column.
-fn of_values(values: Values) -> Result<LogicalPlan> {
+fn of_values(values: Values) -> Result<Transformed<LogicalPlan>> {
     let empty = DFSchema::empty();
     let mut rows = values.values.clone();
     let mut changed = false;
@@ -161,9 +121,9 @@ fn of_values(values: Values) -> Result<LogicalPlan> {
         }
     }
     if changed {
-        LogicalPlanBuilder::values(rows)?.build()
+        LogicalPlanBuilder::values(rows)?.build().map(Transformed::yes)
     } else {
-        Ok(LogicalPlan::Values(values))
+        Ok(Transformed::no(LogicalPlan::Values(values)))
     }
 }
 
@@ -177,9 +137,12 @@ fn mixed_columns(union: &Union) -> Vec<usize> {
     (0..count).filter(is_mixed_at).collect()
 }
 
-fn of_union(mut union: Union) -> Result<LogicalPlan> {
+fn of_union(mut union: Union) -> Result<Transformed<LogicalPlan>> {
     let mixed = mixed_columns(&union);
-    for input in union.inputs.iter_mut().filter(|_| !mixed.is_empty()) {
+    if mixed.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    for input in &mut union.inputs {
         let exprs = input.schema().iter().enumerate().map(|(index, (qualifier, field))| {
             let column = Expr::from((qualifier, field));
             if mixed.contains(&index) && field.data_type().is_decimal() {
@@ -191,5 +154,5 @@ fn of_union(mut union: Union) -> Result<LogicalPlan> {
         let projection = Projection::try_new(exprs.collect(), Arc::clone(input))?;
         *input = Arc::new(LogicalPlan::Projection(projection));
     }
-    Ok(LogicalPlan::Union(union))
+    Ok(Transformed::yes(LogicalPlan::Union(union)))
 }

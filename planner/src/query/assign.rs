@@ -2,7 +2,7 @@
 
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use rainstorm_engine::function::renamed;
 use sqlparser::ast::{Expr as SqlExpr, Query, Select, SelectItem, SetExpr, Spanned};
@@ -11,28 +11,27 @@ use sqlparser::tokenizer::Span;
 use super::written::Written;
 use crate::bind::bind_constant;
 use crate::catalog::{Column, TableDefinition};
-use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
+use crate::coerce::{by_position, same_shape, typed_expression};
+use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted};
-use crate::rewrite::{analyze, by_position, same_shape};
 use crate::session::QueryContext;
 use crate::statement::Insert;
 use crate::types::type_sql;
 
-/// Matches a query's columns by their place with those that an INSERT names, casts them where
-/// nothing can be lost, and adds the rest: partition values, else nulls.
+/// Matches the columns of a query whose types are coerced by their place with those that an INSERT
+/// names, casts them where nothing can be lost, and adds the rest: partition values, else nulls.
+/// `prepared` is the query before its types were coerced, closer to what was written.
 ///
 /// # Errors
 /// `InvalidStatement` where the number of columns is wrong, `Type` where types do not fit.
 pub(super) fn to_table(
     context: QueryContext<'_>,
-    bound: &LogicalPlan,
+    prepared: &LogicalPlan,
+    plan: LogicalPlan,
     table: &TableDefinition,
     insert: &Insert,
 ) -> Result<LogicalPlan, SqlErrors> {
     let span = insert.source.span();
-    // What UNION and CASE are of is known only once their parts have a common type.
-    let plan = analyze(bound.clone(), context.functions)
-        .map_err(|error| from_datafusion_in_query(&error, context, &insert.source))?;
     let names = written_columns(table, insert);
     let columns = plan.schema().columns();
     if columns.len() != names.len() {
@@ -52,7 +51,7 @@ pub(super) fn to_table(
         let expr = if let Some(index) = given {
             let from = plan.schema().field(index).data_type();
             let to = &column.data_type;
-            let misfit = match Written::of(bound, index) {
+            let misfit = match Written::of(prepared, index) {
                 Some(written) => written
                     .first_misfit(to)
                     .map_err(|error| from_datafusion_in(&error, &*insert.source))?,
@@ -72,7 +71,8 @@ pub(super) fn to_table(
         } else if let Some((_, value)) =
             insert.partition.iter().find(|(name, _)| name.value == column.name)
         {
-            cast(bind_constant(context, value)?, column.data_type.clone())
+            let value = constant(context, value)?;
+            cast(value, column.data_type.clone())
         } else if column.nullable {
             let null = ScalarValue::try_from(&column.data_type)
                 .map_err(|error| from_datafusion(&error, span))?;
@@ -90,6 +90,12 @@ pub(super) fn to_table(
         .project(exprs)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| from_datafusion(&error, span))
+}
+
+fn constant(context: QueryContext<'_>, value: &SqlExpr) -> Result<Expr, SqlErrors> {
+    let typed = bind_constant(context, value)
+        .and_then(|value| typed_expression(value, DFSchema::empty(), context.functions));
+    typed.map(|(value, _)| value).map_err(|error| from_datafusion_in(&error, value))
 }
 
 fn written_columns<'a>(table: &'a TableDefinition, insert: &'a Insert) -> Vec<&'a str> {

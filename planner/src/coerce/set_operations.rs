@@ -19,8 +19,8 @@ use datafusion::logical_expr::{
 use rainstorm_engine::function::Registry;
 use sqlparser::tokenizer::Span;
 
-use crate::bind::{fail, unsupported};
-use crate::typing::alike_columns;
+use super::check::alike_columns;
+use crate::error::{fail, unsupported};
 
 /// Returns the word for what a join of a bound plan stands for. Nothing else that is written makes
 /// joins in which nulls are equal.
@@ -36,29 +36,26 @@ fn word(join: &Join) -> Option<&'static str> {
 ///
 /// # Errors
 /// Columns that have no common type, or a type whose values are not compared.
-pub(crate) fn common_types(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|plan| {
-        let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
-        let Some(word) = word(&join) else {
-            return Ok(Transformed::no(LogicalPlan::Join(join)));
-        };
-        alike_columns(word, &[&join.left, &join.right])?;
-        let types = types(&join, word)?;
-        if [&join.left, &join.right].into_iter().all(|side| has_types(side, &types)) {
-            return Ok(Transformed::no(LogicalPlan::Join(join)));
+pub(super) fn common_types(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
+    let Some(word) = word(&join) else {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    };
+    alike_columns(word, &[&join.left, &join.right])?;
+    let types = types(&join, word)?;
+    if [&join.left, &join.right].into_iter().all(|side| has_types(side, &types)) {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
+    let left = match Arc::unwrap_or_clone(join.left) {
+        LogicalPlan::Distinct(Distinct::All(input)) => {
+            let input = with_types(Arc::unwrap_or_clone(input), &types)?;
+            LogicalPlan::Distinct(Distinct::All(Arc::new(input)))
         }
-        let left = match Arc::unwrap_or_clone(join.left) {
-            LogicalPlan::Distinct(Distinct::All(input)) => {
-                let input = with_types(Arc::unwrap_or_clone(input), &types)?;
-                LogicalPlan::Distinct(Distinct::All(Arc::new(input)))
-            }
-            left => with_types(left, &types)?,
-        };
-        let right = with_types(Arc::unwrap_or_clone(join.right), &types)?;
-        let join = Join { left: Arc::new(left), right: Arc::new(right), ..join };
-        LogicalPlan::Join(join).recompute_schema().map(Transformed::yes)
-    })?;
-    Ok(rewritten.data)
+        left => with_types(left, &types)?,
+    };
+    let right = with_types(Arc::unwrap_or_clone(join.right), &types)?;
+    let join = Join { left: Arc::new(left), right: Arc::new(right), ..join };
+    LogicalPlan::Join(join).recompute_schema().map(Transformed::yes)
 }
 
 fn types(join: &Join, word: &str) -> Result<Vec<DataType>> {
@@ -114,8 +111,11 @@ fn with_types(side: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
 ///
 /// # Errors
 /// None of its own.
-pub(crate) fn count_copies(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|plan| match plan {
+pub(super) fn count_copies(
+    plan: LogicalPlan,
+    functions: &Registry,
+) -> Result<Transformed<LogicalPlan>> {
+    match plan {
         // Of what is DISTINCT there is one copy.
         LogicalPlan::Join(join)
             if word(&join).is_some() && !matches!(*join.left, LogicalPlan::Distinct(_)) =>
@@ -130,8 +130,7 @@ pub(crate) fn count_copies(plan: LogicalPlan, functions: &Registry) -> Result<Lo
             LogicalPlanBuilder::from(join).project(columns)?.build().map(Transformed::yes)
         }
         plan => Ok(Transformed::no(plan)),
-    })?;
-    Ok(rewritten.data)
+    }
 }
 
 /// Numbers the copies of each row. Returns the column of numbers, too.

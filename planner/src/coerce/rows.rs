@@ -1,57 +1,33 @@
 //! Casts of rows: by position, as in SQL. DataFusion casts them by the names of their fields.
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable};
 use rainstorm_engine::function::{RENAME_FIELDS, Registry, renamed};
 
 /// Names the fields of what is cast to rows as the wanted type has them.
 ///
 /// # Errors
 /// Expressions that have no type.
-pub(crate) fn cast_by_position(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|plan| {
-        let mut casts = false;
-        plan.apply_expressions(|expr| {
-            casts |= expr.exists(|part| Ok(matches!(part, Expr::Cast(cast) if is_nested(cast))))?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        if !casts {
-            return Ok(Transformed::no(plan));
-        }
-        let schema = merge_schema(&plan.inputs());
-        let preserver = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            let rewritten = of_expr(expr, &schema, functions)?;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })
-    })?;
-    Ok(rewritten.data)
-}
-
-/// Does the same in one expression.
-///
-/// # Errors
-/// Expressions that have no type.
-pub(crate) fn of_expr(
+pub(super) fn of_expr(
     expr: Expr,
     schema: &DFSchema,
     functions: &Registry,
 ) -> Result<Transformed<Expr>> {
-    expr.transform_up(|expr| match expr {
-        Expr::Cast(cast) if is_nested(&cast) => {
+    match expr {
+        Expr::Cast(cast) if cast.field.data_type().is_nested() => {
             let from = cast.expr.get_type(schema)?;
             let to = cast.field.data_type().clone();
+            if renamed(&from, &to) == from {
+                return Ok(Transformed::no(Expr::Cast(cast)));
+            }
             by_position(*cast.expr, &from, &to, functions).map(Transformed::yes)
         }
         expr => Ok(Transformed::no(expr)),
-    })
+    }
 }
 
 /// Casts an expression of one type to another, rows in it by position.
@@ -87,8 +63,4 @@ pub(crate) fn same_shape(from: &DataType, to: &DataType) -> bool {
         }
         _ => true,
     }
-}
-
-fn is_nested(cast: &Cast) -> bool {
-    cast.field.data_type().is_nested()
 }

@@ -1,5 +1,7 @@
 //! Tables, views and functions by name.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rainstorm_engine::connector::TableOptions;
 use sqlparser::ast::{Expr, Query};
 
+pub use self::source::CatalogTable;
 use crate::statement::{ObjectKind, TableOption};
 
 /// A table: its columns and where its rows are.

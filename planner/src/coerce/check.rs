@@ -18,21 +18,18 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::create_physical_expr;
-use rainstorm_engine::function::Registry;
 use rainstorm_engine::wording::type_sql;
 use sqlparser::tokenizer::Span;
 
-use crate::bind::{fail, options};
-use crate::diagnose::span_from;
-use crate::error::{SqlError, SqlErrorCode};
-use crate::rewrite::{analyze, same_shape};
+use super::rows::same_shape;
+use crate::error::{SqlError, SqlErrorCode, fail, span_from};
+use crate::options::options;
 
-/// Checks the types of a plan and computes its constants, so that what would fail on every row
-/// fails now. Returns the plan with its types coerced, as [`analyze`] does.
+/// Checks the types of a plan that is not coerced yet.
 ///
 /// # Errors
-/// The first type that does not fit, or constant that cannot be computed.
-pub(crate) fn check(plan: &LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
+/// The first type that does not fit.
+pub(super) fn check_types(plan: &LogicalPlan) -> Result<()> {
     each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))?;
     plan.apply_with_subqueries(|node| match node {
         LogicalPlan::Union(union) => {
@@ -41,19 +38,25 @@ pub(crate) fn check(plan: &LogicalPlan, functions: &Registry) -> Result<LogicalP
             Ok(TreeNodeRecursion::Continue)
         }
         _ => Ok(TreeNodeRecursion::Continue),
-    })?;
-    let analyzed = analyze(plan.clone(), functions)?;
+    })
+    .map(drop)
+}
+
+/// Computes the constants of a coerced plan, so that what would fail on every row fails now.
+///
+/// # Errors
+/// The first constant that cannot be computed.
+pub(crate) fn check_constants(plan: &LogicalPlan) -> Result<()> {
     // Without a start time nothing folds the current time into a constant.
     let context = OptimizerContext::new_with_config_options(Arc::new(options()))
         .without_query_execution_start_time();
     let simplify = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
-    let simplified = simplify.optimize(analyzed.clone(), &context, |_, _| {})?;
+    let simplified = simplify.optimize(plan.clone(), &context, |_, _| {})?;
     each_expression(&simplified, |expr, schema| {
         constants(expr)?;
         options_of_functions(expr, schema)
     })?;
-    constants_of_aggregates(&simplified)?;
-    Ok(analyzed)
+    constants_of_aggregates(&simplified)
 }
 
 fn each_expression(

@@ -1,13 +1,12 @@
-//! Tables and views of the catalog as DataFusion sees them.
+//! Tables of the catalog as DataFusion sees them.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::logical_expr::{LogicalPlan, TableSource, TableType};
+use datafusion::logical_expr::TableSource;
 
-use crate::catalog::TableDefinition;
+use super::TableDefinition;
 
 /// What a `TableScan` in a plan of ours reads: the physical columns of a table.
 ///
@@ -42,32 +41,5 @@ impl CatalogTable {
 impl TableSource for CatalogTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-}
-
-/// A relation that stands for a plan: a view, or a table with computed columns or a watermark.
-pub(super) struct PlannedRelation {
-    plan: LogicalPlan,
-    schema: SchemaRef,
-}
-
-impl PlannedRelation {
-    pub(super) fn new(plan: LogicalPlan) -> Self {
-        let schema = Arc::clone(plan.schema().inner());
-        Self { plan, schema }
-    }
-}
-
-impl TableSource for PlannedRelation {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
-        Some(Cow::Borrowed(&self.plan))
     }
 }

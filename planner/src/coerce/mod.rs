@@ -1,0 +1,109 @@
+//! The types of a bound plan: each value gets the type that it needs where it stands.
+//!
+//! Rules of ours, DataFusion's analyser and again rules of ours, each once per query: first what
+//! DataFusion would coerce in another way than Flink, then what it leaves as it should not be.
+
+mod check;
+mod doubles;
+mod maps;
+mod not_in;
+mod rows;
+mod set_operations;
+mod texts;
+
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, Projection};
+use datafusion::optimizer::analyzer::Analyzer;
+use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
+
+pub(crate) use self::check::{check_constants, compares};
+pub(crate) use self::rows::{by_position, same_shape};
+use crate::options::options;
+use crate::walk::walk;
+
+/// What will run a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// DataFusion, once all rows are there.
+    Batch,
+    /// A job.
+    Streams,
+}
+
+/// Prepares a bound plan for coercion, and checks what it would pass over.
+///
+/// # Errors
+/// Types that do not fit.
+pub(crate) fn prepare(
+    plan: LogicalPlan,
+    engine: Engine,
+    functions: &Registry,
+) -> Result<LogicalPlan> {
+    let copies = |plan| match engine {
+        Engine::Batch => set_operations::count_copies(plan, functions),
+        Engine::Streams => Ok(Transformed::no(plan)),
+    };
+    let plan = walk(
+        plan,
+        &[
+            &doubles::of_node,
+            &set_operations::common_types,
+            &copies,
+            &|plan| not_in::of_node(plan, engine),
+        ],
+        &[&doubles::of_expr, &|expr, schema| rows::of_expr(expr, schema, functions)],
+    )?;
+    check::check_types(&plan)?;
+    Ok(plan)
+}
+
+/// Coerces the types of a plan that is prepared.
+///
+/// # Errors
+/// Types that do not fit.
+pub(crate) fn coerce(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
+    let plan = Analyzer::new().execute_and_check(plan, &options(), |_, _| {})?;
+    let timestamp_text = functions.scalar(TIMESTAMP_TEXT);
+    let of_texts = |expr: Expr, schema: &DFSchema| match &timestamp_text {
+        Some(function) => texts::of_expr(expr, schema, function),
+        None => Ok(Transformed::no(expr)),
+    };
+    walk(plan, &[], &[&maps::of_expr, &of_texts])
+}
+
+/// Does all of it to a plan as it is bound.
+///
+/// # Errors
+/// Types that do not fit, constants that cannot be computed.
+pub(crate) fn typed(
+    plan: LogicalPlan,
+    engine: Engine,
+    functions: &Registry,
+) -> Result<LogicalPlan> {
+    let plan = coerce(prepare(plan, engine, functions)?, functions)?;
+    check_constants(&plan)?;
+    Ok(plan)
+}
+
+/// Does all of it to an expression over the columns of a schema, and returns with it the column
+/// that a query of it has.
+///
+/// # Errors
+/// Types that do not fit.
+pub(crate) fn typed_expression(
+    expr: Expr,
+    schema: DFSchema,
+    functions: &Registry,
+) -> Result<(Expr, FieldRef)> {
+    let rows = EmptyRelation { produce_one_row: false, schema: Arc::new(schema) };
+    let rows = Arc::new(LogicalPlan::EmptyRelation(rows));
+    let query = LogicalPlan::Projection(Projection::try_new(vec![expr], rows)?);
+    let plan = coerce(prepare(query, Engine::Streams, functions)?, functions)?;
+    let column = Arc::clone(&plan.schema().fields()[0]);
+    Ok((plan.expressions().swap_remove(0), column))
+}

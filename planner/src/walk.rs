@@ -1,0 +1,75 @@
+//! Rules of ours over plans, those of one stage in one walk.
+
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+/// Rewrites a node whose inputs are rewritten, before its expressions are.
+pub(crate) type NodeRule<'a> = &'a dyn Fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>;
+
+/// Rewrites an expression over the columns of a schema whose parts are rewritten.
+pub(crate) type ExprRule<'a> = &'a dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
+
+/// Applies rules to each node of a plan and of the subqueries in it, from the bottom up, in their
+/// order. Columns keep their names. Where an expression gets another type, what is above has it.
+///
+/// # Errors
+/// Those of the rules.
+pub(crate) fn walk(
+    plan: LogicalPlan,
+    nodes: &[NodeRule<'_>],
+    exprs: &[ExprRule<'_>],
+) -> Result<LogicalPlan> {
+    // What is above a change, which comes after it, may have other types.
+    let mut changed = false;
+    let walked = plan.transform_up_with_subqueries(|plan| {
+        let plan = apply(nodes, plan, |rule, plan| rule(plan))?;
+        let rewritten = plan.transform_data(|plan| of_node(plan, exprs))?;
+        changed |= rewritten.transformed;
+        rewritten.map_data(|plan| if changed { plan.recompute_schema() } else { Ok(plan) })
+    })?;
+    Ok(walked.data)
+}
+
+fn of_node(plan: LogicalPlan, rules: &[ExprRule<'_>]) -> Result<Transformed<LogicalPlan>> {
+    let schema = match &plan {
+        LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
+        plan => merge_schema(&plan.inputs()),
+    };
+    let preserver = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        if matches!(expr, Expr::Column(_) | Expr::Literal(..)) {
+            return Ok(Transformed::no(expr));
+        }
+        let name = preserver.save(&expr);
+        let rewritten = of_expr(expr, &schema, rules)?;
+        Ok(rewritten.update_data(|expr| name.restore(expr)))
+    })
+}
+
+/// Applies rules to an expression and its parts, from the bottom up.
+///
+/// # Errors
+/// Those of the rules.
+pub(crate) fn of_expr(
+    expr: Expr,
+    schema: &DFSchema,
+    rules: &[ExprRule<'_>],
+) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| apply(rules, expr, |rule, expr| rule(expr, schema)))
+}
+
+fn apply<R, T>(
+    rules: &[R],
+    value: T,
+    each: impl Fn(&R, T) -> Result<Transformed<T>>,
+) -> Result<Transformed<T>> {
+    rules.iter().try_fold(Transformed::no(value), |before, rule| {
+        let after = each(rule, before.data)?;
+        let transformed = before.transformed || after.transformed;
+        Ok(Transformed::new(after.data, transformed, TreeNodeRecursion::Continue))
+    })
+}
