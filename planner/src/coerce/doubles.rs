@@ -32,13 +32,10 @@ pub(super) fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 /// Casts DECIMALs to DOUBLE where an expression compares them with DOUBLEs or gives both one type.
-///
-/// # Errors
-/// None of its own.
-pub(super) fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn of_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let mut changed = false;
     each_group(&mut expr, |group| changed |= widen(group, schema));
-    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
 /// Visits the groups of an expression's parts that get a common type.

@@ -6,17 +6,16 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
-use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
 /// Rewrites `map['key']`, also where more follows: `map['key'].field`.
-pub(super) fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::ScalarFunction(call) = &mut expr else { return Ok(Transformed::no(expr)) };
+pub(super) fn of_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::ScalarFunction(call) = &mut expr else { return Transformed::no(expr) };
     let Some((base, names)) = call.args.split_first_mut() else {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     };
     if call.func.name() != "get_field" {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     }
     let mut found = base.get_type(schema).ok();
     let mut transformed = false;
@@ -32,7 +31,7 @@ pub(super) fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<E
         let name = value.try_as_str().flatten();
         found = inner(data_type, name).cloned();
     }
-    Ok(if transformed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    if transformed { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
 /// Returns the type of a map's values, or of a struct's field.

@@ -50,13 +50,12 @@ pub(crate) fn prepare(
     };
     let plan = walk(
         plan,
-        &[
-            &doubles::of_node,
-            &set_operations::common_types,
-            &copies,
-            &|plan| not_in::of_node(plan, engine),
-        ],
-        &[&doubles::of_expr, &|expr, schema| rows::of_expr(expr, schema, functions)],
+        &[&doubles::of_node, &set_operations::common_types, &copies, &|plan| {
+            not_in::of_node(plan, engine)
+        }],
+        &[&|expr, schema| Ok(doubles::of_expr(expr, schema)), &|expr, schema| {
+            rows::of_expr(expr, schema, functions)
+        }],
     )?;
     check::check_types(&plan)?;
     Ok(plan)
@@ -71,9 +70,15 @@ pub(crate) fn coerce(plan: LogicalPlan, functions: &Registry) -> Result<LogicalP
     let timestamp_text = functions.scalar(TIMESTAMP_TEXT);
     let of_texts = |expr: Expr, schema: &DFSchema| match &timestamp_text {
         Some(function) => texts::of_expr(expr, schema, function),
-        None => Ok(Transformed::no(expr)),
+        None => Transformed::no(expr),
     };
-    walk(plan, &[], &[&maps::of_expr, &of_texts])
+    walk(
+        plan,
+        &[],
+        &[&|expr, schema| Ok(maps::of_expr(expr, schema)), &|expr, schema| {
+            Ok(of_texts(expr, schema))
+        }],
+    )
 }
 
 /// Does all of it to a plan as it is bound.

@@ -6,7 +6,6 @@
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
-use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, ScalarUDF, TryCast};
 use std::sync::Arc;
@@ -16,17 +15,17 @@ pub(super) fn of_expr(
     expr: Expr,
     schema: &DFSchema,
     function: &Arc<ScalarUDF>,
-) -> Result<Transformed<Expr>> {
+) -> Transformed<Expr> {
     let (Expr::Cast(Cast { expr: inner, field }) | Expr::TryCast(TryCast { expr: inner, field })) =
         &expr
     else {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     };
     let Ok(DataType::Timestamp(unit, None)) = inner.get_type(schema) else {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     };
     if !field.data_type().is_string() {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     }
     let time = inner.as_ref().clone();
     let arguments = vec![match unit {
@@ -37,8 +36,8 @@ pub(super) fn of_expr(
         _ => time,
     }];
     let text = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments));
-    Ok(Transformed::yes(match field.data_type() {
+    Transformed::yes(match field.data_type() {
         DataType::Utf8View => text,
         other => Expr::Cast(Cast::new(Box::new(text), other.clone())),
-    }))
+    })
 }

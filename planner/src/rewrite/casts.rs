@@ -7,36 +7,32 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
-use datafusion::error::Result;
 use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable};
 
 use crate::coerce::compares;
 
 /// Drops a cast that becomes needless when it is done to literals, or once BIGINTs have 19 digits.
-///
-/// # Errors
-/// None of its own.
-pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if let Some(narrowed) = of_comparison(&expr, schema) {
-        return Ok(Transformed::yes(narrowed));
+        return Transformed::yes(narrowed);
     }
-    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
     // Bodies of functions are cast to the types that are declared.
     if inner.get_type(schema).is_ok_and(|from| from == *field.data_type()) {
-        return Ok(Transformed::yes(inner.as_ref().clone()));
+        return Transformed::yes(inner.as_ref().clone());
     }
     if let Expr::Case(case) = inner.as_ref() {
-        return Ok(match case_of(case, field.data_type()) {
+        return match case_of(case, field.data_type()) {
             Some(case) => Transformed::yes(Expr::Case(case)),
             None => Transformed::no(expr),
-        });
+        };
     }
-    Ok(match arithmetic(inner, schema) {
+    match arithmetic(inner, schema) {
         Some((narrowed, data_type)) if data_type == *field.data_type() => {
             Transformed::yes(narrowed)
         }
         _ => Transformed::no(expr),
-    })
+    }
 }
 
 /// Narrows arithmetic that is compared with a literal, so that it is the same as where it is

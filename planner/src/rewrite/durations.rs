@@ -6,43 +6,39 @@
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::error::Result;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 use crate::interval::interval_ms;
 
 /// Rewrites `timestamp ± interval`.
-///
-/// # Errors
-/// None of its own.
-pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expr else {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     };
     let (time, literal) = match (op, left.as_ref(), right.as_ref()) {
         (Operator::Plus | Operator::Minus, time, literal @ Expr::Literal(..)) => (time, literal),
         (Operator::Plus, literal @ Expr::Literal(..), time) => (time, literal),
-        _ => return Ok(Transformed::no(expr)),
+        _ => return Transformed::no(expr),
     };
     let (Expr::Literal(value, _), Ok(DataType::Timestamp(unit, zone))) =
         (literal, time.get_type(schema))
     else {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     };
     // A day of a time zone may have 23 hours.
     let has_days = matches!(value, ScalarValue::IntervalMonthDayNano(Some(interval))
         if interval.days != 0);
     if !matches!(value, ScalarValue::IntervalMonthDayNano(_)) || (has_days && zone.is_some()) {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     }
-    Ok(match interval_ms(value).and_then(|ms| duration(ms, unit)) {
+    match interval_ms(value).and_then(|ms| duration(ms, unit)) {
         Some(duration) => Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
             Box::new(time.clone()),
             *op,
             Box::new(Expr::Literal(duration, None)),
         ))),
         None => Transformed::no(expr),
-    })
+    }
 }
 
 fn duration(ms: i64, unit: TimeUnit) -> Option<ScalarValue> {

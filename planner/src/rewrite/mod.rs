@@ -75,7 +75,13 @@ pub(crate) fn rewrite(plan: LogicalPlan, results: Results) -> Result<LogicalPlan
     let plan = watermarks::drop_unused(&plan)?;
     let plan = watermarks::filter_at_source(plan)?;
     let plan = run(vec![Arc::new(PushDownFilter::new())], plan, &options)?;
-    let plan = walk(plan, &[&constants::of_node], &[&durations::of_expr, &casts::of_expr])?;
+    let plan = walk(
+        plan,
+        &[&constants::of_node],
+        &[&|expr, schema| Ok(durations::of_expr(expr, schema)), &|expr, schema| {
+            Ok(casts::of_expr(expr, schema))
+        }],
+    )?;
     run(last_rules(), plan, &options)
 }
 

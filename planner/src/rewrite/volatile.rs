@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -26,21 +25,21 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// Numbers the calls of a plan.
 pub(super) fn number(plan: LogicalPlan) -> Result<LogicalPlan> {
-    walk(plan, &[], &[&of_expr])
+    walk(plan, &[], &[&|expr, _| Ok(of_expr(expr))])
 }
 
-fn of_expr(expr: Expr, _: &DFSchema) -> Result<Transformed<Expr>> {
+fn of_expr(expr: Expr) -> Transformed<Expr> {
     let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     };
     let varies =
         func.signature().volatility == Volatility::Volatile && !is_current_time(func.name());
     if !varies {
-        return Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })));
+        return Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }));
     }
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let func = Arc::new(ScalarUDF::from(NumberedCall { function: func, number }));
-    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })))
+    Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args }))
 }
 
 /// A function as one call has it. It is shipped by its name, without the number.
