@@ -138,6 +138,7 @@ const PLANNER_MODULES: &[&str] = &[
     "interval",
     "options",
     "statement",
+    "hint",
     "parse",
     "catalog",
     "session",

@@ -10,7 +10,7 @@ use datafusion::logical_expr::planner::{
 };
 use sqlparser::ast::TableFactor;
 
-use super::CatalogTable;
+use crate::catalog::CatalogTable;
 use crate::hint;
 use crate::statement::TableOption;
 

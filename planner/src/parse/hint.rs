@@ -9,8 +9,8 @@ use sqlparser::ast::{
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
+use super::dialect::RainstormDialect;
 use super::{Source, StatementParser};
-use crate::dialect::RainstormDialect;
 use crate::error::{SqlError, SqlErrorCode, suggest};
 use crate::hint::{self, TABLE};
 use crate::statement::{Statement, TableOption};
