@@ -1,7 +1,6 @@
 //! CREATE and DROP.
 
 mod function;
-mod path;
 mod table;
 
 use std::sync::Arc;
@@ -15,7 +14,6 @@ use crate::resolve::{is_built_in, resolve_query};
 use crate::session::{QueryContext, Session};
 use crate::statement::{CreateFunction, CreateMode, CreateTable, CreateView, Drop, ObjectKind};
 use rainstorm_engine::function::Registry;
-pub(crate) use table::check_hint;
 
 /// Changes a session's catalog. Each call returns what was done, for people.
 pub(crate) struct Definer<'a> {

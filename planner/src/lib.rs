@@ -32,6 +32,7 @@ pub mod settings;
 mod show;
 pub mod statement;
 mod stream;
+mod table_options;
 pub mod types;
 mod walk;
 

@@ -144,6 +144,7 @@ const PLANNER_MODULES: &[&str] = &[
     "session",
     "script",
     "analysis",
+    "table_options",
     "stream",
     "resolve",
     "bind",

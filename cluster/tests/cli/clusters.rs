@@ -238,8 +238,8 @@ async fn a_worker_that_has_stopped_answering_does_not_hold_the_end_of_a_job() {
     while !listed().await.contains(",running,") {}
     signal(&two, "-STOP").await;
     // Whether it is found dead first or is asked to stop in vain, nobody waits for its answer.
-    let cancelled = run(here, &["cancel", "spread", "--master", &address]);
-    let cancelled = tokio::time::timeout(Duration::from_secs(20), cancelled).await;
+    let cancel = ["cancel", "spread", "--master", &address];
+    let cancelled = tokio::time::timeout(Duration::from_secs(20), run(here, &cancel)).await;
     cancelled.expect("a job ends long before its worker answers");
     let jobs = listed().await;
     assert!(jobs.contains(",cancelled,") || jobs.contains(",failed,"), "{jobs}");

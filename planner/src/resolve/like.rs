@@ -3,8 +3,8 @@
 use rainstorm_engine::function::{LIKE_PATTERN, like_pattern};
 use sqlparser::ast::{Expr, Spanned, Value};
 
-use super::rewrite::call;
 use crate::error::{SqlError, SqlErrorCode};
+use crate::parse::call;
 
 /// Takes ESCAPE out of a LIKE: its pattern becomes one that is escaped with backslashes.
 ///

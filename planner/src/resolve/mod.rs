@@ -24,10 +24,10 @@ use sqlparser::ast::{
     SelectItemQualifiedWildcardKind, SetExpr, Values, Visit, VisitMut,
 };
 
-use crate::define::check_hint;
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted, suggest};
 use crate::session::QueryContext;
 use crate::statement::{Insert, ObjectKind};
+use crate::table_options::check_hint;
 use expression::ExpressionVisitor;
 pub(crate) use expression::is_built_in;
 pub(crate) use relation::constraint;

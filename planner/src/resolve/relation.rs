@@ -12,9 +12,9 @@ use super::scope::{Columns, OutputColumn, RelationScope, Scope};
 use super::star::{self, Shown};
 use super::{MAX_VIEW_DEPTH, Resolver};
 use crate::catalog::{Relation, TableDefinition, ViewDefinition};
-use crate::define::check_hint;
 use crate::error::{SqlError, SqlErrorCode, counted, suggest};
 use crate::hint;
+use crate::table_options::check_hint;
 
 /// Columns that windowing table functions add.
 const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];

@@ -1,7 +1,7 @@
 //! Paths of tables' files as absolute URLs.
 
 /// Makes a path a URL: one that has a scheme stays, others are files below `base`.
-pub(super) fn absolute_url(path: &str, base: &str) -> String {
+pub(crate) fn absolute_url(path: &str, base: &str) -> String {
     if path.contains("://") {
         return path.to_owned();
     }
