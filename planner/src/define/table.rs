@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use sqlparser::ast::{Expr, Ident, Spanned};
-use sqlparser::tokenizer::Span;
 
 use super::Definer;
 use crate::catalog::{Column, ColumnKind, TableDefinition};

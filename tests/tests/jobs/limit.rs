@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use rainstorm_engine::time::{Clock as _, SystemClock};
 use rainstorm_proto::client::{ExecuteRequest, Progress, Restore};
@@ -43,7 +43,7 @@ async fn run(testbed: &Testbed, request: ExecuteRequest) -> Answer {
 }
 
 fn numbers(answer: &Answer) -> Vec<i64> {
-    let columns = answer.batches.iter().flat_map(|batch| batch.columns());
+    let columns = answer.batches.iter().flat_map(RecordBatch::columns);
     columns.flat_map(|column| column.as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
