@@ -84,7 +84,7 @@ static KEYS: &[FlinkKey] = &[
     any("state.checkpoints", STATE),
     any("state.savepoints", STATE),
     any("table.display", SHOWN),
-    any("table.dml-sync", "a query waits for the INSERTs before it, other INSERTs do not"),
+    any("table.dml-sync", "a query waits for the INSERTs before it that end"),
     any("table.exec.async-lookup", OPERATORS),
     any("table.exec.async-scalar", OPERATORS),
     any("table.exec.deduplicate", GATHERED),
