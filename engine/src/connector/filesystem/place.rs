@@ -109,22 +109,38 @@ impl Place {
     fn nothing(&self) -> Error {
         let url = &self.url;
         let is_file = self.scheme == FILE;
-        Error::Invalid(match &self.pattern {
-            Some(_) if url.contains('[') => {
-                let meant = if is_file { "%5B" } else { "[[]" };
-                format!(
-                    "no file matches '{url}', a pattern in which '[' begins a set of characters; \
-                        a '[' that is part of a name is written {meant}"
-                )
-            }
-            Some(_) => format!("no file matches '{url}'"),
+        let no_choice = if url.contains('{') {
+            "; '{' and '}' are part of a name and give no choice of names"
+        } else {
+            ""
+        };
+        let message = match &self.pattern {
+            Some(_) => format!("no file matches '{url}', {}", self.wildcard()),
             None if is_file && url.contains('%') => format!(
                 "'{url}' is neither a file nor a directory with files: it stands for '{}', and a \
                     '%' that is part of a name is written %25",
                 self.display(&self.path)
             ),
             None => format!("'{url}' is neither a file nor a directory with files"),
-        })
+        };
+        Error::Invalid(message + no_choice)
+    }
+
+    /// Says what makes the path a pattern, and how that character is written as part of a name.
+    pub(super) fn wildcard(&self) -> String {
+        let kinds = [
+            ('[', "begins a set of characters", "%5B"),
+            ('?', "stands for any character", "%3F"),
+            ('*', "stands for any characters", "%2A"),
+        ];
+        let found = kinds.iter().find(|(wildcard, ..)| self.url.contains(*wildcard));
+        let (wildcard, means, code) = found.unwrap_or(&kinds[2]);
+        let literal =
+            if self.scheme == FILE { (*code).to_owned() } else { format!("[{wildcard}]") };
+        format!(
+            "a pattern in which '{wildcard}' {means}; a '{wildcard}' that is part of a name is \
+                written {literal}"
+        )
     }
 
     /// Returns what is known of a file, or `None` where there is none.

@@ -64,8 +64,8 @@ impl FilesystemSink {
     fn place(&self) -> Result<Place> {
         let place = Place::resolve(&self.options.path, &self.storage)?;
         if place.is_pattern() {
-            let url = place.url();
-            return Err(Error::Invalid(format!("'{url}' is a pattern, so it cannot be written")));
+            let (url, wildcard) = (place.url(), place.wildcard());
+            return Err(Error::Invalid(format!("'{url}' cannot be written: it is {wildcard}")));
         }
         Ok(place)
     }

@@ -414,7 +414,11 @@ async fn what_cannot_be_written_is_refused() {
     let mut table = Table::csv();
     table.options[0].1 = "file:///*.csv".to_owned();
     let error = table.sink().writer(0, "j").await.err().unwrap();
-    assert_eq!(error.to_string(), "'file:///*.csv' is a pattern, so it cannot be written");
+    assert_eq!(
+        error.to_string(),
+        "'file:///*.csv' cannot be written: it is a pattern in which '*' stands for any characters; \
+            a '*' that is part of a name is written %2A"
+    );
 }
 
 #[test]

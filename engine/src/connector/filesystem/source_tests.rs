@@ -140,7 +140,11 @@ async fn nothing_to_read_is_told_with_its_path() {
     let empty = files.error(&[("path", "file:///empty"), ("format", "csv")], "a INT").await;
     assert_eq!(empty, "'file:///empty' is neither a file nor a directory with files");
     let pattern = files.error(&[("path", "file:///t/*.csv"), ("format", "csv")], "a INT").await;
-    assert_eq!(pattern, "no file matches 'file:///t/*.csv'");
+    assert_eq!(
+        pattern,
+        "no file matches 'file:///t/*.csv', a pattern in which '*' stands for any characters; a '*' \
+            that is part of a name is written %2A"
+    );
     let scheme = files.error(&[("path", "ftp:///t"), ("format", "csv")], "a INT").await;
     assert_eq!(scheme, "path 'ftp:///t': scheme 'ftp' is none of file");
 }
@@ -166,6 +170,16 @@ async fn paths_are_urls() {
         error("file:///a%20b/[x].csv.gz").await,
         "no file matches 'file:///a%20b/[x].csv.gz', a pattern in which '[' begins a set of \
             characters; a '[' that is part of a name is written %5B"
+    );
+    assert_eq!(
+        error("file:///a b/y?.csv").await,
+        "no file matches 'file:///a b/y?.csv', a pattern in which '?' stands for any character; a \
+            '?' that is part of a name is written %3F"
+    );
+    assert_eq!(
+        error("file:///a b/{x,y}.csv").await,
+        "'file:///a b/{x,y}.csv' is neither a file nor a directory with files; '{' and '}' are part \
+            of a name and give no choice of names"
     );
     assert_eq!(
         error("file:///a%20b/x%31").await,
