@@ -4,6 +4,7 @@
 //! DataFusion would coerce in another way than Flink, then what it leaves as it should not be.
 
 mod check;
+mod depth;
 mod doubles;
 mod maps;
 mod not_in;
@@ -53,9 +54,11 @@ pub(crate) fn prepare(
         &[&doubles::of_node, &set_operations::common_types, &copies, &|plan| {
             not_in::of_node(plan, engine)
         }],
-        &[&|expr, schema| Ok(doubles::of_expr(expr, schema)), &|expr, schema| {
-            rows::of_expr(expr, schema, functions)
-        }],
+        &[
+            &|expr, schema| Ok(doubles::of_expr(expr, schema)),
+            &|expr, schema| rows::of_expr(expr, schema, functions),
+            &|expr, schema| Ok(depth::of_expr(expr, schema)),
+        ],
     )?;
     check::check_types(&plan)?;
     Ok(plan)

@@ -3,7 +3,11 @@
 //! DataFusion's own rule would put a projection right above the table, which then has to pass
 //! whole structs; here the columns that are read are settled already.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use datafusion::common::Column;
+use datafusion::common::cse::HashNode;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{BinaryExpr, Case, Expr, Operator};
@@ -13,10 +17,25 @@ use super::site::is_cheap;
 /// Beyond this many nodes of expressions nothing is looked for: the search is quadratic.
 const NODES_MAX: usize = 2000;
 
+/// Expressions and their parts, each once. Equal ones have equal hashes: expressions are compared
+/// where their hashes are equal only, since they can be deep.
+#[derive(Debug, Default)]
+struct Occurrences<'a> {
+    found: Vec<Occurrence<'a>>,
+    by_hash: HashMap<u64, Vec<usize>>,
+}
+
+/// An expression's number of nodes, and a hash of all of them.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    nodes: usize,
+    hash: u64,
+}
+
 /// How often an expression occurs.
 #[derive(Debug)]
-struct Occurrence {
-    expr: Expr,
+struct Occurrence<'a> {
+    expr: &'a Expr,
     nodes: usize,
     total: usize,
     /// Occurrences that are evaluated for every row.
@@ -33,13 +52,14 @@ pub(super) fn extract(
 ) -> Result<Vec<Expr>> {
     let mut parts = Vec::new();
     loop {
-        let mut found = Vec::new();
+        let mut occurrences = Occurrences::default();
         for expr in exprs.iter() {
-            count(expr, true, &mut found)?;
+            occurrences.count(expr, true)?;
         }
         for expr in later.iter() {
-            count(expr, false, &mut found)?;
+            occurrences.count(expr, false)?;
         }
+        let found = occurrences.found;
         if found.iter().map(|occurrence| occurrence.total).sum::<usize>() > NODES_MAX {
             return Ok(parts);
         }
@@ -48,11 +68,12 @@ pub(super) fn extract(
         let Some(largest) = repeated.max_by_key(|occurrence| occurrence.nodes) else {
             return Ok(parts);
         };
+        let largest = largest.expr.clone();
         let column = Expr::Column(Column::new_unqualified(name(parts.len())));
         for expr in exprs.iter_mut().chain(later.iter_mut()) {
-            *expr = replaced(std::mem::take(expr), &largest.expr, &column)?;
+            *expr = replaced(std::mem::take(expr), &largest, &column)?;
         }
-        parts.push(largest.expr);
+        parts.push(largest);
     }
 }
 
@@ -67,56 +88,71 @@ fn replaced(expr: Expr, part: &Expr, column: &Expr) -> Result<Expr> {
     Ok(replaced.data)
 }
 
-/// Counts an expression and its parts. `certain` tells whether it is evaluated for every row.
-/// Returns its number of nodes.
-fn count(expr: &Expr, certain: bool, found: &mut Vec<Occurrence>) -> Result<usize> {
-    if is_cheap(expr) || expr.is_volatile() {
-        return Ok(1);
-    }
-    let mut nodes = 1;
-    match expr {
-        // The right side may not be evaluated where the left one says enough.
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
-            nodes += count(left, certain, found)?;
-            nodes += count(right, false, found)?;
+impl<'a> Occurrences<'a> {
+    /// Counts an expression and its parts. `certain` tells whether it is evaluated for every row.
+    fn count(&mut self, expr: &'a Expr, certain: bool) -> Result<Counted> {
+        let mut hasher = DefaultHasher::new();
+        if is_cheap(expr) || expr.is_volatile() {
+            expr.hash(&mut hasher);
+            return Ok(Counted { nodes: 1, hash: hasher.finish() });
         }
-        Expr::Case(case) => nodes += count_case(case, certain, found)?,
-        other => other
-            .apply_children(|child| {
-                nodes += count(child, certain, found)?;
-                Ok(TreeNodeRecursion::Continue)
-            })
-            .map(|_| ())?,
+        expr.hash_node(&mut hasher);
+        let mut nodes = 1;
+        let mut add = |part: Counted| {
+            nodes += part.nodes;
+            part.hash.hash(&mut hasher);
+        };
+        match expr {
+            // The right side may not be evaluated where the left one says enough.
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+                add(self.count(left, certain)?);
+                add(self.count(right, false)?);
+            }
+            Expr::Case(case) => self.count_case(case, certain, &mut add)?,
+            other => other
+                .apply_children(|child| {
+                    add(self.count(child, certain)?);
+                    Ok(TreeNodeRecursion::Continue)
+                })
+                .map(|_| ())?,
+        }
+        let counted = Counted { nodes, hash: hasher.finish() };
+        self.add(expr, counted, certain);
+        Ok(counted)
     }
-    match found.iter_mut().find(|occurrence| occurrence.expr == *expr) {
-        Some(occurrence) => {
+
+    /// Of a CASE only the operand and the first condition are evaluated in any case.
+    fn count_case(
+        &mut self,
+        case: &'a Case,
+        certain: bool,
+        add: &mut impl FnMut(Counted),
+    ) -> Result<()> {
+        if let Some(operand) = &case.expr {
+            add(self.count(operand, certain)?);
+        }
+        for (index, (when, then)) in case.when_then_expr.iter().enumerate() {
+            add(self.count(when, certain && index == 0)?);
+            add(self.count(then, false)?);
+        }
+        if let Some(value) = &case.else_expr {
+            add(self.count(value, false)?);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, expr: &'a Expr, Counted { nodes, hash }: Counted, certain: bool) {
+        let alike = self.by_hash.entry(hash).or_default();
+        if let Some(index) = alike.iter().find(|index| self.found[**index].expr == expr) {
+            let occurrence = &mut self.found[*index];
             occurrence.total += 1;
             occurrence.certain += usize::from(certain);
+            return;
         }
-        None => found.push(Occurrence {
-            expr: expr.clone(),
-            nodes,
-            total: 1,
-            certain: usize::from(certain),
-        }),
+        alike.push(self.found.len());
+        let certain = usize::from(certain);
+        self.found.push(Occurrence { expr, nodes, total: 1, certain });
     }
-    Ok(nodes)
-}
-
-/// Of a CASE only the operand and the first condition are evaluated in any case.
-fn count_case(case: &Case, certain: bool, found: &mut Vec<Occurrence>) -> Result<usize> {
-    let mut nodes = 0;
-    if let Some(operand) = &case.expr {
-        nodes += count(operand, certain, found)?;
-    }
-    for (index, (when, then)) in case.when_then_expr.iter().enumerate() {
-        nodes += count(when, certain && index == 0, found)?;
-        nodes += count(then, false, found)?;
-    }
-    if let Some(value) = &case.else_expr {
-        nodes += count(value, false, found)?;
-    }
-    Ok(nodes)
 }
 
 #[cfg(test)]
