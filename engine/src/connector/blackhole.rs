@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::{CommitId, Committable, Sink, SinkWriter};
 use crate::batch::Batch;
+use crate::time::Watermark;
 use crate::{Epoch, Result};
 
 /// Counts the rows that it takes.
@@ -49,7 +50,7 @@ impl SinkWriter for BlackholeWriter {
         Ok(())
     }
 
-    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Committable>> {
+    async fn prepare(&mut self, _: Epoch, _: Watermark) -> Result<Vec<Committable>> {
         Ok(Vec::new())
     }
 

@@ -23,11 +23,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-pub use registry::{ConnectorInfo, describe, enforces, names, overlap, sink, source};
+pub use registry::{
+    ConnectorInfo, awaits_watermark, describe, enforces, names, overlap, sink, source,
+};
 
 use crate::batch::Batch;
 use crate::storage::Storage;
-use crate::time::{ClockRef, TimestampMs};
+use crate::time::{ClockRef, TimestampMs, Watermark};
 use crate::{Epoch, Generation, JobId, Result};
 
 /// A part of a source that is read on its own: a file, a range of sequence numbers.
@@ -166,11 +168,11 @@ pub trait SinkWriter: Send {
     async fn write(&mut self, batch: Batch) -> Result<()>;
 
     /// Makes durable what was written since the last call, without publishing it. Called at a
-    /// barrier and at the end.
+    /// barrier and at the end. `watermark` is that of the rows that were written.
     ///
     /// # Errors
     /// `Storage` or `Io`.
-    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Committable>>;
+    async fn prepare(&mut self, epoch: Epoch, watermark: Watermark) -> Result<Vec<Committable>>;
 
     /// Shows what can be shown at once, for sinks that people watch. Called when the input has
     /// run dry.

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 
 use super::{CommitId, Committable, Sink, SinkWriter};
 use crate::batch::Batch;
+use crate::time::Watermark;
 use crate::{Epoch, Error, Result, RowKind, row_kinds};
 
 /// The options of the connector.
@@ -140,7 +141,7 @@ impl SinkWriter for PrintWriter {
             .map_err(|error| Error::io("print rows", error))
     }
 
-    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Committable>> {
+    async fn prepare(&mut self, _: Epoch, _: Watermark) -> Result<Vec<Committable>> {
         Ok(Vec::new())
     }
 

@@ -40,6 +40,7 @@ struct Entry {
     sink: Option<(SinkMode, MakeSink)>,
     enforces: fn(&Expr) -> bool,
     overlap: fn(&BTreeMap<String, String>, &BTreeMap<String, String>) -> bool,
+    awaits_watermark: fn(&BTreeMap<String, String>) -> bool,
 }
 
 type MakeSource = fn(&SourceSpec, &ConnectorContext) -> Result<SourceRef>;
@@ -55,6 +56,7 @@ const ENTRIES: &[Entry] = &[
         sink: Some((SinkMode::Changelog, |_, _| Ok(Arc::new(BlackholeSink::default())))),
         enforces: |_| false,
         overlap: |_, _| false,
+        awaits_watermark: |_| false,
     },
     Entry {
         name: "datagen",
@@ -64,6 +66,7 @@ const ENTRIES: &[Entry] = &[
         sink: None,
         enforces: |_| false,
         overlap: |_, _| false,
+        awaits_watermark: |_| false,
     },
     Entry {
         name: "filesystem",
@@ -75,6 +78,7 @@ const ENTRIES: &[Entry] = &[
         })),
         enforces: |_| false,
         overlap: filesystem::overlap,
+        awaits_watermark: filesystem::awaits_watermark,
     },
     Entry {
         name: "nexmark",
@@ -84,6 +88,7 @@ const ENTRIES: &[Entry] = &[
         sink: None,
         enforces: nexmark::enforces,
         overlap: |_, _| false,
+        awaits_watermark: |_| false,
     },
     Entry {
         name: "print",
@@ -95,6 +100,7 @@ const ENTRIES: &[Entry] = &[
         })),
         enforces: |_| false,
         overlap: |_, _| false,
+        awaits_watermark: |_| false,
     },
     Entry {
         name: "values",
@@ -104,6 +110,7 @@ const ENTRIES: &[Entry] = &[
         sink: None,
         enforces: |_| false,
         overlap: |_, _| false,
+        awaits_watermark: |_| false,
     },
 ];
 
@@ -149,6 +156,12 @@ pub fn describe(connector: &str, table: &TableOptions) -> Result<ConnectorInfo> 
 #[must_use]
 pub fn enforces(connector: &str, _table: &TableOptions, filter: &Expr) -> bool {
     find(connector).is_ok_and(|entry| (entry.enforces)(filter))
+}
+
+/// Tells whether a table does something by the watermark of the rows that are written into it.
+#[must_use]
+pub fn awaits_watermark(connector: &str, options: &BTreeMap<String, String>) -> bool {
+    find(connector).is_ok_and(|entry| (entry.awaits_watermark)(options))
 }
 
 /// Tells by their options whether rows that are written into one of two tables of a connector may

@@ -18,6 +18,7 @@ pub(crate) struct TableWriter {
     writer: Box<dyn SinkWriter>,
     /// Index and name of the columns that take no nulls.
     not_null: Vec<(usize, String)>,
+    watermark: Watermark,
 }
 
 impl TableWriter {
@@ -25,7 +26,7 @@ impl TableWriter {
         let columns = spec.schema.fields().iter().enumerate();
         let not_null = columns.filter(|(_, field)| !field.is_nullable());
         let not_null = not_null.map(|(index, field)| (index, field.name().clone())).collect();
-        Self { table: spec.table.clone(), writer, not_null }
+        Self { table: spec.table.clone(), writer, not_null, watermark: Watermark::MIN }
     }
 
     async fn write(&mut self, batch: Batch) -> Result<()> {
@@ -74,6 +75,9 @@ impl Outlet {
     }
 
     pub(crate) async fn watermark(&mut self, watermark: Watermark, now: TimestampMs) -> Result<()> {
+        if let Self::Table(table) = self {
+            table.watermark = watermark;
+        }
         for edge in self.edges() {
             edge.watermark(watermark, now).await?;
         }
@@ -116,6 +120,9 @@ impl Outlet {
         for edge in self.edges() {
             edge.broadcast(&Control::End).await?;
         }
+        if let Self::Table(table) = self {
+            table.watermark = Watermark::MAX;
+        }
         self.prepare(epoch).await
     }
 
@@ -129,7 +136,7 @@ impl Outlet {
 
     async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Committable>> {
         match self {
-            Self::Table(table) => table.writer.prepare(epoch).await,
+            Self::Table(table) => table.writer.prepare(epoch, table.watermark).await,
             Self::Edges(_) | Self::Client(_) => Ok(Vec::new()),
         }
     }

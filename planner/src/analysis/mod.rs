@@ -36,6 +36,11 @@ pub(crate) fn enforces(table: &TableDefinition, condition: &Expr) -> bool {
     connector::enforces(&table.connector, &table_options(table), condition)
 }
 
+/// Tells whether a table does something by the watermark of the rows that are written into it.
+pub(crate) fn awaits_watermark(table: &TableDefinition) -> bool {
+    connector::awaits_watermark(&table.connector, &table.options)
+}
+
 /// Tells whether rows of one table may be rows of another: tables are declared more than once, and
 /// one may be a part of the other.
 pub(crate) fn overlap(one: &TableDefinition, other: &TableDefinition) -> bool {

@@ -398,6 +398,38 @@ fn inserts_have_the_settings_of_their_place() {
 }
 
 #[test]
+fn partitions_are_committed_by_a_watermark_that_comes() {
+    let mut session = Session::default();
+    plan(
+        &mut session,
+        "CREATE TABLE timed (at TIMESTAMP(3), n INT, WATERMARK FOR at AS at)
+           WITH ('connector' = 'datagen');
+         CREATE TABLE untimed (at TIMESTAMP(3), n INT) WITH ('connector' = 'datagen');
+         CREATE TABLE days (n INT, day STRING) PARTITIONED BY (day) WITH (
+           'connector' = 'filesystem', 'path' = '/days', 'format' = 'csv',
+           'sink.partition-commit.policy.kind' = 'success-file',
+           'sink.partition-commit.trigger' = 'partition-time');",
+    )
+    .expect("plans");
+    let steps = plan(
+        &mut session,
+        "INSERT INTO days SELECT n, DATE_FORMAT(at, 'yyyy-MM-dd') FROM timed WHERE n > 1",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let Some(Step::Job(job)) = steps.last() else { panic!("no job") };
+    let source = job.graph.stages[0].source.as_ref().expect("a source");
+    assert!(source.watermark.is_some(), "the sink waits for it");
+    check_errors(
+        &mut session,
+        "INSERT INTO days\nSELECT n, DATE_FORMAT(at, 'yyyy-MM-dd') FROM untimed",
+        &[
+            "invalid_statement 1:13: partitions of table 'days' are committed by the watermark, and \
+             there is none (declare WATERMARK FOR in CREATE TABLE of what is read)",
+        ],
+    );
+}
+
+#[test]
 fn an_insert_goes_on_beside_one_that_never_ends() {
     check_steps(
         "INSERT INTO a SELECT n FROM endless; SET 'parallelism.default' = '2';

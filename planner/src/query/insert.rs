@@ -11,12 +11,12 @@ use sqlparser::tokenizer::Span;
 
 use super::assign;
 use super::output::Output;
-use crate::analysis::overlap;
+use crate::analysis::{awaits_watermark, overlap};
 use crate::bind::bind_query;
 use crate::catalog::{CatalogTable, TableDefinition};
 use crate::coerce::{Engine, check_constants, coerce, prepare};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
-use crate::error::{SqlError, SqlErrorCode, SqlErrors, unsupported};
+use crate::error::{SqlError, SqlErrorCode, SqlErrors, fail, unsupported};
 use crate::lower::{Lowering, results_for};
 use crate::resolve::resolve_insert;
 use crate::rewrite::rewrite;
@@ -24,7 +24,7 @@ use crate::script::JobPlan;
 use crate::session::QueryContext;
 use crate::settings::Settings;
 use crate::statement::Insert;
-use crate::stream::Results;
+use crate::stream::{Results, derive};
 
 /// An INSERT with the tables, views and functions that there are where it stands: what comes after
 /// it, such as another table of the same name, changes nothing of it.
@@ -67,7 +67,12 @@ impl BoundInsert {
         let plan = assign::to_table(context, &prepared, typed, table, &insert)?;
         check_constants(&plan).map_err(place)?;
         let results = results_for(table, first_rows).map_err(place)?;
-        let plan = rewrite(plan, results).map_err(place)?;
+        let awaited = awaits_watermark(table);
+        let plan = rewrite(plan, results, awaited).map_err(place)?;
+        if awaited {
+            check_watermark(&plan, results, table)
+                .map_err(|error| from_datafusion(&error, span))?;
+        }
         Ok(Self {
             table: Arc::clone(table),
             overwrite: insert.overwrite,
@@ -122,6 +127,25 @@ fn limited(plan: LogicalPlan) -> Result<(LogicalPlan, Option<LimitSpec>), DataFu
         Some(limit) => (output.plan, Some(limit)),
         None => (plan, None),
     })
+}
+
+/// Refuses rows without a watermark where partitions would wait for it for ever.
+fn check_watermark(
+    plan: &LogicalPlan,
+    results: Results,
+    table: &TableDefinition,
+) -> Result<(), DataFusionError> {
+    let known = derive(plan, results)?.properties;
+    if known.bounded || known.watermark.domain().is_some() {
+        return Ok(());
+    }
+    let name = &table.name;
+    let message =
+        format!("partitions of table '{name}' are committed by the watermark, and there is none");
+    Err(fail(
+        SqlError::at(SqlErrorCode::InvalidStatement, Span::empty(), message)
+            .with_help("declare WATERMARK FOR in CREATE TABLE of what is read"),
+    ))
 }
 
 /// Returns the tables that a bound plan reads.

@@ -163,7 +163,7 @@ fn select_job(
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
         let first_rows = output.first_rows();
-        let plan = rewrite(output.plan, Results::Changes)?;
+        let plan = rewrite(output.plan, Results::Changes, false)?;
         let settings = context.session.settings.job_settings();
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;

@@ -63,16 +63,17 @@ fn last_rules() -> Rules {
     ]
 }
 
-/// Rewrites a plan whose types are coerced, of which `results` are wanted.
+/// Rewrites a plan whose types are coerced, of which `results` are wanted. `awaited` tells whether
+/// somebody waits for the watermark of its rows.
 ///
 /// # Errors
 /// What DataFusion's rules complain about and what [`stream::check`] does.
-pub(crate) fn rewrite(plan: LogicalPlan, results: Results) -> Result<LogicalPlan> {
+pub(crate) fn rewrite(plan: LogicalPlan, results: Results, awaited: bool) -> Result<LogicalPlan> {
     let options = options();
     let plan = run(rules(), volatile::number(plan)?, &options)?;
     stream::check(&stream::derive(&plan, results)?)?;
     // Only now subqueries are joins, which may wait for watermarks.
-    let plan = watermarks::drop_unused(&plan)?;
+    let plan = watermarks::drop_unused(&plan, awaited)?;
     let plan = watermarks::filter_at_source(plan)?;
     let plan = run(vec![Arc::new(PushDownFilter::new())], plan, &options)?;
     let plan = walk(

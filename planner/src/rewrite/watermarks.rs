@@ -12,9 +12,10 @@ use crate::analysis::enforces;
 use crate::catalog::CatalogTable;
 use crate::stream::{Derived, Results, Watermark, derive, node_of, plan_of};
 
-/// Takes watermarks out where nobody waits for them.
-pub(super) fn drop_unused(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    without_unused(&derive(plan, Results::Changes)?, false)
+/// Takes watermarks out where nobody waits for them; `awaited` tells whether somebody waits for that
+/// of the plan.
+pub(super) fn drop_unused(plan: &LogicalPlan, awaited: bool) -> Result<LogicalPlan> {
+    without_unused(&derive(plan, Results::Changes)?, awaited)
 }
 
 /// `awaited` tells whether somebody above waits for the node's watermark.

@@ -4,7 +4,7 @@
 //! replaces everything on. A commit stands unless its job has gone back to a checkpoint before it.
 //! Files that no standing commit names are not there yet, or not any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 use crate::connector::CommitId;
-use crate::{Error, OperatorId, Result};
+use crate::time::TimestampMs;
+use crate::{Epoch, Error, Generation, OperatorId, Result};
 
 /// The folder of the commits.
 pub(super) const FOLDER: &str = "_commits";
@@ -112,12 +113,23 @@ pub(super) struct Commit {
     pub(super) change: Change,
     /// The files that it adds; none where it rolls back.
     pub(super) files: Vec<TableFile>,
+    /// Where partitions are marked as time goes on, how far it was.
+    pub(super) times: Option<Times>,
+}
+
+/// How far time was at a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    /// The clock's.
+    pub(super) published_ms: TimestampMs,
+    /// That by which partitions are marked: the clock's, or the watermark.
+    pub(super) reached_ms: TimestampMs,
 }
 
 impl Commit {
     /// Makes the commit with which a job goes back to its author's epoch.
     pub(super) fn roll_back(author: Author) -> Self {
-        Self { author: Some(author), change: Change::RollBack, files: Vec::new() }
+        Self { author: Some(author), change: Change::RollBack, files: Vec::new(), times: None }
     }
 
     /// Tells whether this commit undoes another one.
@@ -138,7 +150,11 @@ impl Commit {
             json!({ "job": job, "sink": sink, "generation": generation, "epoch": epoch })
         });
         let files = self.files.iter().map(TableFile::to_json).collect::<Vec<_>>();
-        json!({ "author": author, "change": self.change.name(), "files": files })
+        let mut json = json!({ "author": author, "change": self.change.name(), "files": files });
+        if let Some(Times { published_ms, reached_ms }) = self.times {
+            json["times"] = json!({ "published_ms": published_ms, "reached_ms": reached_ms });
+        }
+        json
     }
 
     fn of_json(value: &Value) -> Option<Self> {
@@ -152,7 +168,12 @@ impl Commit {
             }),
         };
         let files = value.get("files")?.as_array()?.iter().map(TableFile::of_json);
+        let times = value.get("times").map(|times| {
+            let published_ms = times.get("published_ms")?.as_i64()?;
+            Some(Times { published_ms, reached_ms: times.get("reached_ms")?.as_i64()? })
+        });
         Some(Self {
+            times: times.flatten(),
             author,
             change: Change::of_name(value.get("change")?.as_str()?)?,
             files: files.collect::<Option<_>>()?,
@@ -194,13 +215,34 @@ impl CommitLog {
     /// Returns the partition folders of the files that an author's commit adds.
     pub(super) fn folders_of(&self, author: &Author) -> BTreeSet<&str> {
         let files = self.find(author).map(|index| &self.commits[index].1.files);
-        let folder =
-            |file: &'_ TableFile| file.name.rsplit_once('/').map(|(folder, _)| folder.len());
-        files
-            .into_iter()
-            .flatten()
-            .filter_map(|file| folder(file).map(|length| &file.name[..length]))
-            .collect()
+        files.into_iter().flat_map(|files| folders(files)).collect()
+    }
+
+    /// Returns the partition folders that a run of a job has put files into through one of its
+    /// sinks up to a commit, with the clock's time when that began, and how far time was at the
+    /// commit before.
+    pub(super) fn folders_until(
+        &self,
+        id: &CommitId,
+        sink: OperatorId,
+    ) -> (BTreeMap<&str, TimestampMs>, TimestampMs) {
+        let this = Author::new(id, sink);
+        let mut begun = BTreeMap::new();
+        let mut reached_ms = TimestampMs::MIN;
+        for commit in self.standing() {
+            let (Some(author), Some(times)) = (&commit.author, commit.times) else { continue };
+            let is_own = (&author.job, &author.sink) == (&this.job, &this.sink);
+            if !is_own || !id.includes(Generation(author.generation), Epoch(author.epoch)) {
+                continue;
+            }
+            for folder in folders(&commit.files) {
+                begun.entry(folder).or_insert(times.published_ms);
+            }
+            if *author != this {
+                reached_ms = reached_ms.max(times.reached_ms);
+            }
+        }
+        (begun, reached_ms)
     }
 
     fn find(&self, author: &Author) -> Option<usize> {
@@ -281,6 +323,11 @@ impl CommitLog {
     }
 }
 
+/// Returns the partition folders of files, each as often as it has files.
+fn folders(files: &[TableFile]) -> impl Iterator<Item = &str> {
+    files.iter().filter_map(|file| file.name.rsplit_once('/').map(|(folder, _)| folder))
+}
+
 /// Returns the names of the files that commits add.
 fn names<'a>(commits: impl Iterator<Item = &'a Commit>) -> Vec<&'a str> {
     commits.flat_map(|commit| &commit.files).map(|file| file.name.as_str()).collect()
@@ -327,7 +374,7 @@ mod tests {
     fn commit(epoch: u64, change: Change, files: &[&str]) -> Commit {
         let file = |name: &&str| TableFile { name: (*name).to_owned(), rows: Some(1), bytes: 2 };
         let files = files.iter().map(file).collect();
-        Commit { author: Some(author(1, epoch)), change, files }
+        Commit { author: Some(author(1, epoch)), change, files, times: None }
     }
 
     fn log(commits: impl IntoIterator<Item = Commit>) -> CommitLog {
@@ -342,6 +389,7 @@ mod tests {
         assert_eq!(Commit::of_json(&commit.to_json()), Some(commit.clone()));
         commit.author = None;
         commit.files[0].rows = None;
+        commit.times = Some(Times { published_ms: 5, reached_ms: i64::MIN });
         assert_eq!(Commit::of_json(&commit.to_json()), Some(commit));
     }
 

@@ -2,12 +2,15 @@
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use serde_json::{Value, json};
 
-use super::commits::{self, Author, Change, Commit, CommitLog, TableFile, read_all};
+use super::commits::{self, Author, Change, Commit, CommitLog, TableFile, Times, read_all};
+use super::partition_commit::PartitionCommit;
 use super::place::{Place, is_hidden};
-use super::writer::{STAGING, Staged, join};
+use super::writer::{Ready, STAGING, Staged, join};
 use crate::connector::{CommitId, Committable};
+use crate::time::{TimestampMs, Watermark};
 use crate::{Epoch, Error, Generation, OperatorId, Result};
 
 /// How many files are moved or deleted at once.
@@ -19,14 +22,16 @@ pub(super) struct Committer<'a> {
     pub(super) sink: OperatorId,
     /// INSERT OVERWRITE: what the job writes appears, and replaces the table, when it ends.
     pub(super) overwrite: bool,
-    /// What marks the partitions of which rows are published.
-    pub(super) success_file: Option<&'a str>,
+    /// What marks partitions, and when.
+    pub(super) partitions: Option<&'a PartitionCommit>,
+    /// The clock's time.
+    pub(super) now_ms: TimestampMs,
 }
 
 impl Committer<'_> {
     /// Publishes the files of one checkpoint.
     pub(super) async fn commit(&self, id: &CommitId, made_ready: &[Committable]) -> Result<()> {
-        let mut staged = made_ready.iter().map(Staged::parse).collect::<Result<Vec<_>>>()?;
+        let (mut staged, time) = self.made_ready(id, made_ready)?;
         let author = Author::new(id, self.sink);
         let mut log = CommitLog::list(self.place).await?;
         if !log.contains(&author) {
@@ -39,14 +44,38 @@ impl Committer<'_> {
             if id.last || !staged.is_empty() {
                 self.begin(&mut log).await?;
             }
-            self.publish(&mut log, &author, staged).await?;
+            self.publish(&mut log, &author, staged, time).await?;
         }
-        self.mark(&log, &author).await?;
+        self.mark(&log, id, time).await?;
         if self.overwrite {
             let replaced = log.replaced_by(&author).into_iter().map(str::to_owned).collect();
             self.delete(replaced).await?;
         }
         if id.last { self.clean_up(id).await } else { Ok(()) }
+    }
+
+    /// Returns the files of one checkpoint, and how far time was then, by which partitions are
+    /// marked: all of them when the job ends.
+    fn made_ready(
+        &self,
+        id: &CommitId,
+        made_ready: &[Committable],
+    ) -> Result<(Vec<Staged>, TimestampMs)> {
+        let mut staged = Vec::new();
+        let mut watermark = Watermark::MAX;
+        for ready in made_ready {
+            match Ready::parse(ready)? {
+                Ready::File(file) => staged.push(file),
+                Ready::Time(time) => watermark = watermark.min(time),
+            }
+        }
+        let by_clock = self.partitions.is_some_and(PartitionCommit::follows_clock);
+        let time = match (id.last, by_clock) {
+            (true, _) => TimestampMs::MAX,
+            (false, true) => self.now_ms,
+            (false, false) => watermark.0,
+        };
+        Ok((staged, time))
     }
 
     /// Takes back what the job published after a checkpoint that it goes back to.
@@ -71,7 +100,8 @@ impl Committer<'_> {
         let all = self.place.list(&self.place.path).await?;
         let files = all.into_iter().filter(|(name, _)| !is_hidden(name));
         let files = files.map(|(name, meta)| TableFile { name, rows: None, bytes: meta.size });
-        let first = Commit { author: None, change: Change::Append, files: files.collect() };
+        let files = files.collect();
+        let first = Commit { author: None, change: Change::Append, files, times: None };
         log.publish(self.place, first).await
     }
 
@@ -80,6 +110,7 @@ impl Committer<'_> {
         log: &mut CommitLog,
         author: &Author,
         staged: Vec<Staged>,
+        time: TimestampMs,
     ) -> Result<()> {
         if staged.is_empty() && !self.overwrite {
             return Ok(());
@@ -90,20 +121,41 @@ impl Committer<'_> {
         let files = staged.into_iter().map(|staged| staged.file).collect();
         let author = Some(author.clone());
         let change = if self.overwrite { Change::Overwrite } else { Change::Append };
-        log.publish(self.place, Commit { author, change, files }).await
+        let follows_time = self.partitions.is_some_and(PartitionCommit::follows_time);
+        let times = follows_time.then_some(Times { published_ms: self.now_ms, reached_ms: time });
+        log.publish(self.place, Commit { author, change, files, times }).await
     }
 
-    /// Puts a mark into the partitions that a commit adds rows to.
-    async fn mark(&self, log: &CommitLog, author: &Author) -> Result<()> {
-        let Some(name) = self.success_file else { return Ok(()) };
-        for folder in log.folders_of(author) {
-            let path = join(&self.place.path, &format!("{folder}/{name}"))?;
-            let put = self.place.store.put(&path, "".into()).await;
-            put.map_err(|error| {
-                Error::storage(format!("write '{}'", self.place.display(&path)), error)
-            })?;
+    /// Puts a mark into the partitions that are complete now: again into those that this commit
+    /// adds rows to, into others where there is none.
+    async fn mark(&self, log: &CommitLog, id: &CommitId, time: TimestampMs) -> Result<()> {
+        let Some(partitions) = self.partitions else { return Ok(()) };
+        let added = log.folders_of(&Author::new(id, self.sink));
+        if !partitions.follows_time() {
+            for folder in added {
+                self.put_mark(&join(&self.place.path, &mark_in(folder, partitions))?).await?;
+            }
+            return Ok(());
+        }
+        let (begun, reached_ms) = log.folders_until(id, self.sink);
+        for (folder, begun_ms) in begun {
+            let deadline = partitions.deadline(folder, begun_ms)?.unwrap_or(TimestampMs::MAX - 1);
+            let is_added = added.contains(folder);
+            if time <= deadline || (!is_added && deadline < reached_ms) {
+                continue;
+            }
+            let path = join(&self.place.path, &mark_in(folder, partitions))?;
+            if is_added || self.place.head(&path).await?.is_none() {
+                self.put_mark(&path).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn put_mark(&self, path: &Path) -> Result<()> {
+        let put = self.place.store.put(path, "".into()).await;
+        put.map(drop)
+            .map_err(|error| Error::storage(format!("write '{}'", self.place.display(path)), error))
     }
 
     /// Moves a staged file to its place, unless an earlier attempt has done so.
@@ -196,6 +248,11 @@ impl Committer<'_> {
         let deletes = futures::stream::iter(names).map(delete).buffer_unordered(MOVES_AT_ONCE);
         deletes.try_collect::<()>().await
     }
+}
+
+/// Names the file that marks a partition.
+fn mark_in(folder: &str, partitions: &PartitionCommit) -> String {
+    format!("{folder}/{}", partitions.success_file)
 }
 
 /// Returns which generation made a list of held files, and for which checkpoint.

@@ -13,6 +13,10 @@ mod overlap;
 #[cfg(test)]
 mod parquet_tests;
 mod partition;
+mod partition_commit;
+#[cfg(test)]
+mod partition_commit_tests;
+mod partition_time;
 mod partitioner;
 mod pattern;
 mod place;
@@ -34,7 +38,7 @@ mod writer;
 
 pub use options::OPTIONS;
 pub use overlap::overlap;
+pub use partition_commit::{PREFIXES, awaits_watermark};
 pub use pattern::Pattern;
-pub use rolling::PREFIXES;
 pub use sink::FilesystemSink;
 pub use source::FilesystemSource;

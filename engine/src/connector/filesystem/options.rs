@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::partition_commit::PartitionCommit;
 use super::rolling;
 use crate::connector::registry::suggest;
 use crate::format::{Compression, CsvStyle, Format};
@@ -27,6 +28,9 @@ pub const OPTIONS: &[&str] = &[
     "sink.rolling-policy.check-interval",
     "sink.partition-commit.policy.kind",
     "sink.partition-commit.success-file.name",
+    "sink.partition-commit.trigger",
+    "sink.partition-commit.delay",
+    "partition.time-extractor.timestamp-pattern",
 ];
 
 const ESCAPE: &str = "csv.escape-character";
@@ -60,8 +64,8 @@ pub(super) struct Options {
     /// `sink.rolling-policy.rollover-interval`: a file that was begun so long ago is followed by
     /// another, by default only after its size and at checkpoints.
     pub(super) rollover: Option<Duration>,
-    /// `sink.partition-commit.…`: the file that marks a partition of which rows are published.
-    pub(super) success_file: Option<String>,
+    /// `sink.partition-commit.…`: what marks a partition, and when.
+    pub(super) commit: Option<PartitionCommit>,
     /// `csv.header`: whether the first line of a CSV file names its columns; `None`, the default,
     /// finds out. What is written has a header unless it is false.
     pub(super) csv_header: Option<bool>,
@@ -109,7 +113,7 @@ impl Options {
             on_error: on_error(options, format)?,
             file_bytes: file_bytes(options)?,
             rollover: rolling::rollover(options)?,
-            success_file: rolling::success_file(options)?,
+            commit: PartitionCommit::parse(options)?,
             csv_header: csv_header(options)?,
             csv: csv_style(options)?,
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::testing::{Table, id, last};
 use crate::Epoch;
 use crate::connector::{ConnectorContext, Sink};
-use crate::time::SimulatedClock;
+use crate::time::{SimulatedClock, Watermark};
 
 fn marked() -> Table {
     let options = [("format", "csv"), ("sink.partition-commit.policy.kind", "success-file")];
@@ -60,7 +60,7 @@ async fn a_file_that_was_begun_long_ago_is_followed_by_another() {
         clock.advance_to(time);
         writer.write(table.batch(&[row])).await.unwrap();
     }
-    assert_eq!(writer.prepare(Epoch(1)).await.unwrap().len(), 3);
+    assert_eq!(writer.prepare(Epoch(1), Watermark::MIN).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -45,10 +45,9 @@ impl FilesystemSink {
                 options.format.check_column(field)?;
             }
         }
-        if options.success_file.is_some() && partition_by.is_empty() {
-            return Err(Error::Invalid(
-                "option 'sink.partition-commit.policy.kind' needs PARTITIONED BY".to_owned(),
-            ));
+        if let Some(commit) = &options.commit {
+            let fields = partition_by.iter().map(|index| spec.schema.field(*index).name().as_str());
+            commit.check(&fields.collect::<Vec<_>>())?;
         }
         Ok(Self {
             id: spec.id,
@@ -71,8 +70,13 @@ impl FilesystemSink {
     }
 
     fn committer<'a>(&'a self, place: &'a Place) -> Committer<'a> {
-        let success_file = self.options.success_file.as_deref();
-        Committer { place, sink: self.id, overwrite: self.overwrite, success_file }
+        Committer {
+            place,
+            sink: self.id,
+            overwrite: self.overwrite,
+            partitions: self.options.commit.as_ref(),
+            now_ms: self.clock.now_ms(),
+        }
     }
 }
 
@@ -88,7 +92,11 @@ impl Sink for FilesystemSink {
             staging: format!("{STAGING}/{}/{attempt}", self.id),
             writer: format!("{attempt}-{subtask}"),
         };
-        let (options, clock) = (self.options.clone(), Arc::clone(&self.clock));
+        let (mut options, clock) = (self.options.clone(), Arc::clone(&self.clock));
+        if self.overwrite {
+            // All partitions are published, and complete, at the end.
+            options.commit = None;
+        }
         let (schema, partition_by) = (&self.schema, &self.partition_by);
         Ok(Box::new(TableWriter::new(place, options, clock, schema, partition_by, names)?))
     }

@@ -12,7 +12,7 @@ use crate::connector::{CommitId, Committable, ConnectorContext, Read, Sink, Sour
 use crate::format::testing::{rows_as_text, schema};
 use crate::graph::{ChangelogMode, SinkSpec, SinkTarget, SourceSpec};
 use crate::storage::Storage;
-use crate::time::SimulatedClock;
+use crate::time::{SimulatedClock, Watermark};
 use crate::{Epoch, Generation, JobId, OperatorId};
 
 /// A table in a directory of its own.
@@ -105,7 +105,7 @@ impl Table {
         if !rows.is_empty() {
             writer.write(self.batch(rows)).await.unwrap();
         }
-        writer.prepare(Epoch(1)).await.unwrap()
+        writer.prepare(Epoch(1), Watermark::MIN).await.unwrap()
     }
 
     pub(super) async fn append(&self, job: &str, rows: &[&str]) {

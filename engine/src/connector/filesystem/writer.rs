@@ -13,12 +13,13 @@ use tokio::io::AsyncWriteExt;
 
 use super::commits::TableFile;
 use super::options::Options;
+use super::partition_commit::{PartitionCommit, check_folder};
 use super::partitioner::Partitioner;
 use super::place::Place;
 use crate::batch::Batch;
 use crate::connector::{Committable, SinkWriter};
 use crate::format::{Compression, Encoder};
-use crate::time::{ClockRef, TimestampMs};
+use crate::time::{ClockRef, TimestampMs, Watermark};
 use crate::{Epoch, Error, Result};
 
 /// The folder of files that have not been committed.
@@ -52,9 +53,33 @@ impl Staged {
         })
     }
 
+    fn to_committable(&self) -> Committable {
+        Committable(self.to_json().to_string())
+    }
+}
+
+/// What a writer makes ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ready {
+    File(Staged),
+    /// How far time was, where it matters to partitions.
+    Time(Watermark),
+}
+
+impl Ready {
+    fn to_committable(&self) -> Committable {
+        match self {
+            Self::File(staged) => staged.to_committable(),
+            Self::Time(Watermark(ms)) => Committable(json!({ "watermark": ms }).to_string()),
+        }
+    }
+
     pub(super) fn parse(committable: &Committable) -> Result<Self> {
-        let value = serde_json::from_str(&committable.0).ok();
-        value.as_ref().and_then(Self::of_json).ok_or_else(|| Error::Restore {
+        let value: Option<Value> = serde_json::from_str(&committable.0).ok();
+        let time = value.as_ref().and_then(|value| value.get("watermark")?.as_i64());
+        let staged = || Staged::of_json(value.as_ref()?);
+        let ready = time.map(|ms| Self::Time(Watermark(ms))).or_else(|| staged().map(Self::File));
+        ready.ok_or_else(|| Error::Restore {
             what: format!("committable {}", committable.0),
             reason: "it is no staged file".to_owned(),
         })
@@ -113,6 +138,7 @@ impl TableWriter {
             if self.parts.len() >= OPEN_PARTS {
                 self.close_oldest().await?;
             }
+            check_folder(self.options.commit.as_ref(), &folder)?;
             let part = self.begin(&folder)?;
             self.parts.insert(folder.clone(), part);
         }
@@ -208,12 +234,16 @@ impl SinkWriter for TableWriter {
         Ok(())
     }
 
-    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Committable>> {
+    async fn prepare(&mut self, _epoch: Epoch, watermark: Watermark) -> Result<Vec<Committable>> {
         while let Some((_, part)) = self.parts.pop_first() {
             self.closed.push(part.close().await?);
         }
         let closed = std::mem::take(&mut self.closed);
-        Ok(closed.iter().map(|staged| Committable(staged.to_json().to_string())).collect())
+        let mut ready: Vec<_> = closed.iter().map(Staged::to_committable).collect();
+        if self.options.commit.as_ref().is_some_and(PartitionCommit::follows_time) {
+            ready.push(Ready::Time(watermark).to_committable());
+        }
+        Ok(ready)
     }
 
     async fn flush(&mut self) -> Result<()> {
