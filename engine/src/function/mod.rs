@@ -2,6 +2,7 @@
 
 mod clock;
 mod date_pattern;
+mod interval;
 mod like;
 mod regexp;
 mod registry;
@@ -17,6 +18,9 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::time::ClockRef;
 pub(crate) use clock::at;
 pub use clock::is_current_time;
+pub use interval::{
+    INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, interval_length,
+};
 pub use like::{LIKE_PATTERN, like_pattern};
 pub use registry::{Registry, registry};
 pub use rows::{RENAME_FIELDS, renamed};
@@ -31,5 +35,6 @@ pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     functions.extend(regexp::functions());
     functions.extend(rows::functions());
     functions.extend(like::functions());
+    functions.extend(interval::functions());
     functions
 }

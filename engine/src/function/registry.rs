@@ -10,7 +10,10 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
-use super::{LIKE_PATTERN, RENAME_FIELDS, TIMESTAMP_TEXT};
+use super::{
+    INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN, RENAME_FIELDS,
+    TIMESTAMP_TEXT,
+};
 use crate::time::ClockRef;
 
 /// All functions by name, aliases included. Names are looked up whatever their case.
@@ -69,6 +72,10 @@ fn insert<T>(
 
 /// Functions that plans are made of, and those about Arrow's types: they have no meaning in SQL.
 const INTERNAL: &[&str] = &[
+    INTERVAL_IN_DAYS,
+    INTERVAL_KEY,
+    INTERVAL_LENGTH,
+    INTERVAL_OF_KEY,
     LIKE_PATTERN,
     RENAME_FIELDS,
     TIMESTAMP_TEXT,

@@ -6,6 +6,7 @@
 mod check;
 mod depth;
 mod doubles;
+mod intervals;
 mod maps;
 mod not_in;
 mod rows;
@@ -23,6 +24,7 @@ use datafusion::optimizer::analyzer::Analyzer;
 use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
 
 pub(crate) use self::check::{check_constants, compares};
+use self::intervals::Intervals;
 pub(crate) use self::rows::{by_position, same_shape};
 use crate::options::options;
 use crate::walk::walk;
@@ -45,15 +47,20 @@ pub(crate) fn prepare(
     engine: Engine,
     functions: &Registry,
 ) -> Result<LogicalPlan> {
+    let intervals = Intervals::new(functions)?;
     let copies = |plan| match engine {
         Engine::Batch => set_operations::count_copies(plan, functions),
         Engine::Streams => Ok(Transformed::no(plan)),
     };
     let plan = walk(
         plan,
-        &[&doubles::of_node, &set_operations::common_types, &copies, &|plan| {
-            not_in::of_node(plan, engine)
-        }],
+        &[
+            &doubles::of_node,
+            &set_operations::common_types,
+            &copies,
+            &|plan| not_in::of_node(plan, engine),
+            &|plan| intervals.sort_over(plan),
+        ],
         &[
             &|expr, schema| Ok(doubles::of_expr(expr, schema)),
             &|expr, schema| rows::of_expr(expr, schema, functions),
@@ -75,13 +82,18 @@ pub(crate) fn coerce(plan: LogicalPlan, functions: &Registry) -> Result<LogicalP
         Some(function) => texts::of_expr(expr, schema, function),
         None => Transformed::no(expr),
     };
-    walk(
+    let intervals = Intervals::new(functions)?;
+    let plan = walk(
         plan,
         &[],
-        &[&|expr, schema| Ok(maps::of_expr(expr, schema)), &|expr, schema| {
-            Ok(of_texts(expr, schema))
-        }],
-    )
+        &[
+            &|expr, schema| Ok(maps::of_expr(expr, schema)),
+            &|expr, schema| Ok(of_texts(expr, schema)),
+            &|expr, schema| intervals.of_expr(expr, schema),
+        ],
+    )?;
+    // What a node puts around its expressions comes after what is in them.
+    walk(plan, &[&|plan| intervals.of_node(plan)], &[])
 }
 
 /// Does all of it to a plan as it is bound.
