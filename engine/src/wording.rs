@@ -1,5 +1,6 @@
 //! How types, expressions and failures are told: in SQL's words, never in Arrow's or DataFusion's.
 
+mod causes;
 mod literal;
 
 use std::fmt;
@@ -12,6 +13,8 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
+
+use crate::function::{TO_COARSER, operator_of};
 
 /// Returns a type as SQL writes it, such as `ROW<a BIGINT, b STRING NOT NULL>`. Types without a
 /// name in SQL get Arrow's.
@@ -113,6 +116,12 @@ fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
         return Some(path);
     }
     let args: Vec<String> = call.args().iter().map(expression_sql).collect();
+    if let (Some(op), [value, array]) = (operator_of(call.name()), args.as_slice()) {
+        return Some(format!("{value} {op} ANY({array})"));
+    }
+    if let (TO_COARSER, [value, _]) = (call.name(), args.as_slice()) {
+        return Some(format!("CAST({value} AS {})", type_sql(call.return_type())));
+    }
     Some(format!("{}({})", call.name().to_uppercase(), args.join(", ")))
 }
 
@@ -159,7 +168,10 @@ pub fn reason(error: &DataFusionError) -> String {
         DataFusionError::Shared(inner) => reason(inner),
         DataFusionError::Collection(all) => all.first().map_or_else(String::new, reason),
         DataFusionError::ArrowError(error, _) => arrow_reason(error),
-        DataFusionError::External(inner) => inner.to_string(),
+        DataFusionError::External(inner) => {
+            let message = inner.to_string();
+            causes::in_short(&message).unwrap_or(message)
+        }
         DataFusionError::Execution(message)
         | DataFusionError::Plan(message)
         | DataFusionError::NotImplemented(message)
@@ -201,7 +213,7 @@ pub fn tidy(message: &str) -> String {
         message = rest;
     }
     let message = message.trim_end_matches('.');
-    let message = in_short(message).unwrap_or_else(|| with_sql_types(message));
+    let message = causes::in_short(message).unwrap_or_else(|| with_sql_types(message));
     let mut characters = message.chars();
     match (characters.next(), characters.clone().next()) {
         (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
@@ -224,48 +236,6 @@ const PREFIXES: &[&str] = &[
     "Compute error: ",
     "Invalid argument error: ",
 ];
-
-/// Says the most common failures in fewer words.
-fn in_short(message: &str) -> Option<String> {
-    let cast = |value: &str, to: &str| format!("cannot cast {value} to {}", with_sql_types(to));
-    if let Some(rest) = message.strip_prefix("Cannot cast string ") {
-        let (text, to) = rest.rsplit_once(" to value of ")?;
-        return Some(cast(text, to.strip_suffix(" type")?));
-    }
-    if let Some(rest) = message.strip_prefix("Cannot cast value ") {
-        let (text, to) = rest.rsplit_once(" to value of ")?;
-        return Some(cast(text, to.strip_suffix(" type")?));
-    }
-    if let Some(rest) = message.strip_prefix("value of ") {
-        let (value, to) = rest.split_once(" is out of range ")?;
-        return Some(cast(value, to));
-    }
-    if let Some((_, call)) = message.split_once("Array overflow on ") {
-        return Some(format!("overflow in {}", call.to_uppercase()));
-    }
-    if let Some(rest) = message.strip_prefix("Can't cast value ") {
-        let (value, to) = rest.rsplit_once(" to type ")?;
-        return Some(cast(value, to));
-    }
-    if let Some((value, rest)) = message.split_once(" is too large to store in a Decimal") {
-        let digits = rest.split_once("of precision ")?.1.split('.').next()?;
-        return Some(format!("{value} does not fit a DECIMAL of {digits} digits"));
-    }
-    if let Some(rest) = message.strip_prefix("Physical plan does not support logical expression ") {
-        // A syntax tree follows, of which the first word is enough.
-        let kind = match rest.split(['(', ' ']).next()? {
-            "AggregateFunction" => "an aggregate function",
-            "WindowFunction" => "a window function",
-            _ => "such an expression",
-        };
-        return Some(format!("{kind} is not supported at this place"));
-    }
-    if let Some(rest) = message.strip_prefix("Error parsing timestamp from ") {
-        let (text, _) = rest.rsplit_once(": ")?;
-        return Some(format!("cannot cast {text} to TIMESTAMP"));
-    }
-    None
-}
 
 /// Puts SQL's names of types in the place of Arrow's.
 #[must_use]
@@ -320,12 +290,14 @@ fn word_sql(word: &str) -> &str {
         "Int16" => "SMALLINT",
         "Int32" => "INT",
         "Int64" => "BIGINT",
-        "UInt64" => "UNSIGNED BIGINT",
-        "Float32" => "FLOAT",
+        "UInt8" | "UInt16" | "UInt32" | "UInt64" => "UNSIGNED BIGINT",
+        "Float16" | "Float32" => "FLOAT",
         "Float64" => "DOUBLE",
         "Decimal128" | "Decimal256" => "DECIMAL",
         "Date32" => "DATE",
-        "BinaryView" => "BYTES",
+        "Time32" | "Time64" => "TIME",
+        "Binary" | "LargeBinary" | "BinaryView" => "BYTES",
+        "ScalarValue" => "value",
         word => word,
     }
 }

@@ -5,15 +5,15 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
     Volatility,
 };
 
-use super::scalar::exact;
-use super::time::seconds_of_texts;
+use super::scalar::fitted;
+use super::time::{MICROS, MILLIS, NANOS, TEXT, seconds_of_moments};
 use crate::time::{ClockRef, TimestampMs};
 
 const MS_PER_DAY: i64 = 86_400_000;
@@ -44,6 +44,10 @@ const FUNCTIONS: &[(&str, Part)] = &[
     ("localtime", Part::Time),
     ("unix_timestamp", Part::Seconds),
 ];
+
+/// Of what UNIX_TIMESTAMP gives the seconds, if not of the current time.
+const SECONDS_OF: &[&[DataType]] =
+    &[&[TEXT], &[TEXT, TEXT], &[MILLIS], &[MICROS], &[NANOS], &[DataType::Date32]];
 
 /// Tells whether a function is one of the current time. All of them have one value per row,
 /// however often they are written.
@@ -76,9 +80,7 @@ pub(super) fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     let function = |(name, part): &(&'static str, Part)| {
         let signature = match part {
             Part::Seconds => {
-                let texts = [DataType::Utf8View, DataType::Utf8View];
-                let mut takes = exact(&[&texts[..1], &texts]);
-                takes.push(TypeSignature::Nullary);
+                let takes = vec![TypeSignature::Nullary, TypeSignature::UserDefined];
                 Signature::one_of(takes, Volatility::Volatile)
             }
             _ => Signature::nullary(Volatility::Volatile),
@@ -122,6 +124,11 @@ impl ScalarUDFImpl for CurrentTime {
         &self.signature
     }
 
+    fn coerce_types(&self, found: &[DataType]) -> Result<Vec<DataType>> {
+        let fits = SECONDS_OF.iter().find_map(|wanted| fitted(found, wanted));
+        fits.map_or_else(|| plan_err!("{} does not take these arguments", self.name), Ok)
+    }
+
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
         Ok(match self.part {
             Part::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, None),
@@ -133,7 +140,7 @@ impl ScalarUDFImpl for CurrentTime {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if !args.args.is_empty() {
-            return seconds_of_texts(&args).map(ColumnarValue::Array);
+            return seconds_of_moments(&args).map(ColumnarValue::Array);
         }
         let now_ms = TAKEN_AT.get().unwrap_or_else(|| self.clock.now_ms());
         Ok(ColumnarValue::Scalar(match self.part {

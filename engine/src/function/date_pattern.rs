@@ -1,33 +1,17 @@
 //! Java's patterns of dates and times, such as `yyyy-MM-dd HH:mm:ss.SSS`, compiled.
 
 use std::cell::RefCell;
-use std::fmt::Write;
 use std::rc::Rc;
 
 use datafusion::common::exec_err;
 use datafusion::error::Result;
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
-const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
-pub(super) const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] =
-    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+use super::lately::Lately;
+use super::moment::{
+    DAYS, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MONTHS, Moment,
+    days_from_civil, days_of_month, days_of_year, number,
+};
+use super::time_text::Pattern;
 
 /// Letters that a pattern can have.
 const LETTERS: &str = "yuMLdDHhKkmsSaEQXZ";
@@ -47,11 +31,8 @@ enum Item {
 }
 
 thread_local! {
-    /// Patterns that were used lately: the literals of the queries that run.
-    static COMPILED: RefCell<Vec<(String, Rc<DatePattern>)>> = const { RefCell::new(Vec::new()) };
+    static COMPILED: RefCell<Lately<DatePattern>> = const { RefCell::new(Lately::new()) };
 }
-
-const MAX_COMPILED: usize = 32;
 
 impl DatePattern {
     /// Returns a pattern, compiled once per thread while it is in use.
@@ -59,17 +40,7 @@ impl DatePattern {
     /// # Errors
     /// Where a letter is not one that is supported.
     pub(super) fn cached(pattern: &str) -> Result<Rc<Self>> {
-        COMPILED.with_borrow_mut(|compiled| {
-            if let Some((_, found)) = compiled.iter().find(|(known, _)| known == pattern) {
-                return Ok(Rc::clone(found));
-            }
-            let new = Rc::new(Self::compile(pattern)?);
-            if compiled.len() == MAX_COMPILED {
-                compiled.remove(0);
-            }
-            compiled.push((pattern.to_owned(), Rc::clone(&new)));
-            Ok(new)
-        })
+        COMPILED.with_borrow_mut(|compiled| compiled.get(pattern, Self::compile))
     }
 
     fn compile(pattern: &str) -> Result<Self> {
@@ -103,34 +74,6 @@ impl DatePattern {
         Ok(Self { items })
     }
 
-    /// Returns the length of the spans of time, aligned to 1970, within which all moments have the
-    /// same text.
-    pub(super) fn resolution_micros(&self) -> i64 {
-        let of_letter = |letter: char| match letter {
-            'S' => 1,
-            's' => MICROS_PER_SECOND,
-            'm' => MICROS_PER_MINUTE,
-            'H' | 'h' | 'K' | 'k' | 'a' => MICROS_PER_HOUR,
-            _ => MICROS_PER_DAY,
-        };
-        let letters = self.items.iter().filter_map(|item| match item {
-            Item::Field(letter, _) => Some(of_letter(*letter)),
-            Item::Literal(_) => None,
-        });
-        letters.min().unwrap_or(MICROS_PER_DAY)
-    }
-
-    /// Appends the text of a moment, in microseconds since 1970.
-    pub(super) fn format(&self, micros: i64, out: &mut String) {
-        let moment = Moment::new(micros);
-        for item in &self.items {
-            match item {
-                Item::Literal(text) => out.push_str(text),
-                Item::Field(letter, count) => moment.format(*letter, *count, out),
-            }
-        }
-    }
-
     /// Returns the moment that a text stands for, in microseconds since 1970; `None` where it
     /// does not fit the pattern or is no date.
     pub(super) fn parse(&self, text: &str) -> Option<i64> {
@@ -151,6 +94,33 @@ impl DatePattern {
     }
 }
 
+impl Pattern for DatePattern {
+    fn resolution_micros(&self) -> i64 {
+        let of_letter = |letter: char| match letter {
+            'S' => 1,
+            's' => MICROS_PER_SECOND,
+            'm' => MICROS_PER_MINUTE,
+            'H' | 'h' | 'K' | 'k' | 'a' => MICROS_PER_HOUR,
+            _ => MICROS_PER_DAY,
+        };
+        let letters = self.items.iter().filter_map(|item| match item {
+            Item::Field(letter, _) => Some(of_letter(*letter)),
+            Item::Literal(_) => None,
+        });
+        letters.min().unwrap_or(MICROS_PER_DAY)
+    }
+
+    fn format(&self, micros: i64, out: &mut String) {
+        let moment = Moment::new(micros);
+        for item in &self.items {
+            match item {
+                Item::Literal(text) => out.push_str(text),
+                Item::Field(letter, count) => field(&moment, *letter, *count, out),
+            }
+        }
+    }
+}
+
 fn is_number(letter: char) -> bool {
     !matches!(letter, 'a' | 'E' | 'X' | 'Z')
 }
@@ -162,81 +132,41 @@ fn literal(items: &mut Vec<Item>, text: &str) {
     }
 }
 
-/// A moment by the parts of its date and time.
-struct Moment {
-    year: i64,
-    month: u32,
-    day: u32,
-    /// Days since 1970.
-    days: i64,
-    hour: i64,
-    minute: i64,
-    second: i64,
-    micros: i64,
-}
-
-impl Moment {
-    fn new(micros: i64) -> Self {
-        let days = micros.div_euclid(MICROS_PER_DAY);
-        let of_day = micros.rem_euclid(MICROS_PER_DAY);
-        let (year, month, day) = civil_from_days(days);
-        Self {
-            year,
-            month,
-            day,
-            days,
-            hour: of_day / MICROS_PER_HOUR,
-            minute: of_day / MICROS_PER_MINUTE % 60,
-            second: of_day / MICROS_PER_SECOND % 60,
-            micros: of_day % MICROS_PER_SECOND,
+/// Appends the text that a letter, so often in a row, stands for.
+fn field(moment: &Moment, letter: char, count: usize, out: &mut String) {
+    let month = MONTHS[moment.month as usize - 1];
+    match (letter, count) {
+        ('y' | 'u', 2) => number(moment.year.rem_euclid(100), 2, out),
+        ('y' | 'u', _) => number(moment.year, count, out),
+        ('M' | 'L', 3) => out.push_str(&month[..3]),
+        ('M' | 'L', 4..) => out.push_str(month),
+        ('M' | 'L', _) => number(i64::from(moment.month), count, out),
+        ('d', _) => number(i64::from(moment.day), count, out),
+        ('D', _) => number(moment.day_of_year(), count, out),
+        ('H', _) => number(moment.hour, count, out),
+        ('h', _) => number(moment.hour_of_twelve(), count, out),
+        ('K', _) => number(moment.hour % 12, count, out),
+        ('k', _) => number((moment.hour + 23) % 24 + 1, count, out),
+        ('m', _) => number(moment.minute, count, out),
+        ('s', _) => number(moment.second, count, out),
+        ('S', _) => fraction(moment.micros, count, out),
+        ('a', _) => out.push_str(if moment.hour < 12 { "AM" } else { "PM" }),
+        ('E', _) => {
+            let name = DAYS[moment.weekday()];
+            out.push_str(if count < 4 { &name[..3] } else { name });
         }
-    }
-
-    fn format(&self, letter: char, count: usize, out: &mut String) {
-        let month = MONTHS[self.month as usize - 1];
-        match (letter, count) {
-            ('y' | 'u', 2) => number(self.year.rem_euclid(100), 2, out),
-            ('y' | 'u', _) => number(self.year, count, out),
-            ('M' | 'L', 3) => out.push_str(&month[..3]),
-            ('M' | 'L', 4..) => out.push_str(month),
-            ('M' | 'L', _) => number(i64::from(self.month), count, out),
-            ('d', _) => number(i64::from(self.day), count, out),
-            ('D', _) => number(self.days - days_from_civil(self.year, 1, 1) + 1, count, out),
-            ('H', _) => number(self.hour, count, out),
-            ('h', _) => number((self.hour + 11) % 12 + 1, count, out),
-            ('K', _) => number(self.hour % 12, count, out),
-            ('k', _) => number((self.hour + 23) % 24 + 1, count, out),
-            ('m', _) => number(self.minute, count, out),
-            ('s', _) => number(self.second, count, out),
-            ('S', _) => self.format_fraction(count, out),
-            ('a', _) => out.push_str(if self.hour < 12 { "AM" } else { "PM" }),
-            ('E', _) => {
-                let name = DAYS[(self.days + 3).rem_euclid(7) as usize];
-                out.push_str(if count < 4 { &name[..3] } else { name });
-            }
-            ('Q', _) => number(i64::from(self.month - 1) / 3 + 1, count, out),
-            ('X', _) => out.push('Z'),
-            _ => out.push_str("+0000"),
-        }
-    }
-
-    fn format_fraction(&self, count: usize, out: &mut String) {
-        let mut digits = self.micros;
-        (count..6).for_each(|_| digits /= 10);
-        number(digits, count.min(6), out);
-        (6..count).for_each(|_| out.push('0'));
+        ('Q', _) => number(i64::from(moment.month - 1) / 3 + 1, count, out),
+        ('X', _) => out.push('Z'),
+        _ => out.push_str("+0000"),
     }
 }
 
-fn number(value: i64, width: usize, out: &mut String) {
-    if (0..100).contains(&value) && width == 2 {
-        // The bulk of all digits: two of them, without the formatter.
-        out.push(char::from(b'0' + (value / 10) as u8));
-        out.push(char::from(b'0' + (value % 10) as u8));
-        return;
-    }
-    // Writing to a String does not fail.
-    let _ = write!(out, "{value:0width$}");
+/// Appends digits of the second behind its point.
+fn fraction(micros: i64, count: usize, out: &mut String) {
+    let mut digits = micros;
+    (count..6).for_each(|_| digits /= 10);
+    number(digits, count.min(6), out);
+    (6..count).for_each(|_| out.push('0'));
 }
 
 /// The parts of a moment as a text gives them.
@@ -315,6 +245,7 @@ impl ParsedFields {
             return None;
         }
         let days = match self.day_of_year {
+            Some(day) if day < 1 || day > days_of_year(year) => return None,
             Some(day) => days_from_civil(year, 1, 1) + day - 1,
             None => days_from_civil(year, month as u32, day as u32),
         };
@@ -346,42 +277,6 @@ fn take_number(text: &str, count: usize, adjacent: bool) -> Option<(i64, usize, 
 fn scale_to_micros(value: i64, digits: usize) -> i64 {
     let scale = 10_i64.pow(digits.abs_diff(6) as u32);
     if digits <= 6 { value * scale } else { value / scale }
-}
-
-fn days_of_month(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Returns year, month and day of a day since 1970 (Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms").
-pub(super) fn civil_from_days(days: i64) -> (i64, u32, u32) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month as u32, day as u32)
-}
-
-/// Returns the day since 1970 of a date; the inverse of [`civil_from_days`].
-pub(super) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month = i64::from(month);
-    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
-    let of_year = (153 * shifted_month + 2) / 5 + i64::from(day) - 1;
-    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
-    era * 146_097 + of_era - 719_468
 }
 
 #[cfg(test)]
@@ -432,18 +327,9 @@ mod tests {
             ("yyyy-MM-dd", "2024-02-09x", None),
             ("HH:mm", "24:00", None),
             ("HH:mm", "", None),
+            ("yyyy DDD", "2023 366", None),
         ] {
             assert_eq!(parse(pattern, text), expected, "{pattern} {text}");
         }
-    }
-
-    #[test]
-    fn dates_and_days_are_inverse() {
-        for days in (-1_000_000..1_000_000).step_by(997) {
-            let (year, month, day) = civil_from_days(days);
-            assert_eq!(days_from_civil(year, month, day), days);
-        }
-        assert_eq!(civil_from_days(0), (1970, 1, 1));
-        assert_eq!(civil_from_days(19_782), (2024, 2, 29));
     }
 }

@@ -1,37 +1,56 @@
 //! Functions by name: DataFusion's, and those of Flink's that it lacks.
 
+mod any;
+mod bounded;
+mod char_field;
+mod char_pattern;
 mod clock;
+mod coarser;
 mod date_pattern;
 mod interval;
+mod epoch;
+mod lately;
 mod like;
+mod moment;
+mod percentile;
 mod regexp;
 mod registry;
 mod rows;
 mod scalar;
+mod sql_typed;
 mod text;
 mod time;
+mod time_text;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
 use crate::time::ClockRef;
+pub use any::{any_function, operator_of};
+pub use bounded::MAX_LENGTH;
 pub(crate) use clock::at;
 pub use clock::is_current_time;
 pub use interval::{
     INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, interval_length,
 };
+pub use coarser::{TO_COARSER, gets_coarser};
 pub use like::{LIKE_PATTERN, like_pattern};
 pub use registry::{Registry, registry};
 pub use rows::{RENAME_FIELDS, renamed};
-pub use time::TIMESTAMP_TEXT;
+pub use sql_typed::sql_type;
+pub use time_text::TIMESTAMP_TEXT;
 
 /// Returns the functions that are added to DataFusion's.
 #[must_use]
 pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     let mut functions = clock::functions(clock);
+    functions.extend(coarser::functions());
+    functions.extend(epoch::functions());
     functions.extend(time::functions());
+    functions.extend(time_text::functions());
     functions.extend(text::functions());
+    functions.extend(any::functions());
     functions.extend(regexp::functions());
     functions.extend(rows::functions());
     functions.extend(like::functions());

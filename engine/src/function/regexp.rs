@@ -1,54 +1,61 @@
-//! REGEXP_EXTRACT.
+//! REGEXP_EXTRACT and REGEXP_MATCH.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringViewBuilder};
-use arrow::datatypes::DataType;
-use datafusion::common::exec_datafusion_err;
+use arrow::array::{ArrayRef, ListBuilder, StringViewBuilder};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{exec_datafusion_err, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ScalarFunctionArgs, ScalarUDF};
 use regex::{CaptureLocations, Regex};
 
+use super::lately::Lately;
 use super::scalar::{Check, Integers, Scalar, Texts};
 
 const TEXT: DataType = DataType::Utf8View;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let takes: &[&[DataType]] = &[&[TEXT, TEXT], &[TEXT, TEXT, DataType::Int64]];
-    let checked = (1, (|pattern| compiled(pattern).map(drop)) as Check);
-    vec![Scalar::checked("regexp_extract", takes, TEXT, regexp_extract, checked)]
+    let pattern: &[DataType] = &[TEXT, TEXT];
+    let check: Check = |pattern, _| compiled(pattern).map(drop);
+    let texts = |_: &[DataType]| DataType::List(Arc::new(Field::new_list_field(TEXT, true)));
+    let group: &[DataType] = &[TEXT, TEXT, DataType::Int64];
+    vec![
+        Scalar::new("regexp_extract", &[pattern, group], |_| TEXT, regexp_extract)
+            .checking(1, check)
+            .udf(),
+        Scalar::strict("regexp_match", &[pattern, &[TEXT, TEXT, TEXT]], texts, regexp_match)
+            .checking(1, check)
+            .udf(),
+    ]
 }
 
 thread_local! {
-    /// Expressions that were used lately, by their text: the literals of the queries that run.
-    static COMPILED: RefCell<Vec<(String, Regex)>> = const { RefCell::new(Vec::new()) };
+    static COMPILED: RefCell<Lately<Regex>> = const { RefCell::new(Lately::new()) };
 }
 
-const MAX_COMPILED: usize = 32;
-
 /// Returns an expression, compiled once per thread while it is in use.
-fn compiled(pattern: &str) -> Result<Regex> {
+fn compiled(pattern: &str) -> Result<Rc<Regex>> {
     COMPILED.with_borrow_mut(|compiled| {
-        if let Some((_, found)) = compiled.iter().find(|(known, _)| known == pattern) {
-            return Ok(found.clone());
-        }
-        let new = Regex::new(pattern).map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            exec_datafusion_err!("'{pattern}' is not a regular expression: {reason}")
-        })?;
-        if compiled.len() == MAX_COMPILED {
-            compiled.remove(0);
-        }
-        compiled.push((pattern.to_owned(), new.clone()));
-        Ok(new)
+        compiled.get(pattern, |pattern| {
+            Regex::new(pattern).map_err(|error| {
+                let reason = error.to_string();
+                let reason = reason.lines().last().unwrap_or_default();
+                let reason = reason.trim_start_matches("error: ");
+                exec_datafusion_err!("'{pattern}' is not a regular expression: {reason}")
+            })
+        })
     })
 }
 
+/// What stands in `(?…)`: whatever the case, over lines, `.` for their ends too, lazily, with
+/// blanks that do not count.
+const FLAGS: &str = "imsUxR";
+
 /// An expression with the place for its groups.
 struct Extractor {
-    regex: Regex,
+    regex: Rc<Regex>,
     groups: CaptureLocations,
 }
 
@@ -59,6 +66,20 @@ impl Extractor {
         Ok(Self { regex, groups })
     }
 
+    /// Makes one of an expression with flags before it.
+    fn with_flags(pattern: &str, flags: Option<&str>) -> Result<Self> {
+        match flags.unwrap_or_default() {
+            "" => Self::new(pattern),
+            flags if flags.contains('g') => {
+                exec_err!("REGEXP_MATCH gives the first match and takes no flag 'g'")
+            }
+            flags if flags.chars().all(|flag| FLAGS.contains(flag)) => {
+                Self::new(&format!("(?{flags}){pattern}"))
+            }
+            flags => exec_err!("'{flags}' are no flags of a regular expression"),
+        }
+    }
+
     /// Returns what a group of the first match holds.
     fn extract<'t>(&mut self, text: &'t str, group: usize) -> Option<&'t str> {
         if group == 0 {
@@ -66,6 +87,20 @@ impl Extractor {
         }
         self.regex.captures_read(&mut self.groups, text)?;
         self.groups.get(group).map(|(start, end)| &text[start..end])
+    }
+
+    /// Appends what the groups of the first match hold, and tells whether there is a match.
+    fn groups(&mut self, text: &str, out: &mut ListBuilder<StringViewBuilder>) -> bool {
+        if self.regex.captures_read(&mut self.groups, text).is_none() {
+            return false;
+        }
+        // Group 0 is the whole match.
+        let first = usize::from(self.groups.len() > 1);
+        for group in first..self.groups.len() {
+            let found = self.groups.get(group).map(|(start, end)| &text[start..end]);
+            out.values().append_option(found);
+        }
+        true
     }
 }
 
@@ -96,9 +131,39 @@ fn regexp_extract(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
+/// REGEXP_MATCH(text, expression [, flags]): the groups of the first match, null for one that took
+/// no part; the whole match where there are no groups; null where there is no match.
+fn regexp_match(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    let (texts, patterns) = (Texts::new(args, 0)?, Texts::new(args, 1)?);
+    let flags = match args.args.len() {
+        2 => Texts::Scalar(Some("")),
+        _ => Texts::new(args, 2)?,
+    };
+    let mut out = ListBuilder::new(StringViewBuilder::new());
+    let mut literal = match (patterns, flags) {
+        (Texts::Scalar(Some(pattern)), Texts::Scalar(flags)) => {
+            Some(Extractor::with_flags(pattern, flags)?)
+        }
+        _ => None,
+    };
+    for row in 0..args.number_rows {
+        let found = match (texts.get(row), patterns.get(row), flags.get(row), &mut literal) {
+            (Some(text), _, Some(_), Some(extractor)) => extractor.groups(text, &mut out),
+            (Some(text), Some(pattern), flags @ Some(_), None) => {
+                Extractor::with_flags(pattern, flags)?.groups(text, &mut out)
+            }
+            _ => false,
+        };
+        out.append(found);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::logical_expr::ColumnarValue;
+
+    use arrow::array::{Array, AsArray};
 
     use super::super::scalar::testing::{call, number, results, text, texts};
     use super::*;
@@ -128,6 +193,39 @@ mod tests {
     fn expressions_may_differ_by_row() {
         let args = vec![text("a1b2"), texts(&[Some("[0-9]"), Some("b."), None])];
         assert_eq!(results(&run(args, 3).unwrap()), [Some("1"), Some("b2"), None]);
+    }
+
+    #[test]
+    fn groups_that_took_no_part_are_null_in_their_place() {
+        let matches = |args: Vec<ColumnarValue>, rows| -> Vec<Option<String>> {
+            let array = call(&functions(), "regexp_match", args, rows).expect("matches");
+            let lists = array.as_list::<i32>();
+            let text = |row: usize| {
+                let groups = lists.value(row);
+                let group = |group: Option<&str>| group.unwrap_or("-").to_owned();
+                groups.as_string_view().iter().map(group).collect::<Vec<_>>().join(",")
+            };
+            (0..rows).map(|row| lists.is_valid(row).then(|| text(row))).collect()
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let column = texts(&[Some("ac"), Some("abc"), Some("x"), None]);
+        let found = matches(vec![column.clone(), text("(a)(b)?(c)")], 4);
+        assert_eq!(found, [some("a,-,c"), some("a,b,c"), None, None]);
+        let found = matches(vec![column.clone(), text("B|C"), text("i")], 4);
+        assert_eq!(found, [some("c"), some("b"), None, None]);
+        let patterns = texts(&[Some("(b)|(a)"), Some(""), Some("y"), Some("a")]);
+        assert_eq!(matches(vec![column, patterns], 4), [some("-,a"), some(""), None, None]);
+    }
+
+    #[test]
+    fn flags_are_looked_at() {
+        for (flags, said) in
+            [("g", "takes no flag 'g'"), ("i)(", "are no flags"), ("q", "no flags")]
+        {
+            let args = vec![text("a"), text("a"), text(flags)];
+            let error = call(&functions(), "regexp_match", args, 1).expect_err("is refused");
+            assert!(error.to_string().contains(said), "{flags}: {error}");
+        }
     }
 
     #[test]

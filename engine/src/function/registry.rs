@@ -12,7 +12,7 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUD
 
 use super::{
     INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN, RENAME_FIELDS,
-    TIMESTAMP_TEXT,
+    TIMESTAMP_TEXT, TO_COARSER, bounded, percentile, sql_typed,
 };
 use crate::time::ClockRef;
 
@@ -41,15 +41,17 @@ pub fn registry(clock: &ClockRef) -> Registry {
         expr_planners: SessionStateDefaults::default_expr_planners(),
     };
     for udf in SessionStateDefaults::default_scalar_functions() {
-        registry.add_scalar(&udf);
+        registry.add_scalar(&sql_typed::of_scalar(bounded::of_scalar(udf)));
     }
     for udf in SessionStateDefaults::default_higher_order_functions() {
         registry.higher_order.insert(udf.name().to_lowercase(), udf);
     }
-    for udf in SessionStateDefaults::default_aggregate_functions() {
+    let aggregates = SessionStateDefaults::default_aggregate_functions();
+    for udf in aggregates.into_iter().map(sql_typed::of_aggregate).chain(percentile::functions()) {
         insert(&mut registry.aggregate, udf.name(), udf.aliases(), &udf);
     }
     for udf in SessionStateDefaults::default_window_functions() {
+        let udf = sql_typed::of_window(udf);
         insert(&mut registry.window, udf.name(), udf.aliases(), &udf);
     }
     for udf in super::functions(clock) {
@@ -79,13 +81,20 @@ const INTERNAL: &[&str] = &[
     LIKE_PATTERN,
     RENAME_FIELDS,
     TIMESTAMP_TEXT,
+    TO_COARSER,
     "arrow_cast",
     "arrow_field",
     "arrow_metadata",
     "arrow_try_cast",
     "cast_to_type",
+    "eq_any",
     "file_row_index",
+    "ge_any",
+    "gt_any",
     "input_file_name",
+    "le_any",
+    "lt_any",
+    "ne_any",
     "try_cast_to_type",
     "union_extract",
     "union_tag",
@@ -177,3 +186,6 @@ impl FunctionRegistry for Registry {
         self.expr_planners.clone()
     }
 }
+
+#[cfg(test)]
+mod planned_types_tests;

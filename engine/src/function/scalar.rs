@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
-use datafusion::common::{ScalarValue, exec_err};
+use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -15,43 +15,80 @@ use datafusion::logical_expr::{
 /// Computes a function's results, as many as there are rows.
 pub(super) type Body = fn(&ScalarFunctionArgs) -> Result<ArrayRef>;
 
-/// Refuses a text that an argument cannot be in any row, such as a pattern with a mistake in it.
-pub(super) type Check = fn(&str) -> Result<()>;
+/// Refuses a text that an argument cannot be in any row, such as a pattern with a mistake in it,
+/// beside arguments of these types.
+pub(super) type Check = fn(&str, &[FieldRef]) -> Result<()>;
+
+/// What a function returns, by the types of its arguments.
+pub(super) type Returns = fn(&[DataType]) -> DataType;
 
 /// A function that depends on nothing but its arguments.
 #[derive(Debug)]
 pub(super) struct Scalar {
     name: &'static str,
     signature: Signature,
-    returns: DataType,
+    /// The lists of types that it takes, where nothing else is made one of them.
+    strict: Option<Vec<Vec<DataType>>>,
+    returns: Returns,
     body: Body,
     /// The argument whose text is looked at when the query is planned, where it is a literal.
     checked: Option<(usize, Check)>,
 }
 
 impl Scalar {
-    /// Makes a function that takes arguments of any of these lists of types.
-    pub(super) fn udf(
+    /// Makes a function that takes arguments of any of these lists of types, and what DataFusion
+    /// makes one of them.
+    pub(super) fn new(
         name: &'static str,
         takes: &[&[DataType]],
-        returns: DataType,
+        returns: Returns,
         body: Body,
-    ) -> Arc<ScalarUDF> {
+    ) -> Self {
         let signature = Signature::one_of(exact(takes), Volatility::Immutable);
-        Arc::new(ScalarUDF::from(Self { name, signature, returns, body, checked: None }))
+        Self { name, signature, strict: None, returns, body, checked: None }
     }
 
-    /// Makes a function with an argument that is wrong for all rows where it is a wrong literal.
-    pub(super) fn checked(
+    /// Makes a function that takes arguments of any of these lists of types and no others: texts
+    /// of any kind, whole numbers of any width, and decimals of any scale, each as one.
+    pub(super) fn strict(
         name: &'static str,
         takes: &[&[DataType]],
-        returns: DataType,
+        returns: Returns,
         body: Body,
-        checked: (usize, Check),
-    ) -> Arc<ScalarUDF> {
-        let signature = Signature::one_of(exact(takes), Volatility::Immutable);
-        Arc::new(ScalarUDF::from(Self { name, signature, returns, body, checked: Some(checked) }))
+    ) -> Self {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let strict = Some(takes.iter().map(|types| types.to_vec()).collect());
+        Self { name, signature, strict, returns, body, checked: None }
     }
+
+    /// Looks at an argument that is wrong for all rows where it is a wrong literal.
+    pub(super) fn checking(self, argument: usize, check: Check) -> Self {
+        Self { checked: Some((argument, check)), ..self }
+    }
+
+    /// Makes it one of DataFusion's functions.
+    pub(super) fn udf(self) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::from(self))
+    }
+}
+
+/// Gives arguments the types of a list of them, where they fit it.
+pub(super) fn fitted(found: &[DataType], wanted: &[DataType]) -> Option<Vec<DataType>> {
+    let fit = |(found, wanted): (&DataType, &DataType)| {
+        let same = match wanted {
+            DataType::Utf8View => found.is_string(),
+            DataType::Int64 => found.is_integer(),
+            DataType::Float64 => found.is_floating(),
+            // Its scale is its own.
+            DataType::Decimal128(..) if matches!(found, DataType::Decimal128(..)) => {
+                return Some(found.clone());
+            }
+            DataType::Time32(_) => matches!(found, DataType::Time32(_) | DataType::Time64(_)),
+            wanted => wanted == found,
+        };
+        (same || found.is_null()).then(|| wanted.clone())
+    };
+    (found.len() == wanted.len()).then(|| found.iter().zip(wanted).map(fit).collect()).flatten()
 }
 
 /// Returns the signatures of these lists of types.
@@ -82,8 +119,13 @@ impl ScalarUDFImpl for Scalar {
         &self.signature
     }
 
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(self.returns.clone())
+    fn coerce_types(&self, found: &[DataType]) -> Result<Vec<DataType>> {
+        let fits = self.strict.iter().flatten().find_map(|wanted| fitted(found, wanted));
+        fits.map_or_else(|| plan_err!("{} does not take these arguments", self.name), Ok)
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        Ok((self.returns)(arg_types))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
@@ -91,9 +133,10 @@ impl ScalarUDFImpl for Scalar {
             && let Some(Some(literal)) = args.scalar_arguments.get(index)
             && let Some(Some(text)) = literal.try_as_str()
         {
-            check(text)?;
+            check(text, args.arg_fields)?;
         }
-        Ok(Arc::new(Field::new(self.name, self.returns.clone(), true)))
+        let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(Arc::new(Field::new(self.name, (self.returns)(&types), true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

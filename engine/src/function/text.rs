@@ -12,21 +12,18 @@ use super::scalar::{Integers, Scalar, Texts};
 const TEXT: DataType = DataType::Utf8View;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    let integer: &[DataType] = &[TEXT, TEXT, DataType::Int64];
+    let boolean = |_: &[DataType]| DataType::Boolean;
     vec![
-        Scalar::udf("split_index", &[&[TEXT, TEXT, DataType::Int64]], TEXT, split_index),
-        Scalar::udf(
-            "locate",
-            &[&[TEXT, TEXT], &[TEXT, TEXT, DataType::Int64]],
-            DataType::Int32,
-            locate,
-        ),
-        Scalar::udf("is_alpha", &[&[TEXT]], DataType::Boolean, |args| {
+        Scalar::new("split_index", &[integer], |_| TEXT, split_index).udf(),
+        Scalar::new("locate", &[&integer[..2], integer], |_| DataType::Int32, locate).udf(),
+        Scalar::new("is_alpha", &[&[TEXT]], boolean, |args| {
             all_characters(args, char::is_alphabetic)
-        }),
-        Scalar::udf("is_digit", &[&[TEXT]], DataType::Boolean, |args| {
-            all_characters(args, char::is_numeric)
-        }),
-        Scalar::udf("is_decimal", &[&[TEXT]], DataType::Boolean, is_decimal),
+        })
+        .udf(),
+        Scalar::new("is_digit", &[&[TEXT]], boolean, |args| all_characters(args, char::is_numeric))
+            .udf(),
+        Scalar::new("is_decimal", &[&[TEXT]], boolean, is_decimal).udf(),
     ]
 }
 

@@ -1,107 +1,73 @@
-//! Functions of dates and times with Java's patterns.
+//! Functions that make times of texts and numbers, and that compare times.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Builder, Int64Builder, StringViewBuilder,
-    TimestampMillisecondArray, TimestampMillisecondBuilder,
+    Array, ArrayRef, AsArray, Date32Builder, Int64Array, Int64Builder, TimestampMillisecondArray,
+    TimestampMillisecondBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType};
-use datafusion::common::exec_err;
+use arrow::datatypes::{
+    DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
+use chrono::DateTime;
+use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ScalarFunctionArgs, ScalarUDF};
 
-use super::date_pattern::{DatePattern, MICROS_PER_DAY, civil_from_days};
+use super::coarser::to_coarser;
+use super::date_pattern::DatePattern;
+use super::moment::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
 use super::scalar::{Check, Integers, Scalar, Texts};
-use crate::format::Times;
 
-/// The function that a cast of a timestamp to a text is.
-pub const TIMESTAMP_TEXT: &str = "timestamp_text";
+pub(super) const TEXT: DataType = DataType::Utf8View;
+pub(super) const MILLIS: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
+pub(super) const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+pub(super) const NANOS: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+const INTEGER: DataType = DataType::Int64;
+const DOUBLE: DataType = DataType::Float64;
+/// Of any precision and scale.
+const DECIMAL: DataType = DataType::Decimal128(38, 0);
 
-const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
-const TEXT: DataType = DataType::Utf8View;
-const MILLIS: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
-const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
-const NANOS: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+/// Compiles a pattern of Java's that is a literal, so that a mistake in it is told at once.
+pub(super) const JAVA_PATTERN: Check = |pattern, _| DatePattern::cached(pattern).map(drop);
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let text_and_pattern: &[&[DataType]] = &[&[TEXT], &[TEXT, TEXT]];
-    let checked = (1, (|pattern| DatePattern::cached(pattern).map(drop)) as Check);
+    let texts: &[&[DataType]] = &[&[TEXT], &[TEXT, TEXT]];
+    let numbers: &[&[DataType]] = &[&[INTEGER], &[DECIMAL], &[DOUBLE]];
+    let scaled: &[&[DataType]] = &[&[INTEGER, INTEGER], &[DECIMAL, INTEGER], &[DOUBLE, INTEGER]];
+    let days: &[&[DataType]] = &[&[DataType::Date32], &[MILLIS], &[MICROS], &[NANOS]];
     vec![
-        // Milliseconds first: the units that need no conversion are tried in this order.
-        Scalar::checked(
-            "date_format",
-            &[&[MILLIS, TEXT], &[MICROS, TEXT], &[NANOS, TEXT], &[DataType::Date32, TEXT]],
-            TEXT,
-            date_format,
-            checked,
-        ),
-        Scalar::udf(TIMESTAMP_TEXT, &[&[MILLIS], &[MICROS], &[NANOS]], TEXT, timestamp_text),
-        Scalar::checked("to_timestamp", text_and_pattern, MILLIS, to_timestamp, checked),
-        Scalar::checked(
+        Scalar::strict("to_timestamp", &[texts, numbers].concat(), timestamp_type, to_timestamp)
+            .checking(1, JAVA_PATTERN)
+            .udf(),
+        Scalar::strict(
             "to_timestamp_ltz",
-            &[&[DataType::Int64], &[DataType::Int64, DataType::Int64], &[TEXT], &[TEXT, TEXT]],
-            MILLIS,
+            &[texts, numbers, scaled].concat(),
+            |_| MILLIS,
             to_timestamp_ltz,
-            checked,
-        ),
-        Scalar::checked("to_date", text_and_pattern, DataType::Date32, to_date, checked),
-        Scalar::checked(
-            "from_unixtime",
-            &[&[DataType::Int64], &[DataType::Int64, TEXT]],
-            TEXT,
-            from_unixtime,
-            checked,
-        ),
-        Scalar::udf(
+        )
+        .checking(1, JAVA_PATTERN)
+        .udf(),
+        Scalar::strict("to_date", &[texts, days].concat(), |_| DataType::Date32, to_date)
+            .checking(1, JAVA_PATTERN)
+            .udf(),
+        Scalar::new(
             "timestampdiff",
             &[&[TEXT, MILLIS, MILLIS], &[TEXT, MICROS, MICROS], &[TEXT, NANOS, NANOS]],
-            DataType::Int64,
+            |_| DataType::Int64,
             timestampdiff,
-        ),
+        )
+        .udf(),
     ]
 }
 
-/// Formats moments in microseconds, one pattern for all of them or one per row.
-fn format_moments(
-    rows: usize,
-    moment: impl Fn(usize) -> Option<i64>,
-    patterns: Texts<'_>,
-) -> Result<ArrayRef> {
-    let mut out = StringViewBuilder::with_capacity(rows);
-    let mut text = String::new();
-    if let Texts::Scalar(Some(pattern)) = patterns {
-        let pattern = DatePattern::cached(pattern)?;
-        let resolution = pattern.resolution_micros();
-        // Rows come in the order of time: most have the text of the row before.
-        let mut last = None;
-        for row in 0..rows {
-            let Some(micros) = moment(row) else {
-                out.append_null();
-                continue;
-            };
-            let span = micros.div_euclid(resolution);
-            if last != Some(span) {
-                text.clear();
-                pattern.format(micros, &mut text);
-                last = Some(span);
-            }
-            out.append_value(&text);
-        }
-        return Ok(Arc::new(out.finish()));
+/// Seconds with a fraction may have more digits than milliseconds.
+fn timestamp_type(types: &[DataType]) -> DataType {
+    match types {
+        [DataType::Float64 | DataType::Decimal128(..)] => MICROS,
+        _ => MILLIS,
     }
-    for row in 0..rows {
-        match (moment(row), patterns.get(row)) {
-            (Some(micros), Some(pattern)) => {
-                text.clear();
-                DatePattern::cached(pattern)?.format(micros, &mut text);
-                out.append_value(&text);
-            }
-            _ => out.append_null(),
-        }
-    }
-    Ok(Arc::new(out.finish()))
 }
 
 /// Reads texts by a pattern, each a moment in microseconds; what does not fit is null.
@@ -123,51 +89,65 @@ fn parse_moments(args: &ScalarFunctionArgs, mut append: impl FnMut(Option<i64>))
 }
 
 /// Returns an argument's moments in microseconds.
-fn moments(args: &ScalarFunctionArgs, index: usize) -> Result<ArrayRef> {
+pub(super) fn moments(args: &ScalarFunctionArgs, index: usize) -> Result<ArrayRef> {
     let array = args.args[index].to_array(args.number_rows)?;
-    Ok(cast(&array, &MICROS)?)
+    Ok(to_coarser(&array, &MICROS)?)
 }
 
-/// `timestamp_text(time)`: what a cast to STRING gives, `2001-01-01 00:00:00.000` with as many
-/// digits as the type has.
-fn timestamp_text(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
-    let array = args.args[0].to_array(args.number_rows)?;
-    let (unit, digits) = match array.data_type() {
-        DataType::Timestamp(unit @ TimeUnit::Microsecond, _) => (*unit, 6),
-        DataType::Timestamp(unit @ TimeUnit::Nanosecond, _) => (*unit, 9),
-        _ => (TimeUnit::Millisecond, 3),
+/// Returns the microseconds of an argument's numbers, `width` of them for each one; what is less
+/// than a microsecond goes down.
+///
+/// # Errors
+/// Numbers that are no time.
+pub(super) fn micros_of_numbers(
+    args: &ScalarFunctionArgs,
+    index: usize,
+    width: impl Fn(usize) -> Option<i64>,
+) -> Result<Int64Array> {
+    let array = args.args[index].to_array(args.number_rows)?;
+    let checked = |number: Option<i128>, row: usize| {
+        let micros = number.and_then(|micros| i64::try_from(micros).ok());
+        let fits = |micros: &i64| DateTime::from_timestamp_micros(*micros).is_some();
+        let Some(micros) = micros.filter(fits) else {
+            let value = ScalarValue::try_from_array(&array, row)?;
+            return exec_err!("{value} is no time: it is too far from 1970");
+        };
+        Ok(micros)
     };
-    let mut out = StringViewBuilder::with_capacity(args.number_rows);
-    let times = Times::new(unit, false).with_digits_min(digits);
-    times.each_text(&array, |text| out.append_option(text))?;
-    Ok(Arc::new(out.finish()))
-}
-
-fn date_format(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
-    let patterns = Texts::new(args, 1)?;
-    let array = args.args[0].to_array(args.number_rows)?;
-    // The usual unit is not copied into another one.
-    if let Some(millis) = array.as_primitive_opt::<TimestampMillisecondType>() {
-        let moment = |row| millis.is_valid(row).then(|| millis.value(row).saturating_mul(1000));
-        return format_moments(args.number_rows, moment, patterns);
-    }
-    let array = cast(&array, &MICROS)?;
-    let micros = array.as_primitive::<TimestampMicrosecondType>();
-    let moment = |row| micros.is_valid(row).then(|| micros.value(row));
-    format_moments(args.number_rows, moment, patterns)
-}
-
-fn from_unixtime(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
-    let seconds = Integers::new(args, 0)?;
-    let patterns = match args.args.len() {
-        1 => Texts::Scalar(Some(DEFAULT_PATTERN)),
-        _ => Texts::new(args, 1)?,
+    let micros = |row: usize| {
+        let Some(width) = width(row).filter(|_| array.is_valid(row)) else { return Ok(None) };
+        let number = match array.data_type() {
+            DataType::Decimal128(_, scale) => {
+                let number = array.as_primitive::<Decimal128Type>().value(row);
+                let per_one = 10_i128.pow(u32::try_from(*scale).unwrap_or_default());
+                number.checked_mul(i128::from(width)).map(|micros| micros.div_euclid(per_one))
+            }
+            DataType::Float64 => {
+                let micros = array.as_primitive::<Float64Type>().value(row) * width as f64;
+                // Numbers beyond are all too large.
+                micros.is_finite().then(|| micros.round() as i128)
+            }
+            DataType::Int64 => {
+                Some(i128::from(array.as_primitive::<Int64Type>().value(row)) * i128::from(width))
+            }
+            other => return exec_err!("expected a number, not {other}"),
+        };
+        checked(number, row).map(Some)
     };
-    let moment = |row| seconds.get(row).map(|seconds| seconds.saturating_mul(1_000_000));
-    format_moments(args.number_rows, moment, patterns)
+    (0..args.number_rows).map(micros).collect()
 }
 
+/// TO_TIMESTAMP(text [, pattern]); TO_TIMESTAMP(seconds since 1970).
 fn to_timestamp(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+    if args.args[0].data_type().is_numeric() {
+        let micros = micros_of_numbers(args, 0, |_| Some(MICROS_PER_SECOND))?;
+        return Ok(match args.return_field.data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                Arc::new(micros.reinterpret_cast::<TimestampMicrosecondType>())
+            }
+            _ => Arc::new(millis(&micros)),
+        });
+    }
     if args.args.len() == 1 {
         let array = args.args[0].to_array(args.number_rows)?;
         return Ok(cast(&array, &MILLIS)?);
@@ -177,30 +157,29 @@ fn to_timestamp(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
+fn millis(micros: &Int64Array) -> TimestampMillisecondArray {
+    micros.unary(|micros| micros.div_euclid(1000))
+}
+
 /// TO_TIMESTAMP_LTZ(number [, precision]): seconds, or milliseconds with precision 3.
 fn to_timestamp_ltz(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
-    if args.args[0].data_type() != DataType::Int64 {
+    if !args.args[0].data_type().is_numeric() {
         return to_timestamp(args);
     }
-    let numbers = Integers::new(args, 0)?;
     let precisions = match args.args.len() {
         1 => Integers::Scalar(Some(3)),
         _ => Integers::new(args, 1)?,
     };
-    let scale = |precision: i64| match precision {
-        0 => Ok(1000),
-        3 => Ok(1),
-        other => exec_err!("TO_TIMESTAMP_LTZ takes precision 0 or 3, not {other}"),
-    };
-    let millis = (0..args.number_rows)
-        .map(|row| match (numbers.get(row), precisions.get(row)) {
-            (Some(number), Some(precision)) => Ok(Some(number.saturating_mul(scale(precision)?))),
-            _ => Ok(None),
-        })
-        .collect::<Result<TimestampMillisecondArray>>()?;
-    Ok(Arc::new(millis))
+    let wrong = |precision: &i64| !matches!(precision, 0 | 3);
+    let found = (0..args.number_rows).filter_map(|row| precisions.get(row)).find(wrong);
+    if let Some(precision) = found {
+        return exec_err!("TO_TIMESTAMP_LTZ takes precision 0 or 3, not {precision}");
+    }
+    let width = |row| precisions.get(row).map(|digits| if digits == 0 { 1_000_000 } else { 1000 });
+    Ok(Arc::new(millis(&micros_of_numbers(args, 0, width)?)))
 }
 
+/// TO_DATE(text [, pattern]); TO_DATE(time).
 fn to_date(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     if args.args.len() == 1 {
         let array = args.args[0].to_array(args.number_rows)?;
@@ -212,17 +191,21 @@ fn to_date(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-/// UNIX_TIMESTAMP(text [, pattern]).
-pub(super) fn seconds_of_texts(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
+/// UNIX_TIMESTAMP(text [, pattern]); UNIX_TIMESTAMP(time).
+pub(super) fn seconds_of_moments(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     let mut out = Int64Builder::with_capacity(args.number_rows);
+    let seconds = |micros: i64| micros.div_euclid(MICROS_PER_SECOND);
     if args.args.len() == 1 {
-        let array = cast(&args.args[0].to_array(args.number_rows)?, &MILLIS)?;
-        let millis = array.as_primitive::<TimestampMillisecondType>();
-        out.extend(millis.iter().map(|millis| millis.map(|millis| millis.div_euclid(1000))));
+        let array = args.args[0].to_array(args.number_rows)?;
+        // A text that is no time is null.
+        let array = match array.data_type() {
+            DataType::Utf8View => cast(&array, &MICROS)?,
+            _ => to_coarser(&array, &MICROS)?,
+        };
+        let micros = array.as_primitive::<TimestampMicrosecondType>();
+        out.extend(micros.iter().map(|micros| micros.map(seconds)));
     } else {
-        parse_moments(args, |micros| {
-            out.append_option(micros.map(|micros| micros.div_euclid(1_000_000)));
-        })?;
+        parse_moments(args, |micros| out.append_option(micros.map(seconds)))?;
     }
     Ok(Arc::new(out.finish()))
 }
@@ -273,57 +256,18 @@ fn months_between(from: i64, to: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{Date32Type, Int64Type};
-    use datafusion::common::ScalarValue;
+    use arrow::datatypes::{Date32Type, TimestampMillisecondType};
     use datafusion::logical_expr::ColumnarValue;
 
-    use super::super::scalar::testing::{call, number, results, text, texts};
+    use super::super::scalar::testing::{call, number, text, texts};
     use super::*;
 
     fn run(name: &str, args: Vec<ColumnarValue>, rows: usize) -> ArrayRef {
         call(&functions(), name, args, rows).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn millis(values: &[Option<i64>]) -> ColumnarValue {
-        let array: TimestampMillisecondArray = values.iter().copied().collect();
-        ColumnarValue::Array(Arc::new(array))
-    }
-
     fn moment(millis: i64) -> ColumnarValue {
         ColumnarValue::Scalar(ScalarValue::TimestampMillisecond(Some(millis), None))
-    }
-
-    #[test]
-    fn date_format_repeats_the_text_of_rows_in_one_span() {
-        let times = millis(&[
-            Some(1_704_067_200_000),
-            Some(1_704_067_259_999),
-            None,
-            Some(1_704_067_260_000),
-        ]);
-        let array = run("date_format", vec![times.clone(), text("HH:mm")], 4);
-        assert_eq!(results(&array), [Some("00:00"), Some("00:00"), None, Some("00:01")]);
-        let array = run("date_format", vec![times, text("yyyy-MM-dd")], 4);
-        assert_eq!(results(&array)[3], Some("2024-01-01"));
-    }
-
-    #[test]
-    fn a_timestamp_as_text_has_the_digits_of_its_type() {
-        let number = Some(1_500_000_000);
-        for (value, expected) in [
-            (ScalarValue::TimestampMillisecond(Some(-122_900), None), "1969-12-31 23:57:57.100"),
-            (ScalarValue::TimestampMicrosecond(number, None), "1970-01-01 00:25:00.000000"),
-            (ScalarValue::TimestampNanosecond(number, None), "1970-01-01 00:00:01.500000000"),
-        ] {
-            let array = run(TIMESTAMP_TEXT, vec![ColumnarValue::Scalar(value)], 1);
-            assert_eq!(results(&array), [Some(expected)]);
-        }
-    }
-
-    #[test]
-    fn patterns_may_differ_by_row() {
-        let args = vec![moment(0), texts(&[Some("yyyy"), Some("MM"), None])];
-        assert_eq!(results(&run("date_format", args, 3)), [Some("1970"), Some("01"), None]);
     }
 
     #[test]
@@ -342,17 +286,34 @@ mod tests {
     }
 
     #[test]
-    fn epochs_become_times_and_texts() {
+    fn epochs_become_times() {
         for (value, precision, expected) in
             [(1_704_067_200_123, 3, 1_704_067_200_123), (10, 0, 10_000)]
         {
             let array = run("to_timestamp_ltz", vec![number(value), number(precision)], 1);
             assert_eq!(array.as_primitive::<TimestampMillisecondType>().value(0), expected);
         }
-        let array = run("from_unixtime", vec![number(44)], 1);
-        assert_eq!(results(&array), [Some("1970-01-01 00:00:44")]);
-        let array = run("from_unixtime", vec![number(44), text("HH:mm:ss")], 1);
-        assert_eq!(results(&array), [Some("00:00:44")]);
+        let array = run("to_timestamp", vec![number(-1)], 1);
+        assert_eq!(array.as_primitive::<TimestampMillisecondType>().value(0), -1000);
+    }
+
+    #[test]
+    fn fractions_of_seconds_become_microseconds() {
+        let decimal = |value| ColumnarValue::Scalar(ScalarValue::Decimal128(Some(value), 20, 7));
+        let double = |value| ColumnarValue::Scalar(ScalarValue::Float64(Some(value)));
+        for (number, expected) in [
+            (decimal(16_725_350_001_234_567), 1_672_535_000_123_456),
+            (decimal(-1), -1),
+            (double(1_672_535_000.123_456), 1_672_535_000_123_456),
+            (double(-0.5), -500_000),
+        ] {
+            let array = run("to_timestamp", vec![number], 1);
+            assert_eq!(array.as_primitive::<TimestampMicrosecondType>().value(0), expected);
+        }
+        for wrong in [double(f64::NAN), double(1e300), number(i64::MAX)] {
+            let error = call(&functions(), "to_timestamp", vec![wrong], 1);
+            assert!(error.expect_err("is refused").to_string().contains("too far from 1970"));
+        }
     }
 
     #[test]
