@@ -16,7 +16,7 @@ pub const LIKE_PATTERN: &str = "like_pattern";
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     const TEXT: DataType = DataType::Utf8View;
-    vec![Scalar::udf(LIKE_PATTERN, &[&[TEXT, TEXT]], TEXT, like_patterns)]
+    vec![Scalar::new(LIKE_PATTERN, &[&[TEXT, TEXT]], |_| TEXT, like_patterns).udf()]
 }
 
 fn like_patterns(args: &ScalarFunctionArgs) -> Result<ArrayRef> {

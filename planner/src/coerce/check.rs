@@ -1,26 +1,28 @@
 //! What must hold of the types and constants of a bound plan, and what binding does not look at.
 
+mod constants;
+
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::can_cast_types;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Aggregate, Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Volatility,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
 };
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::create_physical_expr;
 use rainstorm_engine::wording::type_sql;
 use sqlparser::tokenizer::Span;
 
+pub(crate) use self::constants::constant_value;
+use self::constants::{
+    MAKES_TEXT, constants as compute_constants, constants_of_aggregates, made_text,
+    numbers_of_rows, options_of_functions,
+};
 use super::rows::same_shape;
 use crate::error::{SqlError, SqlErrorCode, fail, span_from};
 use crate::options::options;
@@ -53,7 +55,7 @@ pub(crate) fn check_constants(plan: &LogicalPlan) -> Result<()> {
     let simplify = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
     let simplified = simplify.optimize(plan.clone(), &context, |_, _| {})?;
     each_expression(&simplified, |expr, schema| {
-        constants(expr)?;
+        compute_constants(expr)?;
         options_of_functions(expr, schema)
     })?;
     constants_of_aggregates(&simplified)
@@ -87,6 +89,12 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
             if let Some(filter) = &call.params.filter {
                 is_condition(filter, schema, "FILTER")?;
             }
+            numbers_of_rows(call.func.name(), &call.params.args)?;
+            has_order(call.func.name(), &call.params.args, schema)?;
+        }
+        Expr::WindowFunction(call) => {
+            numbers_of_rows(call.fun.name(), &call.params.args)?;
+            has_order(call.fun.name(), &call.params.args, schema)?;
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
             comparable(left, *op, right, schema)?;
@@ -109,6 +117,9 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
                     SqlError::at(SqlErrorCode::Type, span_of(expr), format!("cannot cast {types}"));
                 return Err(fail(error.with_help("it does not fit; cast to BIGINT")));
             }
+        }
+        Expr::ScalarFunction(call) if MAKES_TEXT.contains(&call.func.name()) => {
+            made_text(call.func.name(), &call.args)?;
         }
         Expr::ScalarFunction(call) if MAP_ELEMENTS.contains(&call.func.name()) => {
             if let [map, key, ..] = call.args.as_slice() {
@@ -171,6 +182,27 @@ pub(crate) fn compares(op: Operator) -> bool {
             | Operator::Gt
             | Operator::GtEq
     )
+}
+
+/// Refuses the least and the greatest of values that have no order, or one that DataFusion's
+/// batch engine and its groups do not know.
+fn has_order(function: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
+    let [argument, ..] = args else { return Ok(()) };
+    if !matches!(function, "min" | "max") {
+        return Ok(());
+    }
+    let of = argument.get_type(schema)?;
+    let is_ordered = match &of {
+        DataType::List(item) => !item.data_type().is_nested(),
+        DataType::Struct(fields) => fields.iter().all(|field| !field.data_type().is_nested()),
+        other => !other.is_nested(),
+    };
+    if is_ordered {
+        return Ok(());
+    }
+    let message = format!("{} does not take {}", function.to_uppercase(), type_sql(&of));
+    let error = SqlError::at(SqlErrorCode::Unsupported, span_of(argument), message);
+    Err(fail(error.with_help("take it of a field or an element")))
 }
 
 fn is_condition(expr: &Expr, schema: &DFSchema, clause: &str) -> Result<()> {
@@ -262,120 +294,4 @@ fn span_of(expr: &Expr) -> Span {
         _ => None,
     };
     span.as_ref().map_or_else(Span::empty, span_from)
-}
-
-/// Computes what is constant and could not be folded. What CASE, AND, OR and COALESCE may never
-/// get to is left alone.
-fn constants(expr: &Expr) -> Result<()> {
-    expr.apply(|part| {
-        if is_lazy(part) {
-            return Ok(TreeNodeRecursion::Jump);
-        }
-        let folds = !matches!(part, Expr::Literal(..) | Expr::Alias(_)) && is_constant(part)?;
-        if !folds {
-            return Ok(TreeNodeRecursion::Continue);
-        }
-        compute(part)?;
-        Ok(TreeNodeRecursion::Jump)
-    })
-    .map(drop)
-}
-
-/// Computes an expression without columns.
-fn compute(expr: &Expr) -> Result<()> {
-    let empty = DFSchema::empty();
-    let planning = PhysicalPlanningContext::default();
-    let Ok(physical) = create_physical_expr(expr, &empty, &ExecutionProps::new(), &planning) else {
-        return Ok(());
-    };
-    let row = RecordBatchOptions::new().with_row_count(Some(1));
-    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row)?;
-    physical.evaluate(&row).map(drop)
-}
-
-/// Functions with an argument that is the name of a unit or the like, and its place.
-const WITH_OPTIONS: &[(&str, usize)] = &[
-    ("date_trunc", 0),
-    ("date_part", 0),
-    ("date_bin", 0),
-    ("encode", 1),
-    ("decode", 1),
-    ("regexp_count", 1),
-    ("regexp_instr", 1),
-    ("regexp_like", 1),
-    ("regexp_match", 1),
-    ("regexp_replace", 1),
-];
-
-/// Calls functions whose options are constants with some value in place of the columns.
-fn options_of_functions(expr: &Expr, schema: &DFSchema) -> Result<()> {
-    expr.apply(|part| {
-        if is_lazy(part) {
-            return Ok(TreeNodeRecursion::Jump);
-        }
-        let Expr::ScalarFunction(call) = part else { return Ok(TreeNodeRecursion::Continue) };
-        let is_known = |(name, place): &(&str, usize)| {
-            *name == call.func.name() && matches!(call.args.get(*place), Some(Expr::Literal(..)))
-        };
-        if WITH_OPTIONS.iter().any(is_known) {
-            let mut call = call.clone();
-            for argument in &mut call.args {
-                if !matches!(argument, Expr::Literal(..)) {
-                    let value = ScalarValue::new_default(&argument.get_type(schema)?)?;
-                    *argument = Expr::Literal(value, None);
-                }
-            }
-            compute(&Expr::ScalarFunction(call))?;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })
-    .map(drop)
-}
-
-/// Creates every aggregate function, which is where they look at their constants.
-fn constants_of_aggregates(plan: &LogicalPlan) -> Result<()> {
-    let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-    plan.apply_with_subqueries(|node| {
-        let LogicalPlan::Aggregate(Aggregate { input, aggr_expr, .. }) = node else {
-            return Ok(TreeNodeRecursion::Continue);
-        };
-        let schema = input.schema();
-        for expr in aggr_expr {
-            let call =
-                LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &props, &planning);
-            // What cannot be planned is told in better words where the job is.
-            if let Ok(lowered) = call.build() {
-                lowered.aggregate.create_accumulator()?;
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })
-    .map(drop)
-}
-
-fn is_lazy(expr: &Expr) -> bool {
-    match expr {
-        Expr::Case(_) | Expr::TryCast(_) => true,
-        Expr::BinaryExpr(binary) => matches!(binary.op, Operator::And | Operator::Or),
-        Expr::ScalarFunction(call) => call.func.short_circuits(),
-        _ => false,
-    }
-}
-
-fn is_constant(expr: &Expr) -> Result<bool> {
-    let varies = expr.exists(|part| {
-        Ok(match part {
-            Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
-            Expr::Literal(..)
-            | Expr::BinaryExpr(_)
-            | Expr::Negative(_)
-            | Expr::Not(_)
-            | Expr::Cast(_)
-            | Expr::Alias(_)
-            | Expr::IsNull(_)
-            | Expr::IsNotNull(_) => false,
-            _ => true,
-        })
-    })?;
-    Ok(!varies)
 }

@@ -3,7 +3,9 @@
 //! Rules of ours, DataFusion's analyser and again rules of ours, each once per query: first what
 //! DataFusion would coerce in another way than Flink, then what it leaves as it should not be.
 
+mod arguments;
 mod check;
+mod coarser;
 mod depth;
 mod doubles;
 mod intervals;
@@ -19,9 +21,10 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, Projection};
 use datafusion::optimizer::analyzer::Analyzer;
-use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT};
+use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT, TO_COARSER};
 
 pub(crate) use self::check::{check_constants, compares};
 use self::intervals::Intervals;
@@ -77,18 +80,17 @@ pub(crate) fn prepare(
 /// Types that do not fit.
 pub(crate) fn coerce(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
     let plan = Analyzer::new().execute_and_check(plan, &options(), |_, _| {})?;
-    let timestamp_text = functions.scalar(TIMESTAMP_TEXT);
-    let of_texts = |expr: Expr, schema: &DFSchema| match &timestamp_text {
-        Some(function) => texts::of_expr(expr, schema, function),
-        None => Transformed::no(expr),
-    };
+    let timestamp_text = functions.udf(TIMESTAMP_TEXT)?;
+    let to_coarser = functions.udf(TO_COARSER)?;
     let intervals = Intervals::new(functions)?;
     let plan = walk(
         plan,
         &[],
         &[
+            &|expr, _| Ok(arguments::of_expr(expr)),
+            &|expr, schema| Ok(coarser::of_expr(expr, schema, &to_coarser)),
             &|expr, schema| Ok(maps::of_expr(expr, schema)),
-            &|expr, schema| Ok(of_texts(expr, schema)),
+            &|expr, schema| Ok(texts::of_expr(expr, schema, &timestamp_text)),
             &|expr, schema| intervals.of_expr(expr, schema),
         ],
     )?;

@@ -6,7 +6,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable};
-use rainstorm_engine::function::{RENAME_FIELDS, Registry, renamed};
+use rainstorm_engine::function::{RENAME_FIELDS, Registry, TO_COARSER, gets_coarser, renamed};
 
 /// Names the fields of what is cast to rows as the wanted type has them.
 ///
@@ -30,7 +30,7 @@ pub(super) fn of_expr(
     }
 }
 
-/// Casts an expression of one type to another, rows in it by position.
+/// Casts an expression of one type to another, rows in it by position; times get coarser downwards.
 ///
 /// # Errors
 /// Types that no value has.
@@ -43,6 +43,10 @@ pub(crate) fn by_position(
     if renamed(from, to) != *from {
         let wanted = Expr::Literal(ScalarValue::try_from(to)?, None);
         expr = functions.udf(RENAME_FIELDS)?.call(vec![expr, wanted]);
+    }
+    if gets_coarser(from, to) {
+        let wanted = Expr::Literal(ScalarValue::try_from(to)?, None);
+        return Ok(functions.udf(TO_COARSER)?.call(vec![expr, wanted]));
     }
     Ok(Expr::Cast(Cast::new(Box::new(expr), to.clone())))
 }

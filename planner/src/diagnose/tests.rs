@@ -93,6 +93,27 @@ fn constants_that_cannot_be_computed_are_found_before_anything_runs() {
 }
 
 #[test]
+fn constants_of_functions_are_looked_at_where_they_stand() {
+    insta::assert_snapshot!(all(&[
+        "SELECT id, TO_CHAR(ts, 'YYYY-MM-DDTHH') FROM l",
+        "SELECT id, TO_CHAR(v, '999') FROM l",
+        "SELECT id, TO_TIMESTAMP(v = 1) FROM l",
+        "SELECT id, TO_DATE(20240101) FROM p",
+        "SELECT id, k = ANY(a) FROM p",
+        "SELECT REGEXP_MATCH(k, '(') FROM p",
+        "SELECT PERCENTILE_CONT(1.5) WITHIN GROUP (ORDER BY v) FROM p",
+        "SELECT MAX(ar) FROM l",
+        "SELECT MAX(MAP['a', v]) FROM p",
+        "SELECT NTH_VALUE(k, 0) OVER (ORDER BY id) FROM p",
+        "SELECT NTH_VALUE(k, 0) FROM p",
+        "SELECT NTILE(0) OVER (ORDER BY id) FROM p",
+        "SELECT NTILE(v) OVER (ORDER BY id) FROM p",
+        "SELECT LAG(k, NULL) OVER (ORDER BY id) FROM p",
+        "SELECT id, REPEAT('ab', 2000000000) FROM l",
+    ]));
+}
+
+#[test]
 fn conditions_and_comparisons_have_types() {
     insta::assert_snapshot!(all(&[
         "SELECT id FROM l WHERE v",

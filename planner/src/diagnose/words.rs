@@ -2,6 +2,7 @@
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use rainstorm_engine::function::operator_of;
 use rainstorm_engine::wording::{reason, tidy, with_sql_types};
 
 use crate::error::{SqlError, SqlErrorCode, suggest};
@@ -180,7 +181,10 @@ fn sql_name(function: &str) -> String {
     match function {
         "array_element" => "[…]".to_owned(),
         "struct" => "ROW".to_owned(),
-        name => name.to_uppercase(),
+        name => match operator_of(name) {
+            Some(op) => format!("{op} ANY"),
+            None => name.to_uppercase(),
+        },
     }
 }
 

@@ -17,7 +17,8 @@ use super::like::rewrite_escape;
 use super::literal::rewrite_literal;
 use super::names::column_of_relation;
 use super::rewrite::{
-    RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, quote_unit, rename, rewrite_call, rewrite_rounding,
+    RENAMED_FUNCTIONS, REWRITTEN_FUNCTIONS, quote_unit, rename, rewrite_call, rewrite_quantified,
+    rewrite_rounding,
 };
 use super::scope::Scope;
 use crate::catalog::FunctionDefinition;
@@ -128,6 +129,7 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
         let rewritten = match &*expr {
             Expr::Function(function) => self.resolver.rewrite(function),
             other => rewrite_rounding(other)
+                .or_else(|| rewrite_quantified(other))
                 .or_else(|| rewrite_literal(other))
                 .or_else(|| interval::multiply(other)),
         };

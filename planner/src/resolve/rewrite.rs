@@ -1,10 +1,12 @@
 //! Functions that are another way to write an expression.
 
+use datafusion::logical_expr::Operator;
+use rainstorm_engine::function::any_function;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CeilFloorKind, DateTimeField, Expr, ExtractSyntax, Function,
     FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
-    Value, ValueWithSpan,
+    Spanned, UnaryOperator, Value, ValueWithSpan,
 };
 use sqlparser::tokenizer::Span;
 
@@ -129,6 +131,34 @@ pub(super) fn rewrite_rounding(expr: &Expr) -> Option<Expr> {
     Some(conditional(is_whole, (**time).clone(), next))
 }
 
+/// Returns what a comparison with ANY or ALL elements of an array stands for. With those of a query
+/// it stays what it is.
+pub(super) fn rewrite_quantified(expr: &Expr) -> Option<Expr> {
+    let (value, op, array, all) = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => (left, compare_op, right, false),
+        Expr::AllOp { left, compare_op, right } => (left, compare_op, right, true),
+        _ => return None,
+    };
+    if matches!(**array, Expr::Subquery(_)) {
+        return None;
+    }
+    let op = match op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        _ => return None,
+    };
+    // All elements fulfil a comparison where none fulfils its opposite.
+    let op = if all { op.negate()? } else { op };
+    let arguments = vec![(**value).clone(), (**array).clone()];
+    let any = call(any_function(op)?, arguments, value.span());
+    let none = |any| Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) };
+    Some(Expr::Nested(Box::new(if all { none(any) } else { any })))
+}
+
 fn text(value: &str, span: Span) -> Expr {
     let value = Value::SingleQuotedString(value.to_owned());
     Expr::Value(ValueWithSpan { value, span })
@@ -173,7 +203,7 @@ fn timestamp_add(unit: &Expr, number: Expr, time: Expr, span: Span) -> Result<Ex
         Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
             (digits, BinaryOperator::Plus)
         }
-        Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } => match *expr {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match *expr {
             Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
                 (digits, BinaryOperator::Minus)
             }

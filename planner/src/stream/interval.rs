@@ -3,6 +3,7 @@
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Column, JoinSide};
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, Operator};
+use rainstorm_engine::function::TO_COARSER;
 
 use super::rules::unaliased;
 use crate::interval::interval_ms;
@@ -159,6 +160,10 @@ fn term(expr: &Expr, time_of: &impl Fn(&Column) -> Option<Time>) -> Option<Term>
         Expr::Cast(Cast { expr, field }) => {
             let DataType::Timestamp(_, None) = field.data_type() else { return None };
             Some(Term { rounded: true, ..term(expr, time_of)? })
+        }
+        // A cast to fewer digits.
+        Expr::ScalarFunction(call) if call.func.name() == TO_COARSER => {
+            Some(Term { rounded: true, ..term(call.args.first()?, time_of)? })
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (time, length) = match (op, left.as_ref(), right.as_ref()) {
