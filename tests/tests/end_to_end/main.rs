@@ -7,6 +7,7 @@
 mod command_line;
 mod examples;
 mod four_way;
+mod late_failures;
 mod nexmark;
 mod oracle;
 mod program;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     trials.extend(command_line::trials());
     trials.extend(examples::trials());
     trials.extend(scripts::trials());
+    trials.extend(late_failures::trials());
     trials.extend(nexmark::trials());
     trials.extend(four_way::trials());
     let mut settings = Arguments::from_args();
