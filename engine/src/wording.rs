@@ -14,7 +14,7 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
-use crate::function::{TO_COARSER, operator_of};
+use crate::function::{ASSIGN, TO_COARSER, operator_of};
 
 /// Returns a type as SQL writes it, such as `ROW<a BIGINT, b STRING NOT NULL>`. Types without a
 /// name in SQL get Arrow's.
@@ -110,6 +110,10 @@ fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
         return Some(format!("CAST({of} AS {})", type_sql(cast.cast_type())));
     }
     let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    if call.name() == ASSIGN {
+        let of = expression_sql(call.args().first()?);
+        return Some(format!("CAST({of} AS {})", type_sql(call.return_type())));
+    }
     if call.name() == "get_field"
         && let Some(path) = field_path(call)
     {

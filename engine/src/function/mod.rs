@@ -1,14 +1,15 @@
 //! Functions by name: DataFusion's, and those of Flink's that it lacks.
 
 mod any;
+mod assign;
 mod bounded;
 mod char_field;
 mod char_pattern;
 mod clock;
 mod coarser;
 mod date_pattern;
-mod interval;
 mod epoch;
+mod interval;
 mod lately;
 mod like;
 mod moment;
@@ -28,13 +29,14 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::time::ClockRef;
 pub use any::{any_function, operator_of};
+pub use assign::ASSIGN;
 pub use bounded::MAX_LENGTH;
 pub(crate) use clock::at;
 pub use clock::is_current_time;
+pub use coarser::{TO_COARSER, gets_coarser};
 pub use interval::{
     INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, interval_length,
 };
-pub use coarser::{TO_COARSER, gets_coarser};
 pub use like::{LIKE_PATTERN, like_pattern};
 pub use registry::{Registry, registry};
 pub use rows::{RENAME_FIELDS, renamed};
@@ -53,6 +55,7 @@ pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     functions.extend(any::functions());
     functions.extend(regexp::functions());
     functions.extend(rows::functions());
+    functions.extend(assign::functions());
     functions.extend(like::functions());
     functions.extend(interval::functions());
     functions

@@ -11,8 +11,8 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
 use super::{
-    INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN, RENAME_FIELDS,
-    TIMESTAMP_TEXT, TO_COARSER, bounded, percentile, sql_typed,
+    ASSIGN, INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN,
+    RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER, bounded, percentile, sql_typed,
 };
 use crate::time::ClockRef;
 
@@ -74,6 +74,7 @@ fn insert<T>(
 
 /// Functions that plans are made of, and those about Arrow's types: they have no meaning in SQL.
 const INTERNAL: &[&str] = &[
+    ASSIGN,
     INTERVAL_IN_DAYS,
     INTERVAL_KEY,
     INTERVAL_LENGTH,

@@ -28,7 +28,7 @@ use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT, TO_COARSER};
 
 pub(crate) use self::check::{check_constants, compares};
 use self::intervals::Intervals;
-pub(crate) use self::rows::{by_position, same_shape};
+pub(crate) use self::rows::{by_position, renamed_to, same_shape};
 use crate::options::options;
 use crate::walk::walk;
 

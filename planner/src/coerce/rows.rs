@@ -35,20 +35,34 @@ pub(super) fn of_expr(
 /// # Errors
 /// Types that no value has.
 pub(crate) fn by_position(
-    mut expr: Expr,
+    expr: Expr,
     from: &DataType,
     to: &DataType,
     functions: &Registry,
 ) -> Result<Expr> {
-    if renamed(from, to) != *from {
-        let wanted = Expr::Literal(ScalarValue::try_from(to)?, None);
-        expr = functions.udf(RENAME_FIELDS)?.call(vec![expr, wanted]);
-    }
+    let expr = renamed_to(expr, from, to, functions)?;
     if gets_coarser(from, to) {
         let wanted = Expr::Literal(ScalarValue::try_from(to)?, None);
         return Ok(functions.udf(TO_COARSER)?.call(vec![expr, wanted]));
     }
     Ok(Expr::Cast(Cast::new(Box::new(expr), to.clone())))
+}
+
+/// Names the fields of an expression of one type as another type has them.
+///
+/// # Errors
+/// Types that no value has.
+pub(crate) fn renamed_to(
+    expr: Expr,
+    from: &DataType,
+    to: &DataType,
+    functions: &Registry,
+) -> Result<Expr> {
+    if renamed(from, to) == *from {
+        return Ok(expr);
+    }
+    let wanted = Expr::Literal(ScalarValue::try_from(to)?, None);
+    Ok(functions.udf(RENAME_FIELDS)?.call(vec![expr, wanted]))
 }
 
 /// Tells whether rows can be cast: none has more fields than the other.

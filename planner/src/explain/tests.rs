@@ -248,9 +248,6 @@ fn numbers_in_a_query_are_ints_where_they_fit() {
         "INSERT INTO files SELECT a + 10, b, c FROM files;
          INSERT INTO files SELECT CASE WHEN a > 1 THEN -1 ELSE a % 7 END, b, c FROM files;"
     ));
-    insta::assert_snapshot!(complaints(
-        "INSERT INTO files SELECT a + 10000000000, b, c FROM files;"
-    ), @"[type] column 'a' of table 'files' is INT, not BIGINT (write CAST(a + 10000000000 AS INT))");
 }
 
 #[test]
@@ -360,7 +357,7 @@ fn what_is_wrong_is_said() {
         "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE endless, DESCRIPTOR(ts)))
          GROUP BY window_start, window_end;",
         "INSERT INTO printed SELECT k FROM endless;",
-        "INSERT INTO printed SELECT k, AVG(v) FROM endless GROUP BY k;",
+        "INSERT INTO printed SELECT k, v > 1 FROM endless;",
         "INSERT INTO printed SELECT 'a', v FROM endless;",
         "INSERT INTO endless SELECT 1, 2, CAST(NULL AS TIMESTAMP(3));",
         "SELECT e.k FROM endless AS e JOIN files FOR SYSTEM_TIME AS OF e.nope AS f ON e.k = f.a;",

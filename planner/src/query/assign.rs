@@ -3,15 +3,17 @@
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
-use rainstorm_engine::function::renamed;
+use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use rainstorm_engine::function::{ASSIGN, renamed};
 use sqlparser::ast::{Expr as SqlExpr, Query, Select, SelectItem, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::written::Written;
 use crate::bind::bind_constant;
 use crate::catalog::{Column, TableDefinition};
-use crate::coerce::{by_position, same_shape, typed_expression};
+use crate::coerce::{by_position, renamed_to, same_shape, typed_expression};
 use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted};
 use crate::session::QueryContext;
@@ -19,7 +21,7 @@ use crate::statement::Insert;
 use crate::types::type_sql;
 
 /// Matches the columns of a query whose types are coerced by their place with those that an INSERT
-/// names, casts them where nothing can be lost, and adds the rest: partition values, else nulls.
+/// names, casts numbers to numbers and others where nothing can be lost, and adds the rest: partition values, else nulls.
 /// `prepared` is the query before its types were coerced, closer to what was written.
 ///
 /// # Errors
@@ -57,17 +59,14 @@ pub(super) fn to_table(
                     .map_err(|error| from_datafusion_in(&error, &*insert.source))?,
                 None => Some(0),
             };
-            if !can_cast(from, to) || (misfit.is_some() && !fits(from, to)) {
+            let goes = fits(from, to) || assigns(from, to);
+            if !can_cast(from, to) || (misfit.is_some() && !goes) {
                 let text = text_of(&insert.source, misfit.unwrap_or(0), index, names.len());
                 return Err(does_not_fit(from, column, table, text, span).into());
             }
-            let expr = Expr::Column(columns[index].clone());
-            if from == to {
-                expr
-            } else {
-                by_position(expr, from, to, context.functions)
-                    .map_err(|error| from_datafusion(&error, span))?
-            }
+            let value = Expr::Column(columns[index].clone());
+            assigned(context, value, from, column, table)
+                .map_err(|error| from_datafusion(&error, span))?
         } else if let Some((_, value)) =
             insert.partition.iter().find(|(name, _)| name.value == column.name)
         {
@@ -90,6 +89,28 @@ pub(super) fn to_table(
         .project(exprs)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| from_datafusion(&error, span))
+}
+
+/// Makes a value what a column takes.
+fn assigned(
+    context: QueryContext<'_>,
+    value: Expr,
+    from: &DataType,
+    column: &Column,
+    table: &TableDefinition,
+) -> Result<Expr, DataFusionError> {
+    let to = &column.data_type;
+    if from == to {
+        return Ok(value);
+    }
+    if !assigns(from, to) || always_fits(from, to) {
+        return by_position(value, from, to, context.functions);
+    }
+    let value = renamed_to(value, from, to, context.functions)?;
+    let wanted = Expr::Literal(ScalarValue::try_from(to)?, None);
+    let names = [&table.name, &column.name].map(|name| lit(name.as_str()));
+    let [table, column] = names;
+    Ok(context.functions.udf(ASSIGN)?.call(vec![value, wanted, table, column]))
 }
 
 fn constant(context: QueryContext<'_>, value: &SqlExpr) -> Result<Expr, SqlErrors> {
@@ -154,6 +175,49 @@ fn does_not_fit(
 
 fn can_cast(from: &DataType, to: &DataType) -> bool {
     same_shape(from, to) && can_cast_types(&renamed(from, to), to)
+}
+
+/// Tells whether values are numbers, or hold them at the same places, of which some may not fit.
+fn assigns(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (from, to) if from.is_numeric() && to.is_numeric() => true,
+        (DataType::Struct(from), DataType::Struct(to)) if from.len() == to.len() => {
+            let mut fields = from.iter().zip(to);
+            fields.all(|(from, to)| {
+                let (from, to) = (from.data_type(), to.data_type());
+                assigns(from, to) || fits(from, to)
+            })
+        }
+        (DataType::List(from), DataType::List(to))
+        | (DataType::Map(from, _), DataType::Map(to, _)) => {
+            assigns(from.data_type(), to.data_type())
+        }
+        _ => false,
+    }
+}
+
+/// Tells whether every number of a type is one of another, as nearly as that has it.
+fn always_fits(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Decimal128, Decimal256, Float32, Float64};
+    let whole_digits = |precision: u8, scale: i8| i16::from(precision) - i16::from(scale);
+    match (from, to) {
+        (from, Float64 | Float32) => from.is_numeric() && *from != Float64,
+        (
+            Decimal128(precision, scale) | Decimal256(precision, scale),
+            Decimal128(to_precision, to_scale) | Decimal256(to_precision, to_scale),
+        ) => {
+            // Rounding may carry into another digit.
+            let carry = i16::from(scale > to_scale);
+            whole_digits(*precision, *scale) + carry <= whole_digits(*to_precision, *to_scale)
+        }
+        (from, to) if from.is_integer() && to.is_integer() => {
+            from.is_signed_integer() && integer_bytes(from) <= integer_bytes(to)
+        }
+        (from, Decimal128(precision, scale)) if from.is_integer() => {
+            whole_digits(*precision, *scale) >= 20
+        }
+        _ => false,
+    }
 }
 
 /// Tells whether every value of a type is one of another, or fails aloud.

@@ -9,6 +9,8 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable};
 
+use rainstorm_engine::function::ASSIGN;
+
 use crate::coerce::compares;
 
 /// Drops a cast that becomes needless when it is done to literals, or once BIGINTs have 19 digits.
@@ -16,22 +18,32 @@ pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if let Some(narrowed) = of_comparison(&expr, schema) {
         return Transformed::yes(narrowed);
     }
-    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
+    let Some((inner, to)) = cast_in(&expr) else { return Transformed::no(expr) };
     // Bodies of functions are cast to the types that are declared.
-    if inner.get_type(schema).is_ok_and(|from| from == *field.data_type()) {
-        return Transformed::yes(inner.as_ref().clone());
+    if inner.get_type(schema).is_ok_and(|from| from == to) {
+        return Transformed::yes(inner.clone());
     }
-    if let Expr::Case(case) = inner.as_ref() {
-        return match case_of(case, field.data_type()) {
+    if let Expr::Case(case) = inner {
+        return match case_of(case, &to) {
             Some(case) => Transformed::yes(Expr::Case(case)),
             None => Transformed::no(expr),
         };
     }
     match arithmetic(inner, schema) {
-        Some((narrowed, data_type)) if data_type == *field.data_type() => {
-            Transformed::yes(narrowed)
-        }
+        Some((narrowed, data_type)) if data_type == to => Transformed::yes(narrowed),
         _ => Transformed::no(expr),
+    }
+}
+
+/// Returns what a cast, or the assignment to a column, is of, and the type that it gives.
+fn cast_in(expr: &Expr) -> Option<(&Expr, DataType)> {
+    match expr {
+        Expr::Cast(Cast { expr, field }) => Some((expr, field.data_type().clone())),
+        Expr::ScalarFunction(call) if call.func.name() == ASSIGN => match call.args.as_slice() {
+            [value, Expr::Literal(wanted, _), ..] => Some((value, wanted.data_type())),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
