@@ -146,13 +146,32 @@ pub(super) struct Counter {
     pub(super) share: Share,
     pub(super) end: u64,
     pub(super) pace: Option<Pace>,
+    /// How long the split stays open after its last number, and the time when that is over.
+    pub(super) stay: Option<Stay>,
+}
+
+/// Keeps a split open after its last number.
+#[derive(Debug)]
+pub(super) struct Stay {
+    pub(super) open_ms: i64,
+    pub(super) clock: ClockRef,
+    /// Set when the numbers have run out.
+    pub(super) until: Option<TimestampMs>,
+}
+
+impl Stay {
+    fn next(&mut self) -> Next {
+        let now = self.clock.now_ms();
+        let until = *self.until.get_or_insert(now.saturating_add(self.open_ms));
+        if now < until { Next::NotBefore(until) } else { Next::End }
+    }
 }
 
 impl Counter {
     /// Returns the next numbers, at most a batch of them.
     pub(super) fn next(&mut self) -> Next {
         if self.share.next() >= self.end {
-            return Next::End;
+            return self.stay.as_mut().map_or(Next::End, Stay::next);
         }
         let due = self.pace.as_mut().map_or(u64::MAX, |pace| pace.due(&self.share));
         match self.share.take(self.end.min(due), TARGET_BATCH_ROWS as u64) {
@@ -211,13 +230,16 @@ mod tests {
         let clock = Arc::new(SimulatedClock::new(1000));
         let share = Share::parse(&Share::splits(1, 50)[0].position).unwrap();
         let pace = Some(Pace::new(10, clock.clone()));
-        let mut counter = Counter { share, end: 4, pace };
+        let stay = Some(Stay { open_ms: 100, clock: clock.clone(), until: None });
+        let mut counter = Counter { share, end: 4, pace, stay };
         assert_eq!(counter.next(), Next::Numbers(0..1));
         assert_eq!(counter.next(), Next::NotBefore(1100));
         clock.advance_to(1250);
         assert_eq!(counter.next(), Next::Numbers(1..3));
         clock.advance_to(9000);
         assert_eq!(counter.next(), Next::Numbers(3..4));
+        assert_eq!(counter.next(), Next::NotBefore(9100), "it stays open");
+        clock.advance_to(9100);
         assert_eq!(counter.next(), Next::End);
     }
 

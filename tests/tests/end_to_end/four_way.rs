@@ -3,10 +3,12 @@
 //! batch engine gives for the same events. The events come out of order, within the bound of the
 //! watermark.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::oracle;
 use super::program::{LocalCluster, Place, ended, expect_equal, repository, trial};
@@ -14,6 +16,12 @@ use super::program::{LocalCluster, Place, ended, expect_equal, repository, trial
 const EVENTS: u64 = 60_000;
 /// Queries whose results are compared row by row.
 const QUERIES: [&str; 11] = ["q0", "q1", "q2", "q5", "q7", "q8", "q13", "q14", "q17", "q21", "q22"];
+/// Queries of which every row is due before the input ends; windows that wait for it are looked at
+/// in the tests of plans.
+const BEFORE_THE_END: [&str; 8] = ["q0", "q1", "q2", "q13", "q14", "q17", "q21", "q22"];
+/// How long a query may take to emit what is due, and how long nothing else may come after it.
+const DUE: Duration = Duration::from_mins(1);
+const SILENCE: Duration = Duration::from_millis(300);
 /// How many events are shuffled: three seconds, of the watermark's four.
 const SHUFFLED: &str = "30000";
 
@@ -24,8 +32,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     let restored = QUERIES.map(|query| {
         trial(format!("four_way::{query}_survives_a_restart"), move || survives_a_restart(query))
     });
+    let open = BEFORE_THE_END.map(|query| {
+        trial(format!("four_way::{query}_emits_before_the_end"), move || before_the_end(query))
+    });
     let files = trial("four_way::q10_writes_the_files_of_batch", q10_writes_the_files_of_batch);
-    agree.into_iter().chain(restored).chain([files]).collect()
+    agree.into_iter().chain(restored).chain(open).chain([files]).collect()
 }
 
 fn example(name: &str) -> String {
@@ -82,6 +93,54 @@ async fn show(
     all.extend(arguments);
     all.extend(variables.iter().map(String::as_str));
     place.script(&showing(query), &all).await
+}
+
+/// Holds the events open after their last and looks at the changes that the query has shown.
+async fn before_the_end(query: &'static str) -> Result<(), Failed> {
+    let place = Place::new();
+    let variables = variables(&place);
+    let expected = sorted(&oracle::batch_rows(query, EVENTS).await?);
+    let expected: Vec<&str> = expected.lines().collect();
+    let text = showing(query).replace(&source(""), &source("\n  'stays-open-ms' = '3600000',"));
+    let script = place.write("open.sql", &text);
+    let script = script.to_str().expect("a path of plain characters");
+    let arguments = ["run", script, "--format", "changelog", "--parallelism", "3"];
+    let variables = variables.iter().map(String::as_str);
+    let mut child = place.start(arguments.into_iter().chain(variables));
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    // The header comes first.
+    let header = tokio::time::timeout(DUE, lines.next_line()).await??;
+    let mut rows: BTreeMap<String, i64> = BTreeMap::new();
+    let stands = |rows: &BTreeMap<String, i64>| {
+        let copies = |(row, count): (&'_ String, &i64)| {
+            let count = usize::try_from(*count).unwrap_or(0);
+            std::iter::repeat_n(row.clone(), count)
+        };
+        rows.iter().flat_map(copies).eq(expected.iter().copied())
+    };
+    let mut left = expected.len() as i64;
+    while left != 0 || !stands(&rows) {
+        let line = tokio::time::timeout(DUE, lines.next_line()).await;
+        let line = line.map_err(|_| missing(&rows, &expected))??;
+        let line = line.ok_or_else(|| format!("it ended after {header:?}"))?;
+        let (kind, row) = line.split_once(',').ok_or_else(|| Failed::from(&line))?;
+        let count = rows.entry(row.to_owned()).or_default();
+        let change = if kind.starts_with('+') { 1 } else { -1 };
+        (*count, left) = (*count + change, left - change);
+        if *count == 0 {
+            rows.remove(row);
+        }
+    }
+    match tokio::time::timeout(SILENCE, lines.next_line()).await {
+        Err(_) => Ok(child.kill().await?),
+        Ok(line) => Err(format!("all rows had come, and then {line:?}").into()),
+    }
+}
+
+fn missing(rows: &BTreeMap<String, i64>, expected: &[&str]) -> Failed {
+    let first = expected.iter().find(|row| !rows.contains_key(**row));
+    let (came, due) = (rows.values().sum::<i64>(), expected.len());
+    format!("{came} of {due} rows came before the end; one that did not: {first:?}").into()
 }
 
 /// Stops a job that writes a table and restores it at another parallelism, until it has finished.

@@ -87,6 +87,7 @@ impl Source for DatagenSource {
             share: Share::parse(&split.position)?,
             end: self.rows.unwrap_or(u64::MAX),
             pace: Some(Pace::new(self.rows_per_second, self.clock.clone())),
+            stay: None,
         };
         Ok(Box::new(DatagenReader {
             counter,

@@ -17,6 +17,7 @@ pub const OPTIONS: &[&str] = &[
     "rows-per-second",
     "splits",
     "out-of-order-group-size",
+    "stays-open-ms",
 ];
 
 /// 2024-01-01 00:00:00 UTC.
@@ -39,6 +40,9 @@ pub(super) struct Config {
     /// `out-of-order-group-size`: events are handed out shuffled within groups of so many, as in
     /// Beam's generator; default 1, in their order. A row is late by less than a group's time.
     pub(super) group: u64,
+    /// `stays-open-ms`: how long the source stays open after its last event, for looks at what a
+    /// query has emitted before its input ends; by default it ends at once.
+    pub(super) open_ms: Option<i64>,
     /// `splits`: into how many parts the events are cut; by default one per subtask.
     pub(super) splits: Option<usize>,
 }
@@ -59,6 +63,8 @@ impl Config {
             seed: option(options, "seed", "a whole number of at least 0")?.unwrap_or(0),
             rows_per_second: positive(options, "rows-per-second")?,
             group: positive(options, "out-of-order-group-size")?.unwrap_or(1),
+            open_ms: positive(options, "stays-open-ms")?
+                .map(|open_ms| i64::try_from(open_ms).unwrap_or(i64::MAX)),
             splits: positive(options, "splits")?.map(|splits| splits.min(1024) as usize),
         })
     }

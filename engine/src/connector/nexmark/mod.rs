@@ -27,7 +27,7 @@ use self::config::Config;
 use self::filter::Kinds;
 use self::generator::ROUND;
 use self::reader::{ColumnPlan, NexmarkReader};
-use super::counted::{Counter, Pace, Share, block_size};
+use super::counted::{Counter, Pace, Share, Stay, block_size};
 use super::{ConnectorContext, Source, Split, SplitReader};
 use crate::Result;
 use crate::batch::TARGET_BATCH_ROWS;
@@ -96,11 +96,14 @@ impl Source for NexmarkSource {
 
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>> {
         let pace = self.config.rows_per_second.map(|rate| Pace::new(rate, self.clock.clone()));
+        let clock = self.clock.clone();
+        let stay = self.config.open_ms.map(|open_ms| Stay { open_ms, clock, until: None });
         let counter = Counter {
             share: Share::parse(&split.position)?,
             // A filter that no event passes would keep the reader searching for ever.
             end: if self.kinds.are_none() { 0 } else { self.config.events.unwrap_or(u64::MAX) },
             pace,
+            stay,
         };
         let config = self.config.clone();
         let plan = self.plan.clone();
