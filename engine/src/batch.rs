@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32
 use arrow::compute::{filter_record_batch, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
+use crate::held::row_bytes;
 use crate::{Error, Result};
 
 /// The number of rows that batches are gathered to where rows get scattered.
@@ -97,10 +98,10 @@ impl Batch {
         self.num_rows() == 0
     }
 
-    /// Returns an estimate of the memory that the batch keeps alive, in bytes.
+    /// Returns an estimate of the memory that its rows take, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.rows.get_array_memory_size() + self.weights.as_ref().map_or(0, Array::len)
+        row_bytes(&self.rows) + self.weights.as_ref().map_or(0, Array::len)
     }
 
     /// Returns rows `offset .. offset + length` without copying.

@@ -32,6 +32,7 @@ pub mod format;
 pub mod function;
 pub mod graph;
 pub mod hash;
+pub mod held;
 mod ids;
 mod map_entries;
 pub mod operator;

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use object_store::path::Path;
 use rainstorm_engine::graph::JobGraph;
 use rainstorm_engine::task::{
-    self, ChannelId, Sender, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics,
+    self, ChannelId, MemoryBudget, Sender, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics,
 };
 use rainstorm_engine::{Epoch, Error};
 use tokio::sync::mpsc;
@@ -44,6 +44,7 @@ pub(super) struct Attempt {
     state_directory: Path,
     commands: BTreeMap<TaskId, mpsc::UnboundedSender<TaskCommand>>,
     metrics: BTreeMap<TaskId, Arc<TaskMetrics>>,
+    memory: Arc<MemoryBudget>,
     parts: Mutex<Parts>,
     /// Who reports what the tasks say. Its queue holds a few events per task and checkpoint.
     news: mpsc::UnboundedSender<News>,
@@ -94,6 +95,7 @@ impl Attempt {
             state_directory: deployment.state_directory,
             commands: deployment.commands,
             metrics: deployment.metrics,
+            memory: deployment.memory,
             parts: Mutex::new(parts),
             news,
             stop: CancellationToken::new(),
@@ -112,6 +114,10 @@ impl Attempt {
 
     pub(super) fn metrics(&self) -> &BTreeMap<TaskId, Arc<TaskMetrics>> {
         &self.metrics
+    }
+
+    pub(super) fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     pub(super) fn state_directory(&self) -> &Path {

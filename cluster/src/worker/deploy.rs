@@ -31,6 +31,7 @@ pub(super) struct Deployment {
     pub(super) tasks: Vec<Task>,
     pub(super) commands: BTreeMap<TaskId, mpsc::UnboundedSender<TaskCommand>>,
     pub(super) metrics: BTreeMap<TaskId, Arc<TaskMetrics>>,
+    pub(super) memory: Arc<MemoryBudget>,
     /// Channels to other workers.
     pub(super) outgoing: Vec<Outgoing>,
     /// Channels from other workers, which will ask for them.
@@ -113,6 +114,7 @@ pub(super) async fn build(
         tasks,
         commands,
         metrics,
+        memory,
         outgoing,
         incoming,
         results,

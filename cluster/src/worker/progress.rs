@@ -18,7 +18,6 @@ pub(super) fn gather(graph: &JobGraph, metrics: &BTreeMap<TaskId, Arc<TaskMetric
         progress.late_rows += counters.late_rows.load(Relaxed);
         progress.untimed_rows += counters.untimed_rows.load(Relaxed);
         progress.skipped_rows += counters.skipped_rows.load(Relaxed);
-        progress.state_bytes += counters.state_bytes.load(Relaxed) as u64;
         if let Some(source) = &stage.source {
             progress.rows_in += counters.rows_in.load(Relaxed);
             if source.watermark.is_some() {

@@ -201,7 +201,7 @@ impl Reporter {
     }
 
     async fn snapshot_report(&self, epoch: Epoch, gathered: Gathered) -> Result<SnapshotReport> {
-        let Gathered { tables, splits, committables } = gathered;
+        let Gathered { tables, splits, committables, holds: _holds } = gathered;
         Ok(SnapshotReport {
             epoch: epoch.0,
             state: self.store_state(epoch, tables).await?,
@@ -267,7 +267,8 @@ impl Reporter {
 
     /// Sends a report until the master has taken it, or has refused it for good.
     async fn send(&self, report: Option<Report>) -> Result<Sent, Over> {
-        let progress = progress::gather(self.attempt.graph(), self.attempt.metrics());
+        let mut progress = progress::gather(self.attempt.graph(), self.attempt.metrics());
+        progress.state_bytes = self.attempt.memory().held_bytes() as u64;
         let progress_only = report.is_none();
         let request = ReportRequest {
             worker_id: self.shared.config.id.clone(),

@@ -1,11 +1,12 @@
 //! Gathers the snapshots of all tasks of an attempt on this worker. Does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rainstorm_engine::connector::{Committable, SplitState};
 use rainstorm_engine::graph::JobGraph;
 use rainstorm_engine::state::{StateTable, TaskSnapshot};
-use rainstorm_engine::task::TaskId;
+use rainstorm_engine::task::{Hold, TaskId};
 use rainstorm_engine::{Epoch, OperatorId};
 
 /// What the tasks here keep at one checkpoint.
@@ -14,6 +15,8 @@ pub(super) struct Gathered {
     pub(super) tables: Vec<(OperatorId, StateTable)>,
     pub(super) splits: BTreeMap<OperatorId, Vec<SplitState>>,
     pub(super) committables: BTreeMap<OperatorId, Vec<Committable>>,
+    /// Keep the tables in the books of memory.
+    pub(super) holds: Vec<Arc<Hold>>,
 }
 
 /// The snapshots that have come and are not reported yet.
@@ -118,6 +121,7 @@ impl Pending {
         let taken = self.taken.remove(&epoch);
         self.taken.retain(|other, _| *other > epoch);
         let Some(snapshot) = taken.or_else(|| self.finished.clone()) else { return };
+        gathered.holds.extend(snapshot.hold);
         let tables = snapshot.operators.into_iter();
         gathered.tables.extend(
             tables.flat_map(|(operator, tables)| {

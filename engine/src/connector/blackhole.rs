@@ -54,6 +54,10 @@ impl SinkWriter for BlackholeWriter {
         Ok(Vec::new())
     }
 
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
     async fn flush(&mut self) -> Result<()> {
         Ok(())
     }

@@ -174,6 +174,9 @@ pub trait SinkWriter: Send {
     /// `Storage` or `Io`.
     async fn prepare(&mut self, epoch: Epoch, watermark: Watermark) -> Result<Vec<Committable>>;
 
+    /// Returns an estimate of the bytes that it holds.
+    fn memory_bytes(&self) -> usize;
+
     /// Shows what can be shown at once, for sinks that people watch. Called when the input has
     /// run dry.
     ///

@@ -145,6 +145,10 @@ impl SinkWriter for PrintWriter {
         Ok(Vec::new())
     }
 
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
     async fn flush(&mut self) -> Result<()> {
         Ok(())
     }

@@ -180,6 +180,16 @@ impl Rows {
         }
     }
 
+    /// Copies these rows of a column.
+    pub(super) fn copy(&self, column: &ArrayRef) -> Result<ArrayRef> {
+        let indices = match self {
+            Self::Range(range) => range.clone().map(|row| row as u32).collect::<Vec<_>>().into(),
+            Self::Indices(indices) => indices.clone(),
+        };
+        take(column, &indices, None)
+            .map_err(|error| Error::compute("copy the rows of a slice", error))
+    }
+
     /// Picks these rows of a column. Rows side by side are not copied.
     pub(super) fn pick(&self, column: &ArrayRef) -> Result<ArrayRef> {
         match self {

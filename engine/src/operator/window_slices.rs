@@ -11,6 +11,7 @@ use super::aggregate::Arguments;
 use super::partial_groups::{Grouping, PartialGroups, part};
 use super::window::{Rows, Span, divide};
 use crate::hash::{hash_columns, key_group};
+use crate::held::held_bytes;
 use crate::state::{StateReader, StateWriter};
 use crate::{Error, Result};
 
@@ -49,7 +50,7 @@ impl Slice {
 
     /// Measures what is held anew and returns by how much it has grown.
     fn measure(&mut self) -> isize {
-        let parts: usize = self.parts.iter().map(RecordBatch::get_array_memory_size).sum();
+        let parts: usize = self.parts.iter().map(held_bytes).sum();
         let open = self.open.as_ref().map_or(0, PartialGroups::memory_bytes);
         let before = std::mem::replace(&mut self.held_bytes, parts + open);
         self.held_bytes as isize - before as isize
@@ -251,7 +252,8 @@ impl Slices {
             });
             for (span, picked) in spans {
                 let columns = rows.columns()[SPAN_COLUMNS..].iter();
-                let columns = columns.map(|column| picked.pick(column)).collect::<Result<_>>()?;
+                // Copied, so that a slice that is done with does not stay for the others' sake.
+                let columns = columns.map(|column| picked.copy(column)).collect::<Result<_>>()?;
                 self.add_part(span, part(columns, picked.len())?)?;
                 restored.push(span);
             }

@@ -8,11 +8,14 @@ pub mod file;
 pub(crate) mod group_table;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 
 use crate::connector::SplitState;
+use crate::held::held_bytes;
+use crate::task::Hold;
 use crate::{OperatorId, Result};
 
 /// One table of an operator's state in a snapshot.
@@ -79,6 +82,15 @@ pub struct TaskSnapshot {
     /// For a source: all splits that the subtask was given, finished ones too. They are kept
     /// apart from the tables because a restore deals them out anew, before any task runs.
     pub splits: Vec<SplitState>,
+    /// Keeps its tables in the books until they are written.
+    pub hold: Option<Arc<Hold>>,
+}
+
+impl TaskSnapshot {
+    /// Returns the bytes that its tables keep alive.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.operators.values().flatten().map(|table| held_bytes(&table.rows)).sum()
+    }
 }
 
 /// What one operator of one subtask gets back from a checkpoint.

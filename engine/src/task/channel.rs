@@ -33,7 +33,8 @@ pub struct Receiver {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<Message>,
+    /// Each with what it costs.
+    messages: VecDeque<(Message, usize)>,
     bytes: usize,
     capacity_bytes: usize,
     sender_gone: bool,
@@ -61,10 +62,11 @@ impl Sender {
     /// `Closed` where the receiver is gone.
     pub async fn send(&mut self, message: Message) -> Result<()> {
         poll_fn(|context| self.poll_ready(context)).await?;
+        let cost = cost(&message);
         let waker = {
             let mut queue = lock(&self.queue);
-            queue.bytes += cost(&message);
-            queue.messages.push_back(message);
+            queue.bytes += cost;
+            queue.messages.push_back((message, cost));
             queue.receiver_waker.take()
         };
         wake(waker);
@@ -91,6 +93,12 @@ impl Sender {
 }
 
 impl Receiver {
+    /// Returns the bytes that are queued.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        lock(&self.queue).bytes
+    }
+
     /// Receives the next message; `None` where the sender is gone and nothing is left.
     pub async fn recv(&mut self) -> Option<Message> {
         poll_fn(|context| self.poll_recv(context)).await
@@ -101,8 +109,8 @@ impl Receiver {
         let (message, waker) = {
             let mut queue = lock(&self.queue);
             match queue.messages.pop_front() {
-                Some(message) => {
-                    queue.bytes -= cost(&message);
+                Some((message, cost)) => {
+                    queue.bytes -= cost;
                     (message, queue.sender_waker.take())
                 }
                 None if queue.sender_gone => return Poll::Ready(None),

@@ -94,6 +94,11 @@ impl Gate {
         }
     }
 
+    /// Returns the bytes of the messages that wait.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.channels.iter().map(|channel| channel.input.receiver.queued_bytes()).sum()
+    }
+
     fn poll_message(
         &mut self,
         context: &Context<'_>,

@@ -1,5 +1,6 @@
 //! The worker's budget for operator state.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Error, Result};
@@ -9,6 +10,19 @@ use crate::{Error, Result};
 pub struct MemoryBudget {
     limit_bytes: usize,
     held_bytes: AtomicUsize,
+}
+
+/// Bytes that are held until this is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    budget: Arc<MemoryBudget>,
+    bytes: usize,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.budget.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl MemoryBudget {
@@ -22,6 +36,16 @@ impl MemoryBudget {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts what is held for `operator` beside its state, for as long as the answer lives.
+    ///
+    /// # Errors
+    /// `Memory` where the sum is over the budget.
+    pub fn hold(self: &Arc<Self>, operator: &str, bytes: usize) -> Result<Hold> {
+        let hold = Hold { budget: Arc::clone(self), bytes };
+        self.resize(operator, 0, bytes)?;
+        Ok(hold)
     }
 
     /// Changes what `operator` holds from `before` to `now` bytes.

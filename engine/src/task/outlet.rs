@@ -134,6 +134,15 @@ impl Outlet {
         }
     }
 
+    /// Returns an estimate of the bytes that wait here to be sent or written.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Edges(edges) => edges.iter().map(EdgeWriter::gathered_bytes).sum(),
+            Self::Table(table) => table.writer.memory_bytes(),
+            Self::Client(_) => 0,
+        }
+    }
+
     async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Committable>> {
         match self {
             Self::Table(table) => table.writer.prepare(epoch, table.watermark).await,

@@ -15,6 +15,7 @@ use super::{Message, OutputChannels, Sender};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
 use crate::graph::{ChangelogMode, Edge, Partitioning};
 use crate::hash::{hash_columns, key_group, subtask_of};
+use crate::held::row_bytes;
 use crate::time::{TimestampMs, Watermark};
 use crate::{Epoch, Error, Result};
 
@@ -145,6 +146,11 @@ impl EdgeWriter {
         self.receivers.iter().filter_map(|receiver| receiver.waiting_since).min()
     }
 
+    /// Returns the bytes of the rows that are being gathered.
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        self.receivers.iter().map(|receiver| receiver.gather.bytes_waiting).sum()
+    }
+
     fn scatter(&mut self, batch: &Batch, keys: &[ArrayRef], now: TimestampMs) -> Result<()> {
         if keys.is_empty() {
             return self.receivers[0].push(batch.clone(), now);
@@ -251,6 +257,7 @@ struct Gather {
     coalescer: BatchCoalescer,
     weighted: bool,
     rows_waiting: usize,
+    bytes_waiting: usize,
     schema: SchemaRef,
 }
 
@@ -263,7 +270,8 @@ impl Gather {
         }
         let coalescer = BatchCoalescer::new(Arc::new(Schema::new(fields)), TARGET_BATCH_ROWS)
             .with_biggest_coalesce_batch_size(Some(LARGE_BATCH_ROWS));
-        Self { coalescer, weighted, rows_waiting: 0, schema: Arc::clone(schema) }
+        let schema = Arc::clone(schema);
+        Self { coalescer, weighted, rows_waiting: 0, bytes_waiting: 0, schema }
     }
 
     fn waiting_rows(&self) -> usize {
@@ -282,6 +290,7 @@ impl Gather {
         }
         let rows = with_columns(&self.coalescer.schema(), columns, num_rows)?;
         self.rows_waiting += num_rows;
+        self.bytes_waiting += row_bytes(&rows);
         self.coalescer.push_batch(rows).map_err(|error| Error::compute("gather rows", error))
     }
 
@@ -292,7 +301,10 @@ impl Gather {
     fn next_completed(&mut self) -> Result<Option<Batch>> {
         let Some(rows) = self.coalescer.next_completed_batch() else { return Ok(None) };
         let num_rows = rows.num_rows();
-        self.rows_waiting -= num_rows;
+        let left = self.rows_waiting - num_rows;
+        // An estimate, as if all rows were alike.
+        self.bytes_waiting = (self.bytes_waiting / self.rows_waiting.max(1)) * left;
+        self.rows_waiting = left;
         if !self.weighted {
             return Ok(Some(Batch::insert(rows)));
         }

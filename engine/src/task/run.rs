@@ -26,6 +26,8 @@ use crate::{Epoch, Error, Result};
 const BUSY_TIMEOUTS: i64 = 10;
 /// Events between two looks at the memory that operators hold.
 const EVENTS_PER_ACCOUNT: u32 = 16;
+/// More batches than this that are emitted at once count before they are sent.
+const MANY_BATCHES: usize = 8;
 /// Events after which a task lets others run.
 const EVENTS_PER_YIELD: u32 = 8;
 
@@ -349,6 +351,12 @@ impl Running {
 
     fn snapshot(&mut self) -> Result<TaskSnapshot> {
         let mut snapshot = self.chain.snapshot()?;
+        // The tables, and the file that is made of them.
+        let bytes = 2 * snapshot.memory_bytes();
+        if bytes > 0 {
+            let (_, largest) = self.chain.memory();
+            snapshot.hold = Some(Arc::new(self.memory.hold(largest, bytes)?));
+        }
         if let Inlet::Source(source) = &self.inlet {
             snapshot.splits = source.snapshot();
         }
@@ -358,6 +366,10 @@ impl Running {
     async fn hand_on(&mut self, now: TimestampMs) -> Result<()> {
         if self.emitted.is_empty() {
             return Ok(());
+        }
+        // A window that fires may emit as much as it held.
+        if self.emitted.len() > MANY_BATCHES {
+            self.account_with(self.emitted.iter().map(Batch::memory_bytes).sum())?;
         }
         self.outlet.write(&mut self.emitted, now, &self.metrics).await
     }
@@ -375,8 +387,16 @@ impl Running {
     }
 
     fn account(&mut self) -> Result<()> {
+        self.account_with(0)
+    }
+
+    /// Keeps the books of what operators hold and what waits before and after them, with
+    /// `emitted_bytes` that are on their way between.
+    fn account_with(&mut self, emitted_bytes: usize) -> Result<()> {
         self.count();
-        let (bytes, largest) = self.chain.memory();
+        let (state_bytes, largest) = self.chain.memory();
+        let waiting_bytes = self.inlet.queued_bytes() + self.outlet.memory_bytes();
+        let bytes = state_bytes + waiting_bytes + emitted_bytes;
         let before = std::mem::replace(&mut self.held_bytes, bytes);
         self.metrics.state_bytes.store(bytes, Ordering::Relaxed);
         self.memory.resize(largest, before, bytes)
@@ -392,6 +412,13 @@ impl Running {
 }
 
 impl Inlet {
+    fn queued_bytes(&self) -> usize {
+        match self {
+            Self::Gate(gate) => gate.queued_bytes(),
+            Self::Source(_) => 0,
+        }
+    }
+
     fn is_source(&self) -> bool {
         matches!(self, Self::Source(..))
     }

@@ -246,6 +246,10 @@ impl SinkWriter for TableWriter {
         Ok(ready)
     }
 
+    fn memory_bytes(&self) -> usize {
+        usize::try_from(self.held_bytes()).unwrap_or(usize::MAX)
+    }
+
     async fn flush(&mut self) -> Result<()> {
         self.close_old().await
     }

@@ -10,8 +10,12 @@ use super::values::Values;
 use super::{Column, lists, unlist};
 use crate::Result;
 
-/// What an entry of a tree takes beside its key and count, roughly, in bytes.
-const ENTRY_BYTES: usize = 16;
+/// Entries that a node of a tree has room for, and how many of them are mostly used: nodes are cut
+/// in halves, and values mostly come in some order.
+const NODE_ENTRIES: usize = 11;
+const NODE_ENTRIES_USED: usize = 6;
+/// What a node takes beside its entries, with its part of the nodes above, in bytes.
+const NODE_BYTES: usize = 40;
 
 /// Keeps all values in order, each with its count.
 pub(super) struct Ordered<V: Values> {
@@ -27,8 +31,14 @@ impl<V: Values> Ordered<V> {
         Self { values, groups: Vec::new(), better, held_bytes: 0 }
     }
 
-    fn entry_bytes(value: &V::Borrowed) -> usize {
-        size_of::<V::Owned>() + ENTRY_BYTES + V::heap_bytes(value)
+    /// Estimates what a tree of so many entries takes, without what they have on the heap.
+    fn tree_bytes(entries: usize) -> usize {
+        let nodes = match entries {
+            0 => 0,
+            1..=NODE_ENTRIES => 1,
+            more => more.div_ceil(NODE_ENTRIES_USED),
+        };
+        nodes * (NODE_ENTRIES * (size_of::<V::Owned>() + size_of::<i64>()) + NODE_BYTES)
     }
 
     /// Adds to the count of a value. Counts may be negative for a while, when a row is taken
@@ -40,19 +50,21 @@ impl<V: Values> Ordered<V> {
             if weight == 0 {
                 return;
             }
-            let bytes = Self::entry_bytes(value);
             let group = &mut groups[ids[row] as usize];
+            let before = group.len();
             match group.get_mut(value) {
                 Some(count) if *count + weight == 0 => {
                     group.remove(value);
-                    *held_bytes -= bytes;
+                    *held_bytes -= V::heap_bytes(value);
                 }
                 Some(count) => *count += weight,
                 None => {
                     group.insert(value.into(), weight);
-                    *held_bytes += bytes;
+                    *held_bytes += V::heap_bytes(value);
                 }
             }
+            *held_bytes += Self::tree_bytes(group.len());
+            *held_bytes -= Self::tree_bytes(before);
         })
     }
 
@@ -86,8 +98,10 @@ impl<V: Values> Column for Ordered<V> {
 
     fn free(&mut self, ids: &[u32]) {
         for id in ids {
-            for value in std::mem::take(&mut self.groups[*id as usize]).keys() {
-                self.held_bytes -= Self::entry_bytes(value.borrow());
+            let tree = std::mem::take(&mut self.groups[*id as usize]);
+            self.held_bytes -= Self::tree_bytes(tree.len());
+            for value in tree.keys() {
+                self.held_bytes -= V::heap_bytes(value.borrow());
             }
         }
     }

@@ -215,7 +215,8 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.sums.capacity() * (size_of::<T::Native>() + size_of::<i64>())
+        (self.sums.capacity() + self.magnitudes.capacity()) * size_of::<T::Native>()
+            + self.counts.capacity() * size_of::<i64>()
     }
 }
 

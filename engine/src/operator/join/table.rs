@@ -5,6 +5,7 @@ use arrow::compute::concat_batches;
 use hashbrown::HashTable;
 
 use crate::batch::TARGET_BATCH_ROWS;
+use crate::held::held_bytes;
 use crate::views::compact;
 use crate::{Error, Result};
 
@@ -90,7 +91,7 @@ impl Table {
         let rows = compact(rows);
         self.starts.push(self.len() as u32);
         self.hashes.extend_from_slice(hashes);
-        self.batch_bytes += rows.get_array_memory_size();
+        self.batch_bytes += held_bytes(&rows);
         self.batches.push(rows);
         self.gather_small_batches()
     }
@@ -123,10 +124,10 @@ impl Table {
 
     fn replace_last(&mut self, count: usize, rows: RecordBatch) {
         for replaced in self.batches.drain(self.batches.len() - count..) {
-            self.batch_bytes -= replaced.get_array_memory_size();
+            self.batch_bytes -= held_bytes(&replaced);
         }
         self.starts.truncate(self.batches.len() + 1);
-        self.batch_bytes += rows.get_array_memory_size();
+        self.batch_bytes += held_bytes(&rows);
         self.batches.push(rows);
     }
 
