@@ -8,6 +8,7 @@ mod command_line;
 mod examples;
 mod four_way;
 mod late_failures;
+mod memory;
 mod nexmark;
 mod oracle;
 mod program;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     trials.extend(late_failures::trials());
     trials.extend(nexmark::trials());
     trials.extend(four_way::trials());
+    trials.extend(memory::trials());
     let mut settings = Arguments::from_args();
     // Each trial is a cluster of its own; more than there are cores only get in each other's way.
     settings.test_threads.get_or_insert(2);
