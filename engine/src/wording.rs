@@ -2,6 +2,7 @@
 
 mod causes;
 mod literal;
+mod operators;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
-use crate::function::{ASSIGN, TO_COARSER, operator_of};
+use crate::function::{ASSIGN, Arithmetic, TO_COARSER, operator_of};
 
 /// Returns a type as SQL writes it, such as `ROW<a BIGINT, b STRING NOT NULL>`. Types without a
 /// name in SQL get Arrow's.
@@ -90,7 +91,10 @@ pub fn expression_sql(expr: &Arc<dyn PhysicalExpr>) -> String {
                 let text: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&text, 0));
                 Transformed::new(text, true, TreeNodeRecursion::Jump)
             }
-            None => Transformed::no(expr),
+            None => match operators::of_expr(&expr) {
+                Some(written) => Transformed::yes(written),
+                None => Transformed::no(expr),
+            },
         })
     });
     let expr = written.map_or_else(|_| Arc::clone(expr), |written| written.data);
@@ -113,6 +117,9 @@ fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
     if call.name() == ASSIGN {
         let of = expression_sql(call.args().first()?);
         return Some(format!("CAST({of} AS {})", type_sql(call.return_type())));
+    }
+    if Arithmetic::of(call.name()).is_some() {
+        return None;
     }
     if call.name() == "get_field"
         && let Some(path) = field_path(call)
@@ -196,7 +203,11 @@ fn arrow_reason(error: &ArrowError) -> String {
         | ArrowError::NotYetImplemented(message) => tidy(message),
         ArrowError::ArithmeticOverflow(message) => {
             let of = message.rsplit_once("on: ").map_or("", |(_, of)| of);
-            if of.is_empty() { "overflow".to_owned() } else { format!("overflow in {of}") }
+            if of.is_empty() {
+                "overflow".to_owned()
+            } else {
+                format!("{of} does not fit its type")
+            }
         }
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(inner) => reason(inner),

@@ -31,7 +31,7 @@ pub(crate) fn expression_type(
             .with_help("aggregates, OVER and subqueries cannot stand here")
             .into());
     }
-    let typed = typed_expression(bound, schema, context.functions);
+    let typed = typed_expression(bound, schema, context);
     typed.map(|(_, column)| column).map_err(place)
 }
 

@@ -30,6 +30,8 @@ enum Kind {
     Memory,
     /// A number within these bounds, or nothing.
     Number { min: u64, max: u64 },
+    /// One of these.
+    OneOf(&'static [&'static str]),
     /// A name of UTC.
     Utc,
 }
@@ -41,8 +43,18 @@ const MAX_PARALLELISM: &str = "pipeline.max-parallelism";
 const NAME: &str = "pipeline.name";
 const MEMORY_BUDGET: &str = "state.memory-budget";
 const TIME_ZONE: &str = "table.local-time-zone";
+const ARITHMETIC_OVERFLOW: &str = "table.exec.arithmetic-overflow";
 const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 const STATE_TTL: &str = "table.exec.state.ttl";
+
+/// What arithmetic does whose result does not fit its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overflow {
+    /// It fails.
+    Error,
+    /// Whole numbers wrap around; decimals cannot and fail.
+    Wrap,
+}
 
 /// All settings, sorted by key.
 const KEYS: &[Key] = &[
@@ -76,6 +88,12 @@ const KEYS: &[Key] = &[
         default: "8 gb",
         kind: Kind::Memory,
         description: "state that one worker may hold for a job",
+    },
+    Key {
+        name: ARITHMETIC_OVERFLOW,
+        default: "error",
+        kind: Kind::OneOf(&["error", "wrap"]),
+        description: "what whole numbers do that do not fit their type: error, or wrap as Flink does",
     },
     Key {
         name: IDLE_TIMEOUT,
@@ -203,6 +221,14 @@ impl Settings {
         Some(self.value(NAME)).filter(|name| !name.is_empty())
     }
 
+    /// Returns `table.exec.arithmetic-overflow`.
+    pub(crate) fn overflow(&self) -> Overflow {
+        match self.value(ARITHMETIC_OVERFLOW) {
+            "wrap" => Overflow::Wrap,
+            _ => Overflow::Error,
+        }
+    }
+
     /// Returns what a job needs to know.
     ///
     /// # Panics
@@ -248,6 +274,7 @@ impl Kind {
             Self::Number { min, max } => {
                 value.parse().is_ok_and(|number: u64| (min..=max).contains(&number))
             }
+            Self::OneOf(values) => values.contains(&value),
             Self::Utc => is_utc(value),
         };
         if valid { Ok(()) } else { Err(self.expected()) }
@@ -259,6 +286,7 @@ impl Kind {
             Self::Duration => "a duration such as '10 s', '500 ms' or '1 min'".to_owned(),
             Self::Memory => "a size such as '512 mb' or '8 gb'".to_owned(),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::OneOf(values) => values.join(" or "),
             Self::Utc => "UTC".to_owned(),
         }
     }

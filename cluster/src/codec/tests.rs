@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::{JoinType, ScalarValue};
 use datafusion::execution::TaskContext;
@@ -257,6 +258,29 @@ fn a_graph_comes_back_as_it_was_sent() {
     let decoded = decode_graph(&received, &functions()).unwrap();
     assert_eq!(format!("{decoded:?}"), format!("{:?}", graph()));
     assert_eq!(encode_graph(&decoded).unwrap(), encoded);
+}
+
+#[test]
+fn arithmetic_is_checked_after_shipping() {
+    let functions = functions();
+    let add = Arc::clone(&functions.scalar_functions()["checked_add"]);
+    let result = Arc::new(Field::new("sum", DataType::Int64, true));
+    let config = Arc::new(datafusion::config::ConfigOptions::default());
+    let args = vec![column(1), column(1)];
+    let sum = ScalarFunctionExpr::new("checked_add", add, args, result, config);
+    let mut sent = graph();
+    sent.stages[1].chain[0].spec =
+        OperatorSpec::Project(vec![upper_key(), Arc::new(sum), column(2), column(3)]);
+    let decoded = decode_graph(&encode_graph(&sent).unwrap(), &functions).unwrap();
+    let OperatorSpec::Project(exprs) = &decoded.stages[1].chain[0].spec else { panic!("changed") };
+    let keys: ArrayRef = Arc::new(StringViewArray::from(vec!["a"]));
+    let prices: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX]));
+    let rows = RecordBatch::try_from_iter([("key", keys), ("price", prices)]).unwrap();
+    let error = exprs[1].evaluate(&rows).unwrap_err();
+    assert_eq!(
+        rainstorm_engine::wording::reason(&error),
+        "9223372036854775807 + 9223372036854775807 does not fit BIGINT"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Functions by name: DataFusion's, and those of Flink's that it lacks.
 
 mod any;
+mod arithmetic;
 mod assign;
 mod bounded;
 mod char_field;
@@ -19,16 +20,18 @@ mod registry;
 mod rows;
 mod scalar;
 mod sql_typed;
+mod sum;
 mod text;
 mod time;
 mod time_text;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use crate::time::ClockRef;
 pub use any::{any_function, operator_of};
+pub use arithmetic::Arithmetic;
 pub use assign::ASSIGN;
 pub use bounded::MAX_LENGTH;
 pub(crate) use clock::at;
@@ -41,7 +44,15 @@ pub use like::{LIKE_PATTERN, like_pattern};
 pub use registry::{Registry, registry};
 pub use rows::{RENAME_FIELDS, renamed};
 pub use sql_typed::sql_type;
+pub(crate) use sum::{SumResult, Total, total_type};
+pub use sum::{WRAPPING_SUM, aggregate_name};
 pub use time_text::TIMESTAMP_TEXT;
+
+/// Returns the aggregate functions that stand in for DataFusion's.
+#[must_use]
+pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    sum::functions()
+}
 
 /// Returns the functions that are added to DataFusion's.
 #[must_use]
@@ -58,5 +69,6 @@ pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     functions.extend(assign::functions());
     functions.extend(like::functions());
     functions.extend(interval::functions());
+    functions.extend(arithmetic::functions());
     functions
 }

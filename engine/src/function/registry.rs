@@ -11,8 +11,9 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
 use super::{
-    ASSIGN, INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN,
-    RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER, bounded, percentile, sql_typed,
+    ASSIGN, Arithmetic, INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY,
+    LIKE_PATTERN, RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER, WRAPPING_SUM, bounded, percentile,
+    sql_typed,
 };
 use crate::time::ClockRef;
 
@@ -54,6 +55,9 @@ pub fn registry(clock: &ClockRef) -> Registry {
         let udf = sql_typed::of_window(udf);
         insert(&mut registry.window, udf.name(), udf.aliases(), &udf);
     }
+    for udf in super::aggregates() {
+        insert(&mut registry.aggregate, udf.name(), udf.aliases(), &udf);
+    }
     for udf in super::functions(clock) {
         registry.add_scalar(&udf);
     }
@@ -83,6 +87,7 @@ const INTERNAL: &[&str] = &[
     RENAME_FIELDS,
     TIMESTAMP_TEXT,
     TO_COARSER,
+    WRAPPING_SUM,
     "arrow_cast",
     "arrow_field",
     "arrow_metadata",
@@ -138,7 +143,7 @@ impl Registry {
             .chain(self.aggregate.keys())
             .chain(self.window.keys())
             .map(String::as_str)
-            .filter(|name| !INTERNAL.contains(name))
+            .filter(|name| !INTERNAL.contains(name) && Arithmetic::of(name).is_none())
             .collect();
         names.sort_unstable();
         names.dedup();

@@ -15,7 +15,7 @@ use crate::held::held_bytes;
 use crate::state::{StateReader, StateWriter};
 use crate::{Error, Result};
 
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Columns of the state before those of a part: the slice's start and end.
 const SPAN_COLUMNS: usize = 2;
 /// Sealed parts that a slice may gather, one a barrier, before they are merged into one.

@@ -64,7 +64,7 @@ fn out_of_range(message: &str) -> Option<String> {
 
 fn array_overflow(message: &str) -> Option<String> {
     let (_, call) = message.split_once("Array overflow on ")?;
-    Some(format!("overflow in {}", call.to_uppercase()))
+    Some(format!("{} does not fit its type", call.to_uppercase()))
 }
 
 fn large_decimal(message: &str) -> Option<String> {

@@ -1,5 +1,5 @@
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, lit};
+use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, lit};
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn causes_name_sqls_types_and_no_library() {
     check(ArrowError::DivideByZero, "division by zero");
     check(
         ArrowError::ArithmeticOverflow("Overflow happened on: 9 + 1".to_owned()),
-        "overflow in 9 + 1",
+        "9 + 1 does not fit its type",
     );
     let large = "1000 is too large to store in a Decimal128 of precision 2. Max is 99";
     check(
@@ -86,6 +86,32 @@ fn expressions_have_names_without_numbers() {
     let cast: Arc<dyn PhysicalExpr> = Arc::new(CastExpr::new(column, DataType::Int64, None));
     let compare: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(cast, Operator::Eq, lit(1_i64)));
     assert_eq!(expression_sql(&compare), "CAST(k AS BIGINT) = 1");
+}
+
+#[test]
+fn what_stands_for_operators_is_written_as_these() {
+    let clock: crate::time::ClockRef = Arc::new(crate::time::SimulatedClock::new(0));
+    let registry = crate::function::registry(&clock);
+    let config = Arc::new(datafusion::config::ConfigOptions::default());
+    let call = |name: &str, args: Vec<Arc<dyn PhysicalExpr>>| -> Arc<dyn PhysicalExpr> {
+        let function = registry.scalar(name).unwrap();
+        let field = Arc::new(Field::new(name, DataType::Int64, true));
+        Arc::new(ScalarFunctionExpr::new(name, function, args, field, Arc::clone(&config)))
+    };
+    let column = |name: &str| -> Arc<dyn PhysicalExpr> { Arc::new(Column::new(name, 0)) };
+    let sum = call("checked_add", vec![column("a"), column("b"), column("c")]);
+    let product = call("checked_multiply", vec![sum, call("checked_negate", vec![column("d")])]);
+    assert_eq!(expression_sql(&product), "(a + b + c) * (- d)");
+    let guard = |when: Arc<dyn PhysicalExpr>, then, other: bool| -> Arc<dyn PhysicalExpr> {
+        Arc::new(CaseExpr::try_new(None, vec![(when, then)], Some(lit(other))).unwrap())
+    };
+    let guarded = guard(column("k"), Arc::clone(&product), false);
+    assert_eq!(expression_sql(&guarded), "k AND (a + b + c) * (- d)");
+    let between =
+        |left, op, right| -> Arc<dyn PhysicalExpr> { Arc::new(BinaryExpr::new(left, op, right)) };
+    let undecided = between(column("k"), Operator::IsDistinctFrom, lit(true));
+    let either = between(column("k"), Operator::Or, column("l"));
+    assert_eq!(expression_sql(&guard(undecided, either, true)), "k OR l");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use rainstorm_engine::connector::ConnectorInfo;
 use rainstorm_engine::connector::{self, TableOptions};
+use rainstorm_engine::function::aggregate_name;
 use sqlparser::tokenizer::Span;
 
 use crate::catalog::TableDefinition;
@@ -51,5 +52,5 @@ pub(crate) fn overlap(one: &TableDefinition, other: &TableDefinition) -> bool {
 
 /// Tells whether an aggregate can take rows back.
 pub(crate) fn takes_rows_back(aggregate: &str) -> bool {
-    ["count", "sum", "avg", "min", "max"].contains(&aggregate)
+    ["count", "sum", "avg", "min", "max"].contains(&aggregate_name(aggregate))
 }

@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
     WindowUDF,
 };
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
-use rainstorm_engine::function::Registry;
+use rainstorm_engine::function::{Registry, WRAPPING_SUM};
 use sqlparser::ast::{Expr as SqlExpr, Query, Spanned, Statement};
 
 use self::relation::PlannedRelation;
@@ -33,6 +33,7 @@ use crate::options::options;
 use crate::parse::FlinkTypePlanner;
 use crate::resolve::resolve_query;
 use crate::session::QueryContext;
+use crate::settings::Overflow;
 use crate::stream::{Watermark, plan_of};
 
 /// Binds a query's names: tables to scans, views to their plans, functions to functions.
@@ -227,6 +228,8 @@ impl ContextProvider for Binder<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        let wraps = self.context.session.settings.overflow() == Overflow::Wrap;
+        let name = if wraps && name.eq_ignore_ascii_case("sum") { WRAPPING_SUM } else { name };
         self.context.functions.aggregate(name)
     }
 

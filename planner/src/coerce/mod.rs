@@ -4,6 +4,7 @@
 //! DataFusion would coerce in another way than Flink, then what it leaves as it should not be.
 
 mod arguments;
+mod arithmetic;
 mod check;
 mod coarser;
 mod depth;
@@ -26,10 +27,12 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, Projection};
 use datafusion::optimizer::analyzer::Analyzer;
 use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT, TO_COARSER};
 
+pub(crate) use self::arithmetic::as_written;
 pub(crate) use self::check::{check_constants, compares};
 use self::intervals::Intervals;
 pub(crate) use self::rows::{by_position, renamed_to, same_shape};
 use crate::options::options;
+use crate::session::QueryContext;
 use crate::walk::walk;
 
 /// What will run a plan.
@@ -74,15 +77,15 @@ pub(crate) fn prepare(
     Ok(plan)
 }
 
-/// Coerces the types of a plan that is prepared.
+/// Coerces the types of a plan that is prepared; its arithmetic fails where results do not fit them.
 ///
 /// # Errors
 /// Types that do not fit.
-pub(crate) fn coerce(plan: LogicalPlan, functions: &Registry) -> Result<LogicalPlan> {
+pub(crate) fn coerce(plan: LogicalPlan, context: QueryContext<'_>) -> Result<LogicalPlan> {
     let plan = Analyzer::new().execute_and_check(plan, &options(), |_, _| {})?;
-    let timestamp_text = functions.udf(TIMESTAMP_TEXT)?;
-    let to_coarser = functions.udf(TO_COARSER)?;
-    let intervals = Intervals::new(functions)?;
+    let timestamp_text = context.functions.udf(TIMESTAMP_TEXT)?;
+    let to_coarser = context.functions.udf(TO_COARSER)?;
+    let intervals = Intervals::new(context.functions)?;
     let plan = walk(
         plan,
         &[],
@@ -95,7 +98,8 @@ pub(crate) fn coerce(plan: LogicalPlan, functions: &Registry) -> Result<LogicalP
         ],
     )?;
     // What a node puts around its expressions comes after what is in them.
-    walk(plan, &[&|plan| intervals.of_node(plan)], &[])
+    let plan = walk(plan, &[&|plan| intervals.of_node(plan)], &[])?;
+    arithmetic::checked(plan, context.functions, context.session.settings.overflow())
 }
 
 /// Does all of it to a plan as it is bound.
@@ -105,9 +109,9 @@ pub(crate) fn coerce(plan: LogicalPlan, functions: &Registry) -> Result<LogicalP
 pub(crate) fn typed(
     plan: LogicalPlan,
     engine: Engine,
-    functions: &Registry,
+    context: QueryContext<'_>,
 ) -> Result<LogicalPlan> {
-    let plan = coerce(prepare(plan, engine, functions)?, functions)?;
+    let plan = coerce(prepare(plan, engine, context.functions)?, context)?;
     check_constants(&plan)?;
     Ok(plan)
 }
@@ -120,12 +124,12 @@ pub(crate) fn typed(
 pub(crate) fn typed_expression(
     expr: Expr,
     schema: DFSchema,
-    functions: &Registry,
+    context: QueryContext<'_>,
 ) -> Result<(Expr, FieldRef)> {
     let rows = EmptyRelation { produce_one_row: false, schema: Arc::new(schema) };
     let rows = Arc::new(LogicalPlan::EmptyRelation(rows));
     let query = LogicalPlan::Projection(Projection::try_new(vec![expr], rows)?);
-    let plan = coerce(prepare(query, Engine::Streams, functions)?, functions)?;
+    let plan = coerce(prepare(query, Engine::Streams, context.functions)?, context)?;
     let column = Arc::clone(&plan.schema().fields()[0]);
     Ok((plan.expressions().swap_remove(0), column))
 }

@@ -127,7 +127,7 @@ impl Trial<'_> {
             ..self.template.clone()
         };
         let plan = bind_query(self.context, &query);
-        plan.and_then(|plan| typed(plan, Engine::Streams, self.context.functions)).err()
+        plan.and_then(|plan| typed(plan, Engine::Streams, self.context)).err()
     }
 
     fn expression(&mut self, select: &Select, expr: &Expr) -> Found {

@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::CaseExpr;
+use rainstorm_engine::function::aggregate_name;
 use rainstorm_engine::graph::{
     AggregateCall, AggregatePhase, ChangelogMode, Edge, Emit, IntervalJoinSpec, JobGraph,
     LimitSpec, OperatorSpec, Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec,
@@ -13,11 +16,19 @@ use rainstorm_engine::graph::{
 };
 use rainstorm_engine::wording::{describe_ms, expression_sql as sql, with_sql_types};
 
+use crate::coerce::as_written;
 use crate::stream::{Derived, OutputWatermark, State, describe_window};
 
 /// Writes a logical plan as DataFusion does, but with SQL's names of types and plain literals.
 pub(crate) fn plan_text(plan: &LogicalPlan) -> String {
-    in_sql(&plan.display_indent().to_string())
+    in_sql(&written(plan).display_indent().to_string())
+}
+
+/// Returns a plan with the operators that people have written.
+fn written(plan: &LogicalPlan) -> LogicalPlan {
+    let written =
+        plan.clone().transform_up_with_subqueries(|node| as_written(node).map(Transformed::yes));
+    written.map_or_else(|_| plan.clone(), |written| written.data)
 }
 
 /// Writes a logical plan with what is known of the rows of each node, where that is more than that
@@ -29,7 +40,8 @@ pub(crate) fn stream_plan_text(root: &Derived<'_>) -> String {
 }
 
 fn describe(node: &Derived<'_>, depth: usize, lines: &mut Vec<String>) {
-    let (plan, indent) = (node.plan.display(), "  ".repeat(depth));
+    let written = as_written(node.plan.clone()).unwrap_or_else(|_| node.plan.clone());
+    let (plan, indent) = (written.display(), "  ".repeat(depth));
     lines.push(match properties_text(node).as_str() {
         "" => format!("{indent}{plan}"),
         known => format!("{indent}{plan} -- {known}"),
@@ -282,8 +294,8 @@ fn grouped(keys: &[usize], calls: &[AggregateCall], input: &SchemaRef) -> String
 
 fn call_text(call: &AggregateCall) -> String {
     let distinct = if call.distinct { "DISTINCT " } else { "" };
-    let args = list(call.args.iter().map(sql));
-    let mut text = format!("{}({distinct}{args}", call.function.name());
+    let args = list(call.args.iter().map(|arg| sql(unguarded(arg, call.filter.as_ref()))));
+    let mut text = format!("{}({distinct}{args}", aggregate_name(call.function.name()));
     if !call.order_by.is_empty() {
         let order_by = call.order_by.iter().map(|sort| {
             let order = if sort.options.descending { " DESC" } else { "" };
@@ -296,6 +308,18 @@ fn call_text(call: &AggregateCall) -> String {
         let _ = write!(text, " FILTER (WHERE {})", sql(filter));
     }
     text
+}
+
+/// Returns an aggregate's argument without the guard by which FILTER keeps it from being evaluated.
+fn unguarded<'a>(
+    argument: &'a Arc<dyn PhysicalExpr>,
+    filter: Option<&Arc<dyn PhysicalExpr>>,
+) -> &'a Arc<dyn PhysicalExpr> {
+    let Some(case) = argument.downcast_ref::<CaseExpr>() else { return argument };
+    match (case.when_then_expr(), case.else_expr()) {
+        ([(when, then)], None) if Some(when) == filter => then,
+        _ => argument,
+    }
 }
 
 fn state_text(spec: &OperatorSpec) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::util::display::array_value_to_string;
 use rainstorm_engine::time::{ClockRef, SimulatedClock};
 
-use super::graph_text;
+use super::{graph_text, written};
 use crate::Planner;
 use crate::error::SqlErrors;
 use crate::script::{Script, Step};
@@ -35,7 +35,7 @@ fn graphs(steps: &[Step]) -> String {
                 }
             }
             Step::Batch(plan) => {
-                let _ = writeln!(text, "Batch\n{}", plan.display_indent());
+                let _ = writeln!(text, "Batch\n{}", written(plan).display_indent());
             }
             _ => {}
         }

@@ -40,7 +40,7 @@ fn evaluate(sql: &str) -> std::result::Result<String, SqlErrors> {
     let run = || {
         let schema = DFSchema::try_from(row.schema())?;
         let bound = bind_expression(context, &expr, &schema)?;
-        let (typed, _) = typed_expression(bound, schema.clone(), &functions)?;
+        let (typed, _) = typed_expression(bound, schema.clone(), context)?;
         let simplify = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
         let bound = ExprSimplifier::new(simplify).simplify(typed)?;
         let physical = SessionContext::new().create_physical_expr(bound, &schema)?;

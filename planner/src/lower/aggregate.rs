@@ -9,6 +9,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
+use rainstorm_engine::function::aggregate_name;
 use rainstorm_engine::graph::{
     AggregateCall, AggregatePhase, ChangelogMode, GroupAggregateSpec, OperatorSpec,
     WindowAggregateSpec, WindowSpec,
@@ -20,6 +21,7 @@ use super::expr::{columns_of, renumber};
 use super::flow::{Distribution, FlowKind, FlowNode, Port, schema_of};
 use super::relation::{Layout, Place, Relation, field_of, window_fields};
 use crate::analysis::takes_rows_back;
+use crate::rewrite::filtered;
 use crate::stream::{Derived, GroupWindow, Properties, WindowPart, emission, unaliased};
 
 /// The input of an aggregate, laid out for it.
@@ -84,7 +86,7 @@ impl Lowering<'_> {
             return self.unsupported("a window aggregate over an updating input", "");
         }
         for expr in &aggregate.aggr_expr {
-            let name = call_of(expr)?.func.name();
+            let name = aggregate_name(call_of(expr)?.func.name());
             if !takes_rows_back(name) {
                 return self.unsupported(
                     format!("{} over an updating input", name.to_uppercase()),
@@ -180,9 +182,10 @@ impl Lowering<'_> {
     ) -> Result<AggregateCall> {
         let params = &call.params;
         let expr = |expr: &Expr| input.expr(&self.flow, expr, schema);
+        let arg = |arg: &Expr| expr(&filtered(arg.clone(), params.filter.as_deref(), schema));
         Ok(AggregateCall {
             function: Arc::clone(&call.func),
-            args: params.args.iter().map(expr).collect::<Result<_>>()?,
+            args: params.args.iter().map(arg).collect::<Result<_>>()?,
             filter: params.filter.as_deref().map(expr).transpose()?,
             distinct: params.distinct,
             order_by: params

@@ -13,10 +13,22 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use crate::rewrite::{Asked, lazy};
+
 /// Makes a physical expression over a logical schema.
 pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-    let properties = ExecutionProps::new();
-    create_physical_expr(expr, schema, &properties, &PhysicalPlanningContext::default())
+    guarded(expr, schema, Asked::Value)
+}
+
+/// Makes a physical condition over a logical schema: null is as good as false.
+pub(super) fn condition(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    guarded(expr, schema, Asked::Truth)
+}
+
+fn guarded(expr: &Expr, schema: &DFSchema, asked: Asked) -> Result<Arc<dyn PhysicalExpr>> {
+    let (properties, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let expr = lazy(expr.clone(), schema, asked)?;
+    create_physical_expr(&expr, schema, &properties, &planning)
 }
 
 /// Renumbers an expression's columns; `place` gives a column's new name and index.

@@ -13,7 +13,7 @@ use rainstorm_engine::graph::{
 };
 
 use super::Lowering;
-use super::expr::{physical, renumber};
+use super::expr::renumber;
 use super::flow::{Distribution, Flow, FlowKind, FlowNode, Port, schema_of};
 use super::join_words::join_sql;
 use super::relation::{Place, Relation, field_of};
@@ -131,7 +131,7 @@ impl Lowering<'_> {
         let both = join.left.schema().join(join.right.schema())?;
         let (left, right) = (sides.left.schema(&self.flow)?, sides.right.schema(&self.flow)?);
         let left_columns = join.left.schema().fields().len();
-        renumber(physical(&condition, &both)?, |column| {
+        renumber(super::expr::condition(&condition, &both)?, |column| {
             if column < left_columns {
                 let index = sides.left.node_column(column)?;
                 Some((left.field(index).name().clone(), index))

@@ -243,7 +243,7 @@ impl<'a> Lowering<'a> {
         if input.reads_pending(&filter.predicate, schema)? {
             input = input.assign_windows(&mut self.flow)?;
         }
-        let predicate = input.expr(&self.flow, &filter.predicate, schema)?;
+        let predicate = input.condition(&self.flow, &filter.predicate, schema)?;
         for node in &mut input.nodes {
             let schema = Arc::clone(self.flow.schema(*node));
             let spec = OperatorSpec::Filter(Arc::clone(&predicate));

@@ -11,7 +11,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use rainstorm_engine::graph::{OperatorSpec, Window, WindowSpec};
 
-use super::expr::{physical, renumber};
+use super::expr::{condition, physical, renumber};
 use super::flow::{Flow, FlowId, schema_of};
 use crate::stream::{WINDOW_COLUMNS, WindowPart};
 
@@ -84,8 +84,26 @@ impl Relation {
         expr: &Expr,
         schema: &DFSchema,
     ) -> Result<Arc<dyn PhysicalExpr>> {
+        self.over_nodes(flow, physical(expr, schema)?)
+    }
+
+    /// Makes a condition over a logical schema one over the nodes' columns.
+    pub(super) fn condition(
+        &self,
+        flow: &Flow,
+        expr: &Expr,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        self.over_nodes(flow, condition(expr, schema)?)
+    }
+
+    fn over_nodes(
+        &self,
+        flow: &Flow,
+        expr: Arc<dyn PhysicalExpr>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
         let nodes = self.schema(flow)?;
-        renumber(physical(expr, schema)?, |column| {
+        renumber(expr, |column| {
             let index = self.node_column(column)?;
             Some((nodes.field(index).name().clone(), index))
         })

@@ -24,6 +24,7 @@ use super::subexpression;
 use crate::analysis::describe;
 use crate::catalog::TableDefinition;
 use crate::error::{fail, unsupported};
+use crate::rewrite::can_fail;
 use crate::types::declared_length;
 
 /// Returns a table's options; where its rows are generated, with the lengths that types have.
@@ -166,14 +167,17 @@ fn steps(
 ) -> Result<Vec<(OperatorSpec, SchemaRef)>> {
     let mut steps = Steps { steps: Vec::new(), schema: Arc::clone(schema) };
     // One expression, so that what stands behind an AND counts as guarded by what is before it.
-    let mut conditions: Vec<Expr> = conjunction(filters.to_vec()).into_iter().collect();
+    let declared = DFSchema::try_from(Arc::clone(schema))?;
+    let (may_fail, first): (Vec<Expr>, Vec<Expr>) =
+        filters.iter().cloned().partition(|filter| can_fail(filter, &declared));
+    let mut conditions: Vec<Expr> = conjunction([first, may_fail].concat()).into_iter().collect();
     let (mut columns, names): (Vec<Expr>, Vec<String>) = outputs.into_iter().unzip();
     let parts =
         subexpression::extract(&mut conditions, &mut columns, |part| format!("common_{part}"))?;
     steps.widen(parts, "common_")?;
     for condition in conditions {
         let read = DFSchema::try_from(Arc::clone(&steps.schema))?;
-        steps.push(OperatorSpec::Filter(physical(&condition, &read)?), None);
+        steps.push(OperatorSpec::Filter(super::expr::condition(&condition, &read)?), None);
     }
     let parts = subexpression::extract(&mut columns, &mut [], |part| format!("selected_{part}"))?;
     steps.widen(parts, "selected_")?;

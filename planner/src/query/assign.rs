@@ -115,7 +115,7 @@ fn assigned(
 
 fn constant(context: QueryContext<'_>, value: &SqlExpr) -> Result<Expr, SqlErrors> {
     let typed = bind_constant(context, value)
-        .and_then(|value| typed_expression(value, DFSchema::empty(), context.functions));
+        .and_then(|value| typed_expression(value, DFSchema::empty(), context));
     typed.map(|(value, _)| value).map_err(|error| from_datafusion_in(&error, value))
 }
 

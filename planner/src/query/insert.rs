@@ -63,7 +63,7 @@ impl BoundInsert {
         let bound = bind_query(context, &insert.source).map_err(place)?;
         let (bound, first_rows) = limited(bound).map_err(place)?;
         let prepared = prepare(bound, Engine::Streams, context.functions).map_err(place)?;
-        let typed = coerce(prepared.clone(), context.functions).map_err(place)?;
+        let typed = coerce(prepared.clone(), context).map_err(place)?;
         let plan = assign::to_table(context, &prepared, typed, table, &insert)?;
         check_constants(&plan).map_err(place)?;
         let results = results_for(table, first_rows).map_err(place)?;

@@ -56,9 +56,9 @@ fn bind_select(context: QueryContext<'_>, query: &Query) -> Result<Select, SqlEr
     let bind = || {
         let plan = bind_query(context, query)?;
         if !is_batch(&plan)? {
-            return typed(plan, Engine::Streams, context.functions).map(Select::Job);
+            return typed(plan, Engine::Streams, context).map(Select::Job);
         }
-        let plan = typed(plan, Engine::Batch, context.functions)?;
+        let plan = typed(plan, Engine::Batch, context)?;
         batch::check(&plan)?;
         Ok(Select::Batch(plan))
     };
@@ -133,7 +133,7 @@ pub(crate) fn query_schema(
     query: &Query,
 ) -> Result<SchemaRef, SqlErrors> {
     let plan = bind_query(context, query)
-        .and_then(|plan| typed(plan, Engine::Streams, context.functions))
+        .and_then(|plan| typed(plan, Engine::Streams, context))
         .map_err(|error| from_datafusion_in_query(&error, context, query))?;
     Ok(Arc::clone(plan.schema().inner()))
 }
@@ -150,7 +150,7 @@ pub(crate) fn view_schema(
 ) -> Result<SchemaRef, SqlErrors> {
     let in_view = |cause| fail(ViewError { view: view.name.clone(), cause });
     let plan = bind_view(context, view)
-        .and_then(|plan| typed(plan, Engine::Streams, context.functions).map_err(in_view))
+        .and_then(|plan| typed(plan, Engine::Streams, context).map_err(in_view))
         .map_err(|error| from_datafusion(&error, named))?;
     Ok(Arc::clone(plan.schema().inner()))
 }

@@ -4,10 +4,14 @@
 //! at most 19 digits, DataFusion reckons with 20; what is multiplied with one then has a digit
 //! more than in Flink, and writing it into a column of Flink's type would check every row.
 
+use std::sync::Arc;
+
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable};
+use rainstorm_engine::function::Arithmetic;
 
 use rainstorm_engine::function::ASSIGN;
 
@@ -68,9 +72,17 @@ fn of_comparison(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
 /// Returns decimal arithmetic with BIGINTs of 19 digits, and its type, where that makes it
 /// narrower.
 fn arithmetic(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
-    let (left, right) = (operand(left, schema), operand(right, schema));
-    let narrowed = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), *op, Box::new(right)));
+    let narrowed = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (left, right) = (operand(left, schema), operand(right, schema));
+            Expr::BinaryExpr(BinaryExpr::new(Box::new(left), *op, Box::new(right)))
+        }
+        Expr::ScalarFunction(call) if Arithmetic::of(call.func.name()).is_some() => {
+            let args = call.args.iter().map(|arg| operand(arg, schema)).collect();
+            Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&call.func), args))
+        }
+        _ => return None,
+    };
     let data_type = narrowed.get_type(schema).ok()?;
     (narrowed != *expr && data_type.is_decimal()).then_some((narrowed, data_type))
 }

@@ -7,6 +7,8 @@
 mod casts;
 mod constants;
 mod durations;
+mod fallible;
+mod guards;
 mod volatile;
 mod watermarks;
 
@@ -29,6 +31,9 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
+pub(crate) use self::fallible::can_fail;
+pub use self::guards::guarded;
+pub(crate) use self::guards::{Asked, filtered, lazy};
 use crate::options::options;
 use crate::stream::{self, Results};
 use crate::walk::walk;

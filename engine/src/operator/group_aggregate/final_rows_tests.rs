@@ -31,6 +31,18 @@ fn final_rows_are_emitted_once_at_the_end() {
 }
 
 #[test]
+fn a_sum_that_was_beyond_its_type_at_a_checkpoint_may_fit_at_the_end() {
+    let mut test = final_rows(vec![0], "k:text n:int s:int");
+    test.rows("+ a 9223372036854775807 ~\n+ a 9223372036854775807 ~");
+    test.flush();
+    let state = test.snapshot();
+    let mut test = test.restored(&state, 0, 1);
+    test.rows("- a 9223372036854775807 ~");
+    test.end(0);
+    test.expect("+ a 1 9223372036854775807");
+}
+
+#[test]
 fn without_keys_there_is_a_final_row_of_nothing() {
     let mut test = final_rows(vec![], "n:int s:int");
     test.end(0);

@@ -22,6 +22,7 @@ use arrow::datatypes::{
 };
 
 use super::aggregate::Aggregate;
+use crate::function::aggregate_name;
 use crate::graph::{AggregateCall, ChangelogMode};
 use crate::{Error, Result};
 use count::Count;
@@ -80,10 +81,10 @@ pub(super) fn column(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Error::compute("find the types of an aggregate's arguments", error))?;
     let append_only = mode == ChangelogMode::AppendOnly;
-    let name = call.function.name();
+    let name = aggregate_name(call.function.name());
     let summed = match (name, kinds.as_slice()) {
         ("count", _) => Some(Box::new(Count::default()) as Box<dyn Column>),
-        ("sum", [kind]) => sum::sum(kind),
+        ("sum", [kind]) => sum::sum(call, kind),
         ("avg", [kind]) => sum::average(kind, call.output.data_type()),
         _ => None,
     };

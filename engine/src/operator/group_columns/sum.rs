@@ -1,4 +1,5 @@
-//! SUM and AVG. As with DataFusion, sums of integers and decimals wrap around.
+//! SUM and AVG. Sums of integers and decimals are held wider than results are: what rows take back
+//! brings back into range was never out of it.
 
 use std::sync::Arc;
 
@@ -7,12 +8,15 @@ use arrow::array::{
     PrimitiveArray,
 };
 use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Float64Type, Int64Type,
-    UInt64Type,
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, DecimalType, Float64Type,
+    Int64Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 
 use super::{Column, each_row, integers, misfit, pick};
+use crate::function::{SumResult, Total, total_type};
+use crate::graph::AggregateCall;
+use crate::wording::with_sql_types;
 use crate::{Error, Result};
 
 /// Digits that DataFusion wants a decimal sum to have beyond those of what is averaged.
@@ -22,34 +26,46 @@ const FLOAT_TOLERANCE: f64 = 1e-12;
 /// Turns sums, null where there is no value, and the numbers of values into results.
 type Finish<T> = Box<dyn Fn(PrimitiveArray<T>, &[i64]) -> Result<ArrayRef> + Send>;
 
-/// Adds up values and counts them.
-struct Sum<T: ArrowPrimitiveType> {
-    sums: Vec<T::Native>,
+/// Adds up values `T` in sums `W` and counts them.
+struct Sum<T, W: ArrowPrimitiveType> {
+    sums: Vec<W::Native>,
     counts: Vec<i64>,
     /// The greatest value or sum of each group, where sums are rounded.
-    magnitudes: Vec<T::Native>,
+    magnitudes: Vec<W::Native>,
     /// What rounding may leave of a sum of nothing, as a part of the greatest value.
-    tolerance: Option<T::Native>,
+    tolerance: Option<W::Native>,
+    /// The type of sums.
     kind: DataType,
-    finish: Finish<T>,
+    finish: Finish<W>,
+    values: std::marker::PhantomData<fn() -> T>,
 }
 
-/// Makes the column of SUM over a type, if it is one that is added up here.
-pub(super) fn sum(kind: &DataType) -> Option<Box<dyn Column>> {
-    fn of<T: ArrowPrimitiveType>(kind: &DataType) -> Box<dyn Column> {
-        Box::new(Sum::<T>::new(kind, None, finish()))
+/// Makes the column of a call of SUM over a type, if it is one that is added up here.
+pub(super) fn sum(call: &AggregateCall, kind: &DataType) -> Option<Box<dyn Column>> {
+    fn of<T, W>(call: &AggregateCall, held_in: &DataType) -> Box<dyn Column>
+    where
+        T: ArrowPrimitiveType<Native: Into<W::Native>>,
+        W: Total,
+    {
+        let name = call.output.name();
+        let result = SumResult::new(call.function.name(), name, call.output.data_type());
+        let failed = format!("compute {}", with_sql_types(name));
+        let finish: Finish<W> = Box::new(move |sums, _| {
+            result.column(&sums).map_err(|error| Error::compute(failed.clone(), error))
+        });
+        Box::new(Sum::<T, W>::new(held_in, None, finish))
     }
-    fn finish<T: ArrowPrimitiveType>() -> Finish<T> {
-        Box::new(|sums, _| Ok(Arc::new(sums)))
+    if *kind == DataType::Float64 {
+        let finish: Finish<Float64Type> = Box::new(|sums, _| Ok(Arc::new(sums)));
+        let sum = Sum::<Float64Type, Float64Type>::new(kind, Some(FLOAT_TOLERANCE), finish);
+        return Some(Box::new(sum));
     }
-    match kind {
-        DataType::Int64 => Some(of::<Int64Type>(kind)),
-        DataType::UInt64 => Some(of::<UInt64Type>(kind)),
-        DataType::Float64 => {
-            Some(Box::new(Sum::<Float64Type>::new(kind, Some(FLOAT_TOLERANCE), finish())))
-        }
-        DataType::Decimal128(..) => Some(of::<Decimal128Type>(kind)),
-        _ => None,
+    let held_in = total_type(kind)?;
+    match (kind, &held_in) {
+        (DataType::Int64, _) => Some(of::<Int64Type, Decimal128Type>(call, &held_in)),
+        (DataType::UInt64, _) => Some(of::<UInt64Type, Decimal128Type>(call, &held_in)),
+        (_, DataType::Decimal256(..)) => Some(of::<Decimal128Type, Decimal256Type>(call, &held_in)),
+        _ => Some(of::<Decimal128Type, Decimal128Type>(call, &held_in)),
     }
 }
 
@@ -62,7 +78,8 @@ pub(super) fn average(kind: &DataType, output: &DataType) -> Option<Box<dyn Colu
                     sums.iter().zip(counts).map(|(sum, count)| Some(sum? / *count as f64));
                 Ok(Arc::new(averages.collect::<Float64Array>()))
             });
-            Some(Box::new(Sum::new(kind, Some(FLOAT_TOLERANCE), finish)))
+            let tolerance = Some(FLOAT_TOLERANCE);
+            Some(Box::new(Sum::<Float64Type, Float64Type>::new(kind, tolerance, finish)))
         }
         (DataType::Decimal128(digits, scale), DataType::Decimal128(precision, to_scale))
             if digits + AVERAGE_HEADROOM_DIGITS <= DECIMAL128_MAX_PRECISION
@@ -74,7 +91,7 @@ pub(super) fn average(kind: &DataType, output: &DataType) -> Option<Box<dyn Colu
                 decimal_averages(&sums, counts, factor, precision, to_scale)
                     .map_err(|error| Error::compute("compute an average", error))
             });
-            Some(Box::new(Sum::new(kind, None, finish)))
+            Some(Box::new(Sum::<Decimal128Type, Decimal128Type>::new(kind, None, finish)))
         }
         _ => None,
     }
@@ -98,16 +115,17 @@ fn decimal_averages(
     Ok(Arc::new(averages.with_precision_and_scale(precision, scale)?))
 }
 
-impl<T: ArrowPrimitiveType> Sum<T> {
-    fn new(kind: &DataType, tolerance: Option<T::Native>, finish: Finish<T>) -> Self {
+impl<T, W: ArrowPrimitiveType> Sum<T, W> {
+    fn new(kind: &DataType, tolerance: Option<W::Native>, finish: Finish<W>) -> Self {
         let kind = kind.clone();
         let (sums, counts, magnitudes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { sums, counts, magnitudes, tolerance, kind, finish }
+        let values = std::marker::PhantomData;
+        Self { sums, counts, magnitudes, tolerance, kind, finish, values }
     }
 
     /// Takes away what rounding has left of the sum of a group without values. What is larger is
     /// the sum of values that were taken back before they have come.
-    fn settle(&mut self, id: usize, value: T::Native) {
+    fn settle(&mut self, id: usize, value: W::Native) {
         let Some(tolerance) = self.tolerance else { return };
         let sum = self.sums[id];
         let greatest = [value, sum].map(absolute).into_iter().fold(self.magnitudes[id], greater);
@@ -115,26 +133,30 @@ impl<T: ArrowPrimitiveType> Sum<T> {
         let is_finite = sum.sub_wrapping(sum).is_zero();
         let is_rest = absolute(sum).is_le(greatest.mul_wrapping(tolerance)) || !is_finite;
         if self.counts[id] == 0 && is_rest {
-            self.sums[id] = T::Native::ZERO;
-            self.magnitudes[id] = T::Native::ZERO;
+            self.sums[id] = W::Native::ZERO;
+            self.magnitudes[id] = W::Native::ZERO;
         }
     }
 
-    fn sums(&self, ids: &[u32]) -> PrimitiveArray<T> {
+    fn sums(&self, ids: &[u32]) -> PrimitiveArray<W> {
         let sums = ids.iter().map(|id| {
             let id = *id as usize;
             (self.counts[id] > 0).then_some(self.sums[id])
         });
-        sums.collect::<PrimitiveArray<T>>().with_data_type(self.kind.clone())
+        sums.collect::<PrimitiveArray<W>>().with_data_type(self.kind.clone())
     }
 }
 
-impl<T: ArrowPrimitiveType> Column for Sum<T> {
+impl<T, W> Column for Sum<T, W>
+where
+    T: ArrowPrimitiveType<Native: Into<W::Native>>,
+    W: ArrowPrimitiveType,
+{
     fn grow(&mut self, groups: usize) {
-        self.sums.resize(groups, T::Native::ZERO);
+        self.sums.resize(groups, W::Native::ZERO);
         self.counts.resize(groups, 0);
         if self.tolerance.is_some() {
-            self.magnitudes.resize(groups, T::Native::ZERO);
+            self.magnitudes.resize(groups, W::Native::ZERO);
         }
     }
 
@@ -144,15 +166,11 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
             .ok_or_else(|| Error::Internal(format!("a sum of {}", args[0].data_type())))?;
         let (nulls, values) = (values.nulls(), values.values());
         each_row(ids, nulls, weights, |row, id, weight| {
-            let sum = &mut self.sums[id];
-            *sum = if weight > 0 {
-                sum.add_wrapping(values[row])
-            } else {
-                sum.sub_wrapping(values[row])
-            };
+            let (sum, value) = (&mut self.sums[id], values[row].into());
+            *sum = if weight > 0 { sum.add_wrapping(value) } else { sum.sub_wrapping(value) };
             self.counts[id] += weight;
             if weights.is_some() {
-                self.settle(id, values[row]);
+                self.settle(id, value);
             }
         });
         Ok(())
@@ -169,10 +187,10 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
 
     fn free(&mut self, ids: &[u32]) {
         for id in ids {
-            self.sums[*id as usize] = T::Native::ZERO;
+            self.sums[*id as usize] = W::Native::ZERO;
             self.counts[*id as usize] = 0;
             if let Some(magnitude) = self.magnitudes.get_mut(*id as usize) {
-                *magnitude = T::Native::ZERO;
+                *magnitude = W::Native::ZERO;
             }
         }
     }
@@ -183,12 +201,12 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
 
     fn state(&mut self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
         let sums =
-            PrimitiveArray::<T>::from_iter_values(ids.iter().map(|id| self.sums[*id as usize]));
+            PrimitiveArray::<W>::from_iter_values(ids.iter().map(|id| self.sums[*id as usize]));
         let sums = sums.with_data_type(self.kind.clone());
         let mut state: Vec<ArrayRef> = vec![Arc::new(sums), Arc::new(pick(&self.counts, ids))];
         if self.tolerance.is_some() {
             let magnitudes = ids.iter().map(|id| self.magnitudes[*id as usize]);
-            let magnitudes = PrimitiveArray::<T>::from_iter_values(magnitudes);
+            let magnitudes = PrimitiveArray::<W>::from_iter_values(magnitudes);
             state.push(Arc::new(magnitudes.with_data_type(self.kind.clone())));
         }
         Ok(state)
@@ -199,13 +217,13 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
             return Err(Error::Internal("a sum has two columns of state".to_owned()));
         };
         if let ([magnitudes], true) = (magnitudes, self.tolerance.is_some()) {
-            let magnitudes = magnitudes.as_primitive_opt::<T>();
+            let magnitudes = magnitudes.as_primitive_opt::<W>();
             let magnitudes = magnitudes.ok_or_else(|| misfit("a sum", sums))?;
             for (id, magnitude) in ids.iter().zip(magnitudes.values()) {
                 self.magnitudes[*id as usize] = *magnitude;
             }
         }
-        let sums = sums.as_primitive_opt::<T>().ok_or_else(|| misfit("a sum", sums))?;
+        let sums = sums.as_primitive_opt::<W>().ok_or_else(|| misfit("a sum", sums))?;
         let values = sums.values().iter().zip(integers(counts)?.values());
         for (id, (sum, count)) in ids.iter().zip(values) {
             self.sums[*id as usize] = *sum;
@@ -215,7 +233,7 @@ impl<T: ArrowPrimitiveType> Column for Sum<T> {
     }
 
     fn memory_bytes(&self) -> usize {
-        (self.sums.capacity() + self.magnitudes.capacity()) * size_of::<T::Native>()
+        (self.sums.capacity() + self.magnitudes.capacity()) * size_of::<W::Native>()
             + self.counts.capacity() * size_of::<i64>()
     }
 }

@@ -1,0 +1,192 @@
+//! Arithmetic of whole numbers and decimals that fails where a result does not fit its type.
+//!
+//! The planner puts these functions in the place of operators, so that both engines have them and
+//! they keep their meaning when they are shipped, which is by name. People see the operators. A
+//! chain of one operator is one call: messages are nested as deep as calls are, within bounds.
+
+mod decimals;
+mod integers;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{DataFusionError, exec_datafusion_err, internal_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
+};
+
+use crate::wording::type_sql;
+
+/// What is computed, and checked to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Subtract,
+    /// `a * b`
+    Multiply,
+    /// `a / b`, of decimals.
+    Divide,
+    /// `-a`
+    Negate,
+}
+
+impl Arithmetic {
+    const ALL: [Self; 5] = [Self::Add, Self::Subtract, Self::Multiply, Self::Divide, Self::Negate];
+
+    /// Returns the arithmetic that a function does.
+    #[must_use]
+    pub fn of(function: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|arithmetic| arithmetic.name() == function)
+    }
+
+    /// Returns what an operator between two values of these types is, `None` where it needs no
+    /// check: whole numbers are divided with one already, and times have their own.
+    #[must_use]
+    pub fn of_operator(op: Operator, left: &DataType, right: &DataType) -> Option<Self> {
+        let integers = left.is_integer() && left == right;
+        let decimals = is_decimal(left) && is_decimal(right);
+        match op {
+            Operator::Plus if integers || decimals => Some(Self::Add),
+            Operator::Minus if integers || decimals => Some(Self::Subtract),
+            Operator::Multiply if integers || decimals => Some(Self::Multiply),
+            Operator::Divide if decimals => Some(Self::Divide),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the function that does it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Add => "checked_add",
+            Self::Subtract => "checked_subtract",
+            Self::Multiply => "checked_multiply",
+            Self::Divide => "checked_divide",
+            Self::Negate => "checked_negate",
+        }
+    }
+
+    /// Returns its operator between two values; negation is between nothing and a value.
+    #[must_use]
+    pub const fn operator(self) -> Operator {
+        match self {
+            Self::Add => Operator::Plus,
+            Self::Subtract | Self::Negate => Operator::Minus,
+            Self::Multiply => Operator::Multiply,
+            Self::Divide => Operator::Divide,
+        }
+    }
+
+    /// Says that a result does not fit.
+    fn misfit(self, left: &str, right: &str, data_type: &DataType) -> DataFusionError {
+        let right = if right.starts_with('-') { format!("({right})") } else { right.to_owned() };
+        let computed = match self {
+            Self::Negate => format!("-{right}"),
+            _ => format!("{left} {} {right}", self.operator()),
+        };
+        exec_datafusion_err!("{computed} does not fit {}", type_sql(data_type))
+    }
+}
+
+fn is_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(..))
+}
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    Arithmetic::ALL.map(|arithmetic| Arc::new(ScalarUDF::from(Checked::new(arithmetic)))).to_vec()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Checked {
+    arithmetic: Arithmetic,
+    signature: Signature,
+}
+
+impl Checked {
+    fn new(arithmetic: Arithmetic) -> Self {
+        let signature = Signature::variadic_any(Volatility::Immutable);
+        Self { arithmetic, signature }
+    }
+
+    /// Writes a call as the operators that it stands for.
+    fn written(&self, args: &[Expr], name: impl Fn(&Expr) -> String) -> String {
+        match args {
+            [operand] => format!("(- {})", name(operand)),
+            operands => {
+                let operands: Vec<String> = operands.iter().map(name).collect();
+                operands.join(&format!(" {} ", self.arithmetic.operator()))
+            }
+        }
+    }
+
+    fn step(
+        &self,
+        left: &ColumnarValue,
+        right: &ColumnarValue,
+        number_rows: usize,
+    ) -> Result<ColumnarValue> {
+        let data_type = left.data_type();
+        if is_decimal(&data_type) {
+            decimals::compute(self.arithmetic, left, right, number_rows)
+        } else {
+            integers::compute(self.arithmetic, left, right, &data_type)
+        }
+    }
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &'static str {
+        self.arithmetic.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn display_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(self.written(args, ToString::to_string))
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(self.written(args, |arg| arg.schema_name().to_string()))
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let Some((first, others)) = types.split_first() else {
+            return internal_err!("{} takes arguments", self.name());
+        };
+        let operator = self.arithmetic.operator();
+        others.iter().try_fold(first.clone(), |left, right| {
+            BinaryTypeCoercer::new(&left, &operator, right).get_result_type()
+        })
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> =
+            args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.as_slice() {
+            [] => internal_err!("{} takes arguments", self.name()),
+            [operand] if is_decimal(&operand.data_type()) => decimals::negate(operand),
+            [operand] => integers::negate(operand, &operand.data_type()),
+            [first, second, others @ ..] => {
+                let start = self.step(first, second, args.number_rows)?;
+                others
+                    .iter()
+                    .try_fold(start, |left, right| self.step(&left, right, args.number_rows))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
