@@ -42,24 +42,45 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut lengths: Vec<&[DataType]> = vec![&[INTERVAL]];
     lengths.extend(durations.iter().map(<[DataType; 1]>::as_slice));
     vec![
-        Scalar::udf(INTERVAL_LENGTH, &lengths, LENGTH, lengths_of),
-        Scalar::udf(INTERVAL_KEY, &[&[INTERVAL]], KEY, |args| {
-            let keys: Decimal256Array = intervals(args)?.unary(key);
-            Ok(Arc::new(keys.with_data_type(KEY)))
-        }),
-        Scalar::udf(INTERVAL_OF_KEY, &[&[KEY]], INTERVAL, |args| {
-            let keys = argument::<Decimal256Type>(args)?;
-            let intervals: IntervalMonthDayNanoArray = keys.unary(of_key);
-            Ok(Arc::new(intervals))
-        }),
-        Scalar::udf(INTERVAL_IN_DAYS, &[&[INTERVAL]], INTERVAL, |args| {
-            let in_days: IntervalMonthDayNanoArray = intervals(args)?.try_unary(|interval| {
-                interval_of(interval_length(interval)).ok_or_else(|| {
-                    arrow::error::ArrowError::ComputeError("an interval is too long".to_owned())
-                })
-            })?;
-            Ok(Arc::new(in_days))
-        }),
+        Scalar::new(INTERVAL_LENGTH, &lengths, |_| LENGTH, lengths_of).udf(),
+        Scalar::new(
+            INTERVAL_KEY,
+            &[&[INTERVAL]],
+            |_| KEY,
+            |args| {
+                let keys: Decimal256Array = intervals(args)?.unary(key);
+                Ok(Arc::new(keys.with_data_type(KEY)))
+            },
+        )
+        .udf(),
+        Scalar::new(
+            INTERVAL_OF_KEY,
+            &[&[KEY]],
+            |_| INTERVAL,
+            |args| {
+                let keys = argument::<Decimal256Type>(args)?;
+                let intervals: IntervalMonthDayNanoArray = keys.unary(of_key);
+                Ok(Arc::new(intervals))
+            },
+        )
+        .udf(),
+        Scalar::new(
+            INTERVAL_IN_DAYS,
+            &[&[INTERVAL]],
+            |_| INTERVAL,
+            |args| {
+                let in_days: IntervalMonthDayNanoArray =
+                    intervals(args)?.try_unary(|interval| {
+                        interval_of(interval_length(interval)).ok_or_else(|| {
+                            arrow::error::ArrowError::ComputeError(
+                                "an interval is too long".to_owned(),
+                            )
+                        })
+                    })?;
+                Ok(Arc::new(in_days))
+            },
+        )
+        .udf(),
     ]
 }
 
