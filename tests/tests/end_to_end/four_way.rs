@@ -166,13 +166,21 @@ async fn run_with_restarts(place: &Place, text: &str, variables: &[String]) -> R
     let slow = place.write("slow.sql", &(source("\n  'rows-per-second' = '3000',") + text));
     let fast = place.write("fast.sql", &(source("") + text));
     let setting = "execution.checkpointing.interval=100ms";
-    let run = |script: &Path, tasks: &'static str, restore: &'static [&'static str]| {
+    // Who asks for files before the engine has opened its directory is the one that opens it.
+    let lock = place.path().join("rainstorm-data/lock");
+    let run = async |script: &Path, tasks: &'static str, restore: &'static [&'static str]| {
+        let _ = std::fs::remove_file(&lock);
         let script = script.to_str().expect("a path of plain characters").to_owned();
         let fixed = ["run", &script, "--name", "job", "--set", setting, "--parallelism", tasks];
         let fixed = fixed.into_iter().chain(restore.iter().copied());
-        place.start(fixed.chain(variables.iter().map(String::as_str)))
+        let mut child = place.start(fixed.chain(variables.iter().map(String::as_str)));
+        let is_open = || std::fs::read_to_string(&lock).is_ok_and(|text| text.lines().count() > 1);
+        while !is_open() && matches!(child.try_wait(), Ok(None)) {
+            tokio::task::yield_now().await;
+        }
+        child
     };
-    let mut child = run(&slow, "1", &[]);
+    let mut child = run(&slow, "1", &[]).await;
     let mut epoch = 0;
     for (script, tasks) in [(&slow, "3"), (&fast, "2")] {
         // Several checkpoints on, the job is in the midst of its work.
@@ -181,7 +189,7 @@ async fn run_with_restarts(place: &Place, text: &str, variables: &[String]) -> R
             committed = has_checkpoint_after(place, epoch + 2) => committed?,
         };
         child.kill().await?;
-        child = run(script, tasks, &["--restore"]);
+        child = run(script, tasks, &["--restore"]).await;
     }
     ended(child).await.success()?;
     Ok(())

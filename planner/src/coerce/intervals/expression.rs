@@ -52,12 +52,12 @@ impl Intervals {
             Expr::ScalarFunction(function) => self.of_function(function, schema),
             Expr::InSubquery(test) if is_interval(&test.expr, schema)? => {
                 let InSubquery { expr, subquery, negated } = test;
-                let (expr, subquery) = self.against_query(*expr, subquery)?;
+                let (expr, subquery) = self.against_query(*expr, &subquery)?;
                 Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery, negated })))
             }
             Expr::SetComparison(test) if is_interval(&test.expr, schema)? => {
                 let SetComparison { expr, subquery, op, quantifier } = test;
-                let (expr, subquery) = self.against_query(*expr, subquery)?;
+                let (expr, subquery) = self.against_query(*expr, &subquery)?;
                 let test = SetComparison { expr, subquery, op, quantifier };
                 Ok(Transformed::yes(Expr::SetComparison(test)))
             }
@@ -91,7 +91,7 @@ impl Intervals {
         Ok(true)
     }
 
-    fn against_query(&self, expr: Expr, subquery: Subquery) -> Result<(Box<Expr>, Subquery)> {
+    fn against_query(&self, expr: Expr, subquery: &Subquery) -> Result<(Box<Expr>, Subquery)> {
         let columns = subquery.subquery.schema().columns();
         let lengths = columns.into_iter().map(|column| {
             let name = column.name.clone();
