@@ -23,7 +23,7 @@ struct Case {
     query: &'static str,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 4] = [
     Case {
         operator: "GroupAggregate",
         columns: "k BIGINT, n BIGINT, s DOUBLE",
@@ -35,11 +35,6 @@ const CASES: [Case; 5] = [
         query:
             "SELECT g, MIN(n), MAX(n) FROM (SELECT k, MAX(k % 1000000) AS g, COUNT(*) AS n FROM t
             GROUP BY k) AS counts GROUP BY g",
-    },
-    Case {
-        operator: "GroupAggregate",
-        columns: "k BIGINT, n BIGINT, last STRING",
-        query: "SELECT k % 10, COUNT(DISTINCT s), MAX(s) FROM t GROUP BY k % 10",
     },
     Case {
         operator: "WindowAggregate",
