@@ -212,18 +212,6 @@ async fn a_closed_pipe_ends_the_program_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_limit_on_endless_rows_ends_the_query() {
-    let directory = script();
-    let mut events = endless();
-    let Event::RowsStarted(started) = &mut events[1] else { panic!() };
-    started.limit = Some(3);
-    let (address, _) = start(events, Then::Repeat, false).await;
-    let arguments = ["run", "flights.sql", "--master", &address, "--format", "csv"];
-    let ran = run(directory.path(), &arguments).await;
-    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 4), "{}", ran.stderr);
-}
-
-#[tokio::test]
 async fn one_interrupt_cancels_the_job_cleanly() {
     let directory = script();
     let (address, seen) = start(endless(), Then::Wait, false).await;
