@@ -6,6 +6,7 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::TaskContext;
+use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
@@ -17,9 +18,33 @@ use rainstorm_engine::{Error, Result};
 use rainstorm_proto::graph as proto;
 
 pub(super) fn encode(expression: &Arc<dyn PhysicalExpr>) -> Result<Bytes> {
+    if depth(expression) > DEPTH_MAX {
+        let message = format!("an expression of more than {DEPTH_MAX} operations in each other");
+        return Err(Error::Invalid(format!("{message} is not supported")));
+    }
     serialize_physical_expr(expression, &DefaultPhysicalExtensionCodec {})
         .map(|node| node.encode_to_vec().into())
         .map_err(|error| Error::compute(format!("encode expression {expression}"), error))
+}
+
+/// Deeper expressions are not written: whoever reads them refuses them, and writing recurses.
+const DEPTH_MAX: usize = 100;
+
+/// Returns how many operations are in each other; a chain of one operator is written as one.
+fn depth(expression: &Arc<dyn PhysicalExpr>) -> usize {
+    let operator = |expression: &Arc<dyn PhysicalExpr>| {
+        expression.downcast_ref::<BinaryExpr>().map(|it| *it.op())
+    };
+    let (mut open, mut deepest) = (vec![(expression, 1)], 0);
+    while let Some((expression, depth)) = open.pop() {
+        deepest = deepest.max(depth);
+        let own = operator(expression);
+        open.extend(expression.children().into_iter().map(|child| {
+            let is_of_chain = own.is_some() && operator(child) == own;
+            (child, if is_of_chain { depth } else { depth + 1 })
+        }));
+    }
+    deepest
 }
 
 pub(super) fn encode_all(expressions: &[Arc<dyn PhysicalExpr>]) -> Result<Vec<Bytes>> {
