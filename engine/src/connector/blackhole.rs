@@ -50,7 +50,7 @@ impl SinkWriter for BlackholeWriter {
         Ok(())
     }
 
-    async fn prepare(&mut self, _: Epoch, _: Watermark) -> Result<Vec<Committable>> {
+    async fn prepare(&mut self, _: Epoch, _: Option<Watermark>) -> Result<Vec<Committable>> {
         Ok(Vec::new())
     }
 

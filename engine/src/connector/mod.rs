@@ -168,11 +168,16 @@ pub trait SinkWriter: Send {
     async fn write(&mut self, batch: Batch) -> Result<()>;
 
     /// Makes durable what was written since the last call, without publishing it. Called at a
-    /// barrier and at the end. `watermark` is that of the rows that were written.
+    /// barrier and at the end. `watermark` is that of the rows that were written, `None` while the
+    /// input is idle: time does not wait for it.
     ///
     /// # Errors
     /// `Storage` or `Io`.
-    async fn prepare(&mut self, epoch: Epoch, watermark: Watermark) -> Result<Vec<Committable>>;
+    async fn prepare(
+        &mut self,
+        epoch: Epoch,
+        watermark: Option<Watermark>,
+    ) -> Result<Vec<Committable>>;
 
     /// Returns an estimate of the bytes that it holds.
     fn memory_bytes(&self) -> usize;

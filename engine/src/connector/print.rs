@@ -141,7 +141,7 @@ impl SinkWriter for PrintWriter {
             .map_err(|error| Error::io("print rows", error))
     }
 
-    async fn prepare(&mut self, _: Epoch, _: Watermark) -> Result<Vec<Committable>> {
+    async fn prepare(&mut self, _: Epoch, _: Option<Watermark>) -> Result<Vec<Committable>> {
         Ok(Vec::new())
     }
 

@@ -38,11 +38,15 @@ struct Entry {
     prefixes: &'static [&'static str],
     source: Option<MakeSource>,
     sink: Option<(SinkMode, MakeSink)>,
-    enforces: fn(&Expr) -> bool,
-    overlap: fn(&BTreeMap<String, String>, &BTreeMap<String, String>) -> bool,
-    awaits_watermark: fn(&BTreeMap<String, String>) -> bool,
+    /// Whether its source applies a filter itself.
+    enforces: Option<fn(&Expr) -> bool>,
+    /// Whether two tables of it may have rows in common.
+    overlap: Option<fn(&Options, &Options) -> bool>,
+    /// Whether its sink does something by the watermark.
+    awaits_watermark: Option<fn(&Options) -> bool>,
 }
 
+type Options = BTreeMap<String, String>;
 type MakeSource = fn(&SourceSpec, &ConnectorContext) -> Result<SourceRef>;
 type MakeSink = fn(&SinkSpec, &ConnectorContext) -> Result<SinkRef>;
 
@@ -54,9 +58,9 @@ const ENTRIES: &[Entry] = &[
         prefixes: &[],
         source: None,
         sink: Some((SinkMode::Changelog, |_, _| Ok(Arc::new(BlackholeSink::default())))),
-        enforces: |_| false,
-        overlap: |_, _| false,
-        awaits_watermark: |_| false,
+        enforces: None,
+        overlap: None,
+        awaits_watermark: None,
     },
     Entry {
         name: "datagen",
@@ -64,9 +68,9 @@ const ENTRIES: &[Entry] = &[
         prefixes: &[datagen::FIELD_OPTIONS_PREFIX],
         source: Some(|spec, context| shared_source(DatagenSource::new(spec, context))),
         sink: None,
-        enforces: |_| false,
-        overlap: |_, _| false,
-        awaits_watermark: |_| false,
+        enforces: None,
+        overlap: None,
+        awaits_watermark: None,
     },
     Entry {
         name: "filesystem",
@@ -76,9 +80,9 @@ const ENTRIES: &[Entry] = &[
         sink: Some((SinkMode::Insert, |spec, context| {
             shared_sink(FilesystemSink::new(spec, context))
         })),
-        enforces: |_| false,
-        overlap: filesystem::overlap,
-        awaits_watermark: filesystem::awaits_watermark,
+        enforces: None,
+        overlap: Some(filesystem::overlap),
+        awaits_watermark: Some(filesystem::awaits_watermark),
     },
     Entry {
         name: "nexmark",
@@ -86,9 +90,9 @@ const ENTRIES: &[Entry] = &[
         prefixes: &[],
         source: Some(|spec, context| shared_source(NexmarkSource::new(spec, context))),
         sink: None,
-        enforces: nexmark::enforces,
-        overlap: |_, _| false,
-        awaits_watermark: |_| false,
+        enforces: Some(nexmark::enforces),
+        overlap: None,
+        awaits_watermark: None,
     },
     Entry {
         name: "print",
@@ -98,9 +102,9 @@ const ENTRIES: &[Entry] = &[
         sink: Some((SinkMode::Changelog, |spec, _| {
             shared_sink(PrintSink::new(target_options(spec)?, spec.upsert_key.clone()))
         })),
-        enforces: |_| false,
-        overlap: |_, _| false,
-        awaits_watermark: |_| false,
+        enforces: None,
+        overlap: None,
+        awaits_watermark: None,
     },
     Entry {
         name: "values",
@@ -108,9 +112,9 @@ const ENTRIES: &[Entry] = &[
         prefixes: &[],
         source: Some(|spec, context| shared_source(ValuesSource::new(spec, context))),
         sink: None,
-        enforces: |_| false,
-        overlap: |_, _| false,
-        awaits_watermark: |_| false,
+        enforces: None,
+        overlap: None,
+        awaits_watermark: None,
     },
 ];
 
@@ -155,13 +159,13 @@ pub fn describe(connector: &str, table: &TableOptions) -> Result<ConnectorInfo> 
 /// [`SourceSpec::filters`].
 #[must_use]
 pub fn enforces(connector: &str, _table: &TableOptions, filter: &Expr) -> bool {
-    find(connector).is_ok_and(|entry| (entry.enforces)(filter))
+    hook(connector, |entry| entry.enforces).is_some_and(|enforces| enforces(filter))
 }
 
 /// Tells whether a table does something by the watermark of the rows that are written into it.
 #[must_use]
 pub fn awaits_watermark(connector: &str, options: &BTreeMap<String, String>) -> bool {
-    find(connector).is_ok_and(|entry| (entry.awaits_watermark)(options))
+    hook(connector, |entry| entry.awaits_watermark).is_some_and(|awaits| awaits(options))
 }
 
 /// Tells by their options whether rows that are written into one of two tables of a connector may
@@ -172,7 +176,7 @@ pub fn overlap(
     one: &BTreeMap<String, String>,
     other: &BTreeMap<String, String>,
 ) -> bool {
-    find(connector).is_ok_and(|entry| (entry.overlap)(one, other))
+    hook(connector, |entry| entry.overlap).is_some_and(|overlap| overlap(one, other))
 }
 
 /// Makes the source of a table.
@@ -225,6 +229,11 @@ fn find(connector: &str) -> Result<&'static Entry> {
             None => format!("there is no connector '{connector}', only {known}"),
         })
     })
+}
+
+/// Returns what only some connectors have.
+fn hook<F>(connector: &str, of: fn(&Entry) -> Option<F>) -> Option<F> {
+    find(connector).ok().and_then(of)
 }
 
 fn check_options(entry: &Entry, table: &TableOptions) -> Result<()> {

@@ -19,6 +19,8 @@ pub(crate) struct TableWriter {
     /// Index and name of the columns that take no nulls.
     not_null: Vec<(usize, String)>,
     watermark: Watermark,
+    /// Whether nothing comes for now: then the watermark tells nothing about time.
+    is_idle: bool,
 }
 
 impl TableWriter {
@@ -26,7 +28,8 @@ impl TableWriter {
         let columns = spec.schema.fields().iter().enumerate();
         let not_null = columns.filter(|(_, field)| !field.is_nullable());
         let not_null = not_null.map(|(index, field)| (index, field.name().clone())).collect();
-        Self { table: spec.table.clone(), writer, not_null, watermark: Watermark::MIN }
+        let (watermark, is_idle) = (Watermark::MIN, false);
+        Self { table: spec.table.clone(), writer, not_null, watermark, is_idle }
     }
 
     async fn write(&mut self, batch: Batch) -> Result<()> {
@@ -37,7 +40,13 @@ impl TableWriter {
                 reason: format!("column '{name}' is NOT NULL, and the query gives it a NULL"),
             });
         }
+        self.is_idle = false;
         self.writer.write(batch).await
+    }
+
+    fn rise(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
+        self.is_idle = false;
     }
 }
 
@@ -76,7 +85,7 @@ impl Outlet {
 
     pub(crate) async fn watermark(&mut self, watermark: Watermark, now: TimestampMs) -> Result<()> {
         if let Self::Table(table) = self {
-            table.watermark = watermark;
+            table.rise(watermark);
         }
         for edge in self.edges() {
             edge.watermark(watermark, now).await?;
@@ -101,6 +110,9 @@ impl Outlet {
     }
 
     pub(crate) async fn idle(&mut self) -> Result<()> {
+        if let Self::Table(table) = self {
+            table.is_idle = true;
+        }
         for edge in self.edges() {
             edge.broadcast(&Control::Idle).await?;
         }
@@ -121,7 +133,7 @@ impl Outlet {
             edge.broadcast(&Control::End).await?;
         }
         if let Self::Table(table) = self {
-            table.watermark = Watermark::MAX;
+            table.rise(Watermark::MAX);
         }
         self.prepare(epoch).await
     }
@@ -145,7 +157,10 @@ impl Outlet {
 
     async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Committable>> {
         match self {
-            Self::Table(table) => table.writer.prepare(epoch, table.watermark).await,
+            Self::Table(table) => {
+                let watermark = (!table.is_idle).then_some(table.watermark);
+                table.writer.prepare(epoch, watermark).await
+            }
             Self::Edges(_) | Self::Client(_) => Ok(Vec::new()),
         }
     }

@@ -55,25 +55,24 @@ impl Committer<'_> {
     }
 
     /// Returns the files of one checkpoint, and how far time was then, by which partitions are
-    /// marked: all of them when the job ends.
+    /// marked: all of them when the job ends, none where no writer knows a time.
     fn made_ready(
         &self,
         id: &CommitId,
         made_ready: &[Committable],
-    ) -> Result<(Vec<Staged>, TimestampMs)> {
-        let mut staged = Vec::new();
-        let mut watermark = Watermark::MAX;
+    ) -> Result<(Vec<Staged>, Option<TimestampMs>)> {
+        let (mut staged, mut times) = (Vec::new(), Vec::new());
         for ready in made_ready {
             match Ready::parse(ready)? {
                 Ready::File(file) => staged.push(file),
-                Ready::Time(time) => watermark = watermark.min(time),
+                Ready::Time(time) => times.push(time),
             }
         }
         let by_clock = self.partitions.is_some_and(PartitionCommit::follows_clock);
         let time = match (id.last, by_clock) {
-            (true, _) => TimestampMs::MAX,
-            (false, true) => self.now_ms,
-            (false, false) => watermark.0,
+            (true, _) => Some(TimestampMs::MAX),
+            (false, true) => Some(self.now_ms),
+            (false, false) => common_time(&times).map(|Watermark(ms)| ms),
         };
         Ok((staged, time))
     }
@@ -110,7 +109,7 @@ impl Committer<'_> {
         log: &mut CommitLog,
         author: &Author,
         staged: Vec<Staged>,
-        time: TimestampMs,
+        time: Option<TimestampMs>,
     ) -> Result<()> {
         if staged.is_empty() && !self.overwrite {
             return Ok(());
@@ -122,13 +121,14 @@ impl Committer<'_> {
         let author = Some(author.clone());
         let change = if self.overwrite { Change::Overwrite } else { Change::Append };
         let follows_time = self.partitions.is_some_and(PartitionCommit::follows_time);
-        let times = follows_time.then_some(Times { published_ms: self.now_ms, reached_ms: time });
+        let reached_ms = time.unwrap_or(TimestampMs::MIN);
+        let times = follows_time.then_some(Times { published_ms: self.now_ms, reached_ms });
         log.publish(self.place, Commit { author, change, files, times }).await
     }
 
     /// Puts a mark into the partitions that are complete now: again into those that this commit
     /// adds rows to, into others where there is none.
-    async fn mark(&self, log: &CommitLog, id: &CommitId, time: TimestampMs) -> Result<()> {
+    async fn mark(&self, log: &CommitLog, id: &CommitId, time: Option<TimestampMs>) -> Result<()> {
         let Some(partitions) = self.partitions else { return Ok(()) };
         let added = log.folders_of(&Author::new(id, self.sink));
         if !partitions.follows_time() {
@@ -137,6 +137,7 @@ impl Committer<'_> {
             }
             return Ok(());
         }
+        let Some(time) = time else { return Ok(()) };
         let (begun, reached_ms) = log.folders_until(id, self.sink);
         for (folder, begun_ms) in begun {
             let deadline = partitions.deadline(folder, begun_ms)?.unwrap_or(TimestampMs::MAX - 1);
@@ -275,6 +276,14 @@ fn generation_of_attempt(folder: &str, job: &str) -> Option<Generation> {
     let parts = numbers.split('-').collect::<Vec<_>>();
     let ours = parts.len() == 3 && parts.iter().all(is_number);
     ours.then(|| parts[0].parse().ok().map(Generation)).flatten()
+}
+
+/// Returns how far time is for all writers that know it: idle ones do not hold it back. Those that
+/// have ended do not take it to the end while others may have rows again.
+fn common_time(times: &[Option<Watermark>]) -> Option<Watermark> {
+    let earliest = times.iter().flatten().min().copied()?;
+    let is_idle = times.contains(&None);
+    (earliest < Watermark::MAX || !is_idle).then_some(earliest)
 }
 
 #[cfg(test)]

@@ -31,13 +31,13 @@ async fn ready(
     sink: &FilesystemSink,
     attempt: &str,
     rows: &[&str],
-    watermark: i64,
+    watermark: impl Into<Option<i64>>,
 ) -> Vec<Committable> {
     let mut writer = sink.writer(0, attempt).await.unwrap();
     if !rows.is_empty() {
         writer.write(table.batch(rows)).await.unwrap();
     }
-    writer.prepare(Epoch(1), Watermark(watermark)).await.unwrap()
+    writer.prepare(Epoch(1), watermark.into().map(Watermark)).await.unwrap()
 }
 
 fn marks(table: &Table) -> Vec<String> {
@@ -67,6 +67,41 @@ async fn partitions_are_marked_when_the_watermark_has_passed_their_time_and_the_
     sink.commit(&last("j", 5), &[]).await.unwrap();
     let all = ["day=1", "day=2", "day=3", "day=__HIVE_DEFAULT_PARTITION__"];
     assert_eq!(marks(&table), all, "all are complete at the end");
+}
+
+#[tokio::test]
+async fn a_writer_that_is_idle_holds_no_partition_back() {
+    let table = by_partition_time();
+    let sink = table.sink();
+    let ended = Watermark::MAX.0;
+    for (epoch, (rows, times, expected)) in (1..).zip([
+        (&["1|1", "2|2"][..], [Some(0), None], &[][..]),
+        (&[], [None, None], &[]),
+        (&["3|3"], [None, None], &[]),
+        (&[], [None, Some(HOUR + 1)], &["day=1"]),
+        (&[], [Some(2 * HOUR), Some(40 * HOUR)], &["day=1"]),
+        // One that is idle may have rows again, though the other one has ended.
+        (&[], [Some(ended), None], &["day=1"]),
+        (&[], [Some(ended), Some(30 * HOUR)], &["day=1", "day=2"]),
+        (&[], [Some(ended), Some(ended)], &["day=1", "day=2", "day=3"]),
+    ]) {
+        let mut all = ready(&table, &sink, &format!("j-1-1-{epoch}"), rows, times[0]).await;
+        all.extend(ready(&table, &sink, &format!("j-1-2-{epoch}"), &[], times[1]).await);
+        sink.commit(&id("j", 1, epoch, false), &all).await.unwrap();
+        assert_eq!(marks(&table), expected, "at {epoch}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_marked_where_nobody_knows_the_time() {
+    let table = by_partition_time();
+    let sink = table.sink();
+    let first = ready(&table, &sink, "j-1-1-0", &["1|1"], None).await;
+    sink.commit(&id("j", 1, 1, false), &first).await.unwrap();
+    sink.commit(&id("j", 1, 2, false), &[]).await.unwrap();
+    assert!(marks(&table).is_empty());
+    sink.commit(&last("j", 3), &[]).await.unwrap();
+    assert_eq!(marks(&table), ["day=1"]);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn a_file_that_was_begun_long_ago_is_followed_by_another() {
         clock.advance_to(time);
         writer.write(table.batch(&[row])).await.unwrap();
     }
-    assert_eq!(writer.prepare(Epoch(1), Watermark::MIN).await.unwrap().len(), 3);
+    assert_eq!(writer.prepare(Epoch(1), Some(Watermark::MIN)).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -93,9 +93,9 @@ async fn a_commit_that_was_interrupted_is_completed() {
     let sink = table.sink();
     let mut writer = sink.writer(0, "j-1-1-0").await.unwrap();
     writer.write(table.batch(&["1"])).await.unwrap();
-    let mut ready = writer.prepare(Epoch(1), Watermark::MIN).await.unwrap();
+    let mut ready = writer.prepare(Epoch(1), Some(Watermark::MIN)).await.unwrap();
     writer.write(table.batch(&["2"])).await.unwrap();
-    ready.extend(writer.prepare(Epoch(1), Watermark::MIN).await.unwrap());
+    ready.extend(writer.prepare(Epoch(1), Some(Watermark::MIN)).await.unwrap());
     sink.commit(&id("j", 1, 0, false), &[]).await.unwrap();
     // The first file has been moved, and then the committer died.
     let root = table.directory.path().join("t");
@@ -319,7 +319,7 @@ async fn a_file_of_the_wanted_size_is_followed_by_another() {
     for row in ["100000", "2", "300000", "4"] {
         writer.write(table.batch(&[row])).await.unwrap();
     }
-    let ready = writer.prepare(Epoch(1), Watermark::MIN).await.unwrap();
+    let ready = writer.prepare(Epoch(1), Some(Watermark::MIN)).await.unwrap();
     assert_eq!(ready.len(), 2, "{ready:?}");
     sink.commit(&last("j", 1), &ready).await.unwrap();
     assert_eq!(table.rows().await, ["100000", "2", "300000", "4"]);
@@ -339,7 +339,7 @@ async fn rows_within_rows_survive() {
         let sink = table.sink();
         let mut writer = sink.writer(0, "j-1-1-0").await.unwrap();
         writer.write(Batch::insert(rows.clone())).await.unwrap();
-        let ready = writer.prepare(Epoch(1), Watermark::MIN).await.unwrap();
+        let ready = writer.prepare(Epoch(1), Some(Watermark::MIN)).await.unwrap();
         sink.commit(&last("j", 1), &ready).await.unwrap();
         assert_eq!(table.rows().await, rows_as_text(&rows), "{format}");
         let narrow = Table { schema: schema("r ROWY"), ..table };
@@ -401,7 +401,7 @@ async fn large_files_are_uploaded_in_parts() {
     for _ in 0..20 {
         writer.write(table.batch(&rows)).await.unwrap();
     }
-    let ready = writer.prepare(Epoch(1), Watermark::MIN).await.unwrap();
+    let ready = writer.prepare(Epoch(1), Some(Watermark::MIN)).await.unwrap();
     sink.commit(&last("j", 1), &ready).await.unwrap();
     assert_eq!(table.rows().await.len(), 100_000);
 }

@@ -105,7 +105,7 @@ impl Table {
         if !rows.is_empty() {
             writer.write(self.batch(rows)).await.unwrap();
         }
-        writer.prepare(Epoch(1), Watermark::MIN).await.unwrap()
+        writer.prepare(Epoch(1), Some(Watermark::MIN)).await.unwrap()
     }
 
     pub(super) async fn append(&self, job: &str, rows: &[&str]) {

@@ -62,23 +62,29 @@ impl Staged {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ready {
     File(Staged),
-    /// How far time was, where it matters to partitions.
-    Time(Watermark),
+    /// How far time was, where it matters to partitions; `None` where the writer was idle.
+    Time(Option<Watermark>),
 }
 
 impl Ready {
     fn to_committable(&self) -> Committable {
         match self {
             Self::File(staged) => staged.to_committable(),
-            Self::Time(Watermark(ms)) => Committable(json!({ "watermark": ms }).to_string()),
+            Self::Time(time) => {
+                let ms = time.map(|Watermark(ms)| ms);
+                Committable(json!({ "watermark": ms }).to_string())
+            }
         }
     }
 
     pub(super) fn parse(committable: &Committable) -> Result<Self> {
         let value: Option<Value> = serde_json::from_str(&committable.0).ok();
-        let time = value.as_ref().and_then(|value| value.get("watermark")?.as_i64());
+        let time = || match value.as_ref()?.get("watermark")? {
+            Value::Null => Some(None),
+            ms => ms.as_i64().map(|ms| Some(Watermark(ms))),
+        };
         let staged = || Staged::of_json(value.as_ref()?);
-        let ready = time.map(|ms| Self::Time(Watermark(ms))).or_else(|| staged().map(Self::File));
+        let ready = time().map(Self::Time).or_else(|| staged().map(Self::File));
         ready.ok_or_else(|| Error::Restore {
             what: format!("committable {}", committable.0),
             reason: "it is no staged file".to_owned(),
@@ -234,7 +240,11 @@ impl SinkWriter for TableWriter {
         Ok(())
     }
 
-    async fn prepare(&mut self, _epoch: Epoch, watermark: Watermark) -> Result<Vec<Committable>> {
+    async fn prepare(
+        &mut self,
+        _epoch: Epoch,
+        watermark: Option<Watermark>,
+    ) -> Result<Vec<Committable>> {
         while let Some((_, part)) = self.parts.pop_first() {
             self.closed.push(part.close().await?);
         }
