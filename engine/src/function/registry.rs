@@ -10,6 +10,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
+use super::arithmetic::LongQuotients;
 use super::{
     ASSIGN, Arithmetic, INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY,
     LIKE_PATTERN, RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER, WRAPPING_SUM, bounded, percentile,
@@ -34,12 +35,14 @@ pub struct Registry {
 /// holds. Functions of the current time read `clock`.
 #[must_use]
 pub fn registry(clock: &ClockRef) -> Registry {
+    let mut expr_planners = SessionStateDefaults::default_expr_planners();
+    expr_planners.push(Arc::new(LongQuotients));
     let mut registry = Registry {
         scalar: BTreeMap::new(),
         higher_order: BTreeMap::new(),
         aggregate: BTreeMap::new(),
         window: BTreeMap::new(),
-        expr_planners: SessionStateDefaults::default_expr_planners(),
+        expr_planners,
     };
     for udf in SessionStateDefaults::default_scalar_functions() {
         registry.add_scalar(&sql_typed::of_scalar(bounded::of_scalar(udf)));

@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, Datum, Decimal128Array};
+use arrow::array::{Array, ArrayRef, AsArray, Datum, Decimal128Array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::numeric::{add, div, mul, sub};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, i256};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL128_MAX_SCALE, DataType, Decimal128Type, DecimalType, i256,
+};
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::physical_expr_common::datum::apply;
 
 use super::Arithmetic;
+
+/// What a quotient has behind the point beyond what its dividend has.
+const QUOTIENT_DIGITS: i8 = 4;
 
 /// Computes a result for each row.
 ///
@@ -29,32 +36,46 @@ pub(super) fn compute(
         Err(error) if is_misfit(&error) => {}
         found => return found,
     }
-    // Seldom: rows are tried one by one, for one that fails and its values.
+    // A result does not fit, or there was no room for a dividend on the way, which is not seldom
+    // where decimals are long: it gets the digits behind the point before it is divided.
     let is_scalar = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
     let number_rows = if is_scalar { 1 } else { number_rows };
     let (left, right) = (left.to_array(number_rows)?, right.to_array(number_rows)?);
-    let mut results: Vec<ArrayRef> = Vec::with_capacity(number_rows);
-    for row in 0..number_rows {
-        let (left, right) = (left.slice(row, 1), right.slice(row, 1));
-        let result = match kernel(arithmetic, &left, &right) {
-            Err(ArrowError::ArithmeticOverflow(_)) if arithmetic == Arithmetic::Divide => {
-                wide_quotient(&left, &right)
-            }
-            result => result,
-        };
-        match result {
-            Ok(result) => results.push(result),
-            Err(ArrowError::DivideByZero) => return Err(ArrowError::DivideByZero.into()),
-            Err(_) => return Err(misfit(arithmetic, &left, &right)?),
-        }
-    }
-    let results: Vec<&dyn Array> = results.iter().map(AsRef::as_ref).collect();
-    let results = arrow::compute::concat(&results)?;
+    let results = compute_wide(arithmetic, left.as_primitive(), right.as_primitive())?;
     Ok(if is_scalar {
         ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?)
     } else {
-        ColumnarValue::Array(results)
+        ColumnarValue::Array(Arc::new(results))
     })
+}
+
+/// Returns the type of results.
+///
+/// # Errors
+/// Products with more digits behind the point than there are.
+pub(super) fn result_type(
+    arithmetic: Arithmetic,
+    left: &DataType,
+    right: &DataType,
+) -> Result<DataType> {
+    match (arithmetic, left, right) {
+        // By Arrow's rule. Arrow itself fails where the factor of dividends is too large for it.
+        (
+            Arithmetic::Divide,
+            DataType::Decimal128(precision, scale),
+            DataType::Decimal128(_, divisor_scale),
+        ) => {
+            let to_scale = quotient_scale(*scale);
+            let more_digits = (to_scale - scale).saturating_add(*divisor_scale);
+            let precision = precision.saturating_add_signed(more_digits);
+            Ok(DataType::Decimal128(precision.min(DECIMAL128_MAX_PRECISION), to_scale))
+        }
+        _ => BinaryTypeCoercer::new(left, &arithmetic.operator(), right).get_result_type(),
+    }
+}
+
+fn quotient_scale(dividend_scale: i8) -> i8 {
+    dividend_scale.saturating_add(QUOTIENT_DIGITS).min(DECIMAL128_MAX_SCALE)
 }
 
 /// Negates each row. Decimals have as many digits below zero as above.
@@ -97,42 +118,75 @@ fn checked(results: ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(results)
 }
 
-/// Divides one row with a dividend that has more digits than a decimal can have, once it has those
-/// that the quotient wants behind the point.
-fn wide_quotient(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    // Of nothing, Arrow tells the type.
-    let kind = div(&left.slice(0, 0), &right.slice(0, 0))?;
-    let (DataType::Decimal128(precision, scale), DataType::Decimal128(_, from), by) =
-        (kind.data_type(), left.data_type(), right.data_type())
-    else {
-        return Err(ArrowError::InvalidArgumentError("not a decimal".to_owned()));
+/// Computes a result for each row with twice the digits on the way.
+fn compute_wide(
+    arithmetic: Arithmetic,
+    left: &Decimal128Array,
+    right: &Decimal128Array,
+) -> Result<Decimal128Array> {
+    let kind = result_type(arithmetic, left.data_type(), right.data_type())?;
+    let DataType::Decimal128(precision, scale) = kind else {
+        return internal_err!("a result of decimals is of type {kind}");
     };
-    let DataType::Decimal128(_, by) = by else {
-        return Err(ArrowError::InvalidArgumentError("not a decimal".to_owned()));
-    };
-    let more_digits = u32::from((scale - from + by).unsigned_abs());
-    let value = |array: &ArrayRef| i256::from_i128(array.as_primitive::<Decimal128Type>().value(0));
-    let dividend = value(left).mul_checked(i256::from_i128(10).pow_checked(more_digits)?)?;
-    let quotient = dividend.div_checked(value(right))?;
-    let quotient = quotient
-        .to_i128()
-        .ok_or_else(|| ArrowError::ArithmeticOverflow("a quotient".to_owned()))?;
-    let quotient = Decimal128Array::from_value(quotient, 1);
-    checked(Arc::new(quotient.with_precision_and_scale(*precision, *scale)?))
+    let factors = factors(arithmetic, left.scale(), right.scale(), scale);
+    let nulls = NullBuffer::union(left.nulls(), right.nulls());
+    let mut results = vec![0; left.len()];
+    for (row, result) in results.iter_mut().enumerate() {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            continue;
+        }
+        if arithmetic == Arithmetic::Divide && right.value(row) == 0 {
+            return Err(ArrowError::DivideByZero.into());
+        }
+        // Where even these digits do not suffice, no result fits: what a dividend has too many
+        // of, no divisor takes away.
+        let wide = factors.and_then(|factors| {
+            let (left, right) = (left.value(row), right.value(row));
+            wide_result(arithmetic, i256::from_i128(left), i256::from_i128(right), factors)
+        });
+        let fits = |result: &i128| Decimal128Type::is_valid_decimal_precision(*result, precision);
+        let Some(fitting) = wide.and_then(i256::to_i128).filter(fits) else {
+            let (left, right) =
+                (array_value_to_string(left, row)?, array_value_to_string(right, row)?);
+            return Err(arithmetic.misfit(&left, &right, &kind));
+        };
+        *result = fitting;
+    }
+    let results = Decimal128Array::try_new(results.into(), nulls)?;
+    Ok(results.with_precision_and_scale(precision, scale)?)
 }
 
-/// Says with which values the result does not fit.
-fn misfit(arithmetic: Arithmetic, left: &ArrayRef, right: &ArrayRef) -> Result<DataFusionError> {
-    let kind = arithmetic_type(arithmetic, left, right)?;
-    let (left, right) = (array_value_to_string(left, 0)?, array_value_to_string(right, 0)?);
-    Ok(arithmetic.misfit(&left, &right, &kind))
+/// Returns by what both sides are multiplied first, so that the result has its scale.
+fn factors(
+    arithmetic: Arithmetic,
+    left_scale: i8,
+    right_scale: i8,
+    scale: i8,
+) -> Option<(i256, i256)> {
+    let (left, right) = match arithmetic {
+        Arithmetic::Add | Arithmetic::Subtract => (scale - left_scale, scale - right_scale),
+        Arithmetic::Multiply | Arithmetic::Negate => (0, 0),
+        Arithmetic::Divide => {
+            let digits = scale - left_scale + right_scale;
+            (digits.max(0), (-digits).max(0))
+        }
+    };
+    let factor = |digits: i8| i256::from_i128(10).checked_pow(u32::try_from(digits).ok()?);
+    factor(left).zip(factor(right))
 }
 
-fn arithmetic_type(arithmetic: Arithmetic, left: &ArrayRef, right: &ArrayRef) -> Result<DataType> {
-    let none = |array: &ArrayRef| ScalarValue::try_new_null(array.data_type());
-    let (left, right) = (none(left)?.to_scalar()?, none(right)?.to_scalar()?);
-    match kernel(arithmetic, &left, &right) {
-        Ok(result) => Ok(result.data_type().clone()),
-        Err(error) => internal_err!("{error}"),
+/// Computes one row; a quotient goes towards zero, as Arrow's does.
+fn wide_result(
+    arithmetic: Arithmetic,
+    left: i256,
+    right: i256,
+    factors: (i256, i256),
+) -> Option<i256> {
+    let (left, right) = (left.checked_mul(factors.0)?, right.checked_mul(factors.1)?);
+    match arithmetic {
+        Arithmetic::Add => left.checked_add(right),
+        Arithmetic::Subtract | Arithmetic::Negate => left.checked_sub(right),
+        Arithmetic::Multiply => left.checked_mul(right),
+        Arithmetic::Divide => left.checked_div(right),
     }
 }

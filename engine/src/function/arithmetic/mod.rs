@@ -6,6 +6,7 @@
 
 mod decimals;
 mod integers;
+mod quotient;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 
+pub(super) use self::quotient::LongQuotients;
 use crate::wording::type_sql;
 
 /// What is computed, and checked to fit.
@@ -162,6 +164,9 @@ impl ScalarUDFImpl for Checked {
         };
         let operator = self.arithmetic.operator();
         others.iter().try_fold(first.clone(), |left, right| {
+            if is_decimal(&left) && is_decimal(right) {
+                return decimals::result_type(self.arithmetic, &left, right);
+            }
             BinaryTypeCoercer::new(&left, &operator, right).get_result_type()
         })
     }

@@ -154,3 +154,76 @@ fn quotients_of_long_decimals_need_no_room_on_the_way() {
     );
     assert_eq!(crate::wording::reason(&error.unwrap_err()), "division by zero");
 }
+
+#[test]
+fn divisors_may_have_all_their_digits_behind_the_point() {
+    let (half, third) = (5 * 10_i128.pow(35), 3 * 10_i128.pow(36));
+    check(
+        Arithmetic::Divide,
+        vec![
+            decimals(&[Some(10_i128.pow(18)), Some(-(10_i128.pow(18))), None], 38, 18),
+            decimals(&[Some(half), Some(third), Some(0)], 38, 36),
+        ],
+        &decimals(&[Some(2 * 10_i128.pow(22)), Some(-3_333_333_333_333_333_333_333), None], 38, 22),
+    );
+    let tiny = decimals(&[Some(1), Some(1)], 38, 38);
+    check_misfit(
+        Arithmetic::Divide,
+        vec![decimals(&[None, Some(10)], 2, 1), tiny],
+        "1.0 / 0.00000000000000000000000000000000000001 does not fit DECIMAL(38, 5)",
+    );
+    let nothing = decimals(&[Some(7)], 38, 38);
+    let most = vec![decimals(&[Some(10_i128.pow(38) - 1)], 38, 0), nothing];
+    let text = "99999999999999999999999999999999999999 / 0.00000000000000000000000000000000000007 \
+                does not fit DECIMAL(38, 4)";
+    check_misfit(Arithmetic::Divide, most, text);
+}
+
+#[test]
+fn quotients_with_and_without_room_on_the_way_are_cut_alike() {
+    let dividends = [7, -7, 20_000, -20_000].map(|value| value * 10_i128.pow(15));
+    let (mut left, right): (Vec<_>, Vec<_>) =
+        dividends.into_iter().map(|value| (Some(value), Some(3 * 10_i128.pow(15)))).unzip();
+    let quotients = |left: &[Option<i128>], right: &[Option<i128>]| {
+        let args = vec![decimals(left, 38, 18), decimals(right, 38, 18)];
+        computed(Arithmetic::Divide, args).unwrap()
+    };
+    let fit = quotients(&left[..2], &right[..2]);
+    let all = quotients(&left, &right);
+    assert_eq!(&all.slice(0, 2), &fit, "the first are those that Arrow computes");
+    let cut = |value: i128| Some(value * 10_i128.pow(22) / 3);
+    let expected = decimals(&[cut(7), cut(-7), cut(20_000), cut(-20_000)], 38, 22);
+    let ColumnarValue::Array(expected) = expected else { panic!("expected are rows") };
+    assert_eq!(&all, &expected);
+    left[1] = None;
+    assert_eq!(quotients(&left, &right).null_count(), 1);
+}
+
+#[test]
+fn what_lies_under_a_null_divisor_is_not_divided_by() {
+    let nulls = Some(arrow::buffer::NullBuffer::from(vec![false, true]));
+    let hidden = Decimal128Array::new(vec![0, 2 * 10_i128.pow(18)].into(), nulls);
+    let hidden = hidden.with_precision_and_scale(38, 18).unwrap();
+    let one = 123 * 10_i128.pow(18);
+    check(
+        Arithmetic::Divide,
+        vec![decimals(&[Some(one), Some(one)], 38, 18), ColumnarValue::Array(Arc::new(hidden))],
+        &decimals(&[None, Some(615 * 10_i128.pow(21))], 38, 22),
+    );
+}
+
+#[test]
+fn quotients_have_the_types_that_arrow_gives_them() {
+    for (scale, divisor_scale) in (0..=38).flat_map(|scale| (0..=38).map(move |by| (scale, by))) {
+        let (left, right) =
+            (DataType::Decimal128(38, scale), DataType::Decimal128(38, divisor_scale));
+        for left in [left, DataType::Decimal128(scale.max(1) as u8, scale)] {
+            let found = Checked::new(Arithmetic::Divide);
+            let found = found.return_type(&[left.clone(), right.clone()]).unwrap();
+            match BinaryTypeCoercer::new(&left, &Operator::Divide, &right).get_result_type() {
+                Ok(expected) => assert_eq!(found, expected, "{left} / {right}"),
+                Err(_) => assert!(divisor_scale >= 35, "{left} / {right}"),
+            }
+        }
+    }
+}
