@@ -1,16 +1,12 @@
 //! DataFusion's functions of seconds, milliseconds and finer units since 1970, where they cut
 //! digits off: before 1970 that goes up.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::ArrayRef;
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{
-    DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, TimeUnit,
-};
-use chrono::DateTime;
-use datafusion::common::{ScalarValue, exec_err, plan_err};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::common::plan_err;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::functions::datetime;
@@ -19,10 +15,10 @@ use datafusion::logical_expr::{
 };
 
 use super::coarser::to_coarser;
+use super::moment::counts_of_numbers;
 use crate::wording::type_sql;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let timestamp = |unit| DataType::Timestamp(unit, None);
     let config = ConfigOptions::default();
     [
         (datetime::to_timestamp_seconds(&config), TimeUnit::Second),
@@ -33,40 +29,26 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     .into_iter()
     .map(|(inner, unit)| {
         // No table has times of whole seconds.
-        let returns =
-            timestamp(if unit == TimeUnit::Second { TimeUnit::Millisecond } else { unit });
-        Arc::new(ScalarUDF::from(Epoch { inner, counted: timestamp(unit), returns }))
+        let returned = if unit == TimeUnit::Second { TimeUnit::Millisecond } else { unit };
+        let returns = DataType::Timestamp(returned, None);
+        Arc::new(ScalarUDF::from(Epoch { inner, unit, returns }))
     })
     .chain([Arc::new(ScalarUDF::from(Epoch {
         inner: datetime::to_unixtime(),
-        counted: timestamp(TimeUnit::Second),
+        unit: TimeUnit::Second,
         returns: DataType::Int64,
     }))])
     .collect()
 }
 
 /// A function to or from a number of units since 1970.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Epoch {
     /// Reads texts.
     inner: Arc<ScalarUDF>,
-    /// The timestamps of which numbers are counts.
-    counted: DataType,
+    /// What numbers count.
+    unit: TimeUnit,
     returns: DataType,
-}
-
-impl PartialEq for Epoch {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
-    }
-}
-
-impl Eq for Epoch {}
-
-impl Hash for Epoch {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.inner.name().hash(state);
-    }
 }
 
 impl ScalarUDFImpl for Epoch {
@@ -108,15 +90,19 @@ impl ScalarUDFImpl for Epoch {
         }
         let array = args.args[0].to_array(args.number_rows)?;
         let counts = if found.is_numeric() {
-            self.counts(&array)?
+            cast(&counts_of_numbers(&array, self.unit, |_| Some(1))?, &self.counted())?
         } else {
-            to_coarser(&cast_date(&array)?, &self.counted)?
+            to_coarser(&cast_date(&array)?, &self.counted())?
         };
         Ok(ColumnarValue::Array(checked_cast(&counts, &self.returns)?))
     }
 }
 
 impl Epoch {
+    fn counted(&self) -> DataType {
+        DataType::Timestamp(self.unit, None)
+    }
+
     fn of_texts(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         let types: Vec<_> = args.args.iter().map(ColumnarValue::data_type).collect();
@@ -124,43 +110,6 @@ impl Epoch {
         let return_field = Arc::new(Field::new(self.name(), returned, true));
         let times = self.inner.invoke_with_args(ScalarFunctionArgs { return_field, ..args })?;
         Ok(ColumnarValue::Array(to_coarser(&times.into_array(rows)?, &self.returns)?))
-    }
-
-    /// Makes times of numbers of units; what is less than one goes down.
-    fn counts(&self, array: &ArrayRef) -> Result<ArrayRef> {
-        let numbers: Int64Array = match array.data_type() {
-            DataType::Decimal128(_, scale) => {
-                let per_one = 10_i128.pow(u32::try_from(*scale).unwrap_or_default());
-                let floor = |number: i128| i64::try_from(number.div_euclid(per_one)).ok();
-                array.as_primitive::<Decimal128Type>().unary_opt(floor)
-            }
-            floating if floating.is_floating() => {
-                let doubles = cast(array, &DataType::Float64)?;
-                let floor = |number: f64| number.is_finite().then(|| number.floor() as i64);
-                doubles.as_primitive::<Float64Type>().unary_opt(floor)
-            }
-            _ => checked_cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(),
-        };
-        let fits = |number: i64| match &self.counted {
-            DataType::Timestamp(TimeUnit::Second, _) => {
-                DateTime::from_timestamp(number, 0).is_some()
-            }
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                DateTime::from_timestamp_millis(number).is_some()
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                DateTime::from_timestamp_micros(number).is_some()
-            }
-            _ => true,
-        };
-        let is_wrong = |row: &usize| {
-            array.is_valid(*row) && (numbers.is_null(*row) || !fits(numbers.value(*row)))
-        };
-        if let Some(row) = (0..array.len()).find(is_wrong) {
-            let value = ScalarValue::try_from_array(array, row)?;
-            return exec_err!("{value} is no time: it is too far from 1970");
-        }
-        Ok(cast(&numbers, &self.counted)?)
     }
 }
 
@@ -178,7 +127,9 @@ fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::TimestampMillisecondType;
+    use arrow::array::AsArray;
+    use arrow::datatypes::{Int64Type, TimestampMillisecondType};
+    use datafusion::common::ScalarValue;
 
     use super::super::scalar::testing::{call, number, text};
     use super::*;
@@ -202,6 +153,10 @@ mod tests {
         assert_eq!(seconds.as_primitive::<Int64Type>().value(0), -1);
         for wrong in [number(i64::MAX), double(f64::NAN), text("x")] {
             assert!(run("to_timestamp_seconds", wrong).is_err());
+        }
+        for function in &functions[..4] {
+            let error = run(function.name(), double(1e300)).expect_err("is refused").to_string();
+            assert!(error.contains("is no time: it is too far from 1970"), "{error}");
         }
     }
 }

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use datafusion::error::Result;
 
-/// What was made of texts lately: those that are literals of the queries that run, mostly.
+/// What was made of texts lately: those that are literals of the queries that run, mostly. The one
+/// that was used longest ago is the first.
 #[derive(Debug)]
 pub(super) struct Lately<T>(Vec<(String, Rc<T>)>);
 
@@ -25,8 +26,10 @@ impl<T> Lately<T> {
         text: &str,
         make: impl FnOnce(&str) -> Result<T>,
     ) -> Result<Rc<T>> {
-        if let Some((_, found)) = self.0.iter().find(|(known, _)| known == text) {
-            return Ok(Rc::clone(found));
+        if let Some(index) = self.0.iter().position(|(known, _)| known == text) {
+            let found = Rc::clone(&self.0[index].1);
+            self.0[index..].rotate_left(1);
+            return Ok(found);
         }
         let new = Rc::new(make(text)?);
         if self.0.len() == MAX_KEPT {
@@ -34,5 +37,21 @@ impl<T> Lately<T> {
         }
         self.0.push((text.to_owned(), Rc::clone(&new)));
         Ok(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_use_is_kept() {
+        let mut lately = Lately::new();
+        for turn in 0..10 * MAX_KEPT {
+            let used = lately.get("used", |_| Ok(turn)).expect("is made");
+            assert_eq!(*used, 0, "was made once");
+            lately.get(&turn.to_string(), |_| Ok(turn)).expect("is made");
+        }
+        assert_eq!(lately.0.len(), MAX_KEPT);
     }
 }

@@ -2,6 +2,13 @@
 
 use std::fmt::Write;
 
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit};
+use chrono::DateTime;
+use datafusion::common::{ScalarValue, exec_err};
+use datafusion::error::Result;
+
 pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
 pub(super) const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
 pub(super) const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
@@ -135,9 +142,112 @@ pub(super) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
     era * 146_097 + of_era - 719_468
 }
 
+/// Returns how many units since 1970 numbers stand for, of which each row's one has `width`; null
+/// where either is. Parts of a unit go down, but where a DOUBLE counts wider ones: what it has
+/// behind the point is inexact, and the nearest unit is meant.
+///
+/// # Errors
+/// Numbers that are no time: infinite ones, and those that are too far from 1970.
+pub(super) fn counts_of_numbers(
+    array: &ArrayRef,
+    unit: TimeUnit,
+    width: impl Fn(usize) -> Option<i64>,
+) -> Result<Int64Array> {
+    match array.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let numbers = array.as_primitive::<Decimal128Type>();
+            let per_one = 10_i128.pow(u32::try_from(*scale).unwrap_or_default());
+            counts(array, unit, width, |row, width| {
+                let count = numbers.value(row).checked_mul(i128::from(width))?;
+                Some(count.div_euclid(per_one))
+            })
+        }
+        floating if floating.is_floating() => {
+            let doubles = cast(array, &DataType::Float64)?;
+            let numbers = doubles.as_primitive::<Float64Type>();
+            counts(array, unit, width, |row, width| {
+                let number = numbers.value(row);
+                let count =
+                    if width == 1 { number.floor() } else { (number * width as f64).round() };
+                // Numbers beyond are all too large.
+                count.is_finite().then_some(count as i128)
+            })
+        }
+        _ => {
+            let integers = cast(array, &DataType::Int64)?;
+            let numbers = integers.as_primitive::<Int64Type>();
+            counts(array, unit, width, |row, width| {
+                let number = numbers.is_valid(row).then(|| numbers.value(row))?;
+                Some(i128::from(number) * i128::from(width))
+            })
+        }
+    }
+}
+
+fn counts(
+    array: &ArrayRef,
+    unit: TimeUnit,
+    width: impl Fn(usize) -> Option<i64>,
+    count: impl Fn(usize, i64) -> Option<i128>,
+) -> Result<Int64Array> {
+    let count_of_row = |row: usize| {
+        let Some(width) = width(row).filter(|_| array.is_valid(row)) else { return Ok(None) };
+        let count = count(row, width).and_then(|count| i64::try_from(count).ok());
+        let Some(count) = count.filter(|count| is_time(*count, unit)) else {
+            let value = ScalarValue::try_from_array(array, row)?;
+            return exec_err!("{value} is no time: it is too far from 1970");
+        };
+        Ok(Some(count))
+    };
+    (0..array.len()).map(count_of_row).collect()
+}
+
+/// Tells whether a number of units since 1970 is a time that has a date.
+fn is_time(count: i64, unit: TimeUnit) -> bool {
+    match unit {
+        TimeUnit::Second => DateTime::from_timestamp(count, 0).is_some(),
+        TimeUnit::Millisecond => DateTime::from_timestamp_millis(count).is_some(),
+        TimeUnit::Microsecond => DateTime::from_timestamp_micros(count).is_some(),
+        TimeUnit::Nanosecond => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Decimal128Array, Float64Array, UInt64Array};
+
     use super::*;
+
+    #[test]
+    fn numbers_count_units_and_what_is_less_goes_down() {
+        let doubles = |value| Arc::new(Float64Array::from(vec![value])) as ArrayRef;
+        let decimals = |value| Arc::new(Decimal128Array::from(vec![value])) as ArrayRef;
+        let one = |array: &ArrayRef, unit, width| {
+            counts_of_numbers(array, unit, |_| Some(width)).map(|counts| counts.value(0))
+        };
+        for (array, width, expected) in [
+            (doubles(-1.5), 1, -2),
+            (doubles(1.9), 1, 1),
+            (doubles(1_672_535_000.123_456), MICROS_PER_SECOND, 1_672_535_000_123_456),
+            // With ten digits behind the point.
+            (decimals(-1), MICROS_PER_SECOND, -1),
+            (decimals(19_999), MICROS_PER_SECOND, 1),
+        ] {
+            assert_eq!(one(&array, TimeUnit::Microsecond, width).expect("a time"), expected);
+        }
+        for wrong in [doubles(1e300), doubles(f64::NAN), decimals(i128::MAX)] {
+            for unit in [TimeUnit::Second, TimeUnit::Nanosecond] {
+                let error = one(&wrong, unit, 1).expect_err("is refused").to_string();
+                assert!(error.contains("too far from 1970"), "{error}");
+            }
+        }
+        let large = Arc::new(UInt64Array::from(vec![u64::MAX])) as ArrayRef;
+        assert!(one(&large, TimeUnit::Nanosecond, 1).is_err());
+        let counts = counts_of_numbers(&doubles(1.0), TimeUnit::Second, |_| None);
+        assert!(counts.expect("nulls").is_null(0));
+    }
 
     #[test]
     fn dates_and_days_are_inverse() {

@@ -273,8 +273,12 @@ impl Accumulator for Numbers {
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let mut values = self.values.clone();
         if self.distinct {
+            // As grouping has it: every NaN is the same, and so are both zeros.
+            values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = f64::NAN);
             values.sort_unstable_by(f64::total_cmp);
-            values.dedup();
+            values.dedup_by(|value, kept| {
+                value.total_cmp(kept).is_eq() || (*value == 0.0 && *kept == 0.0)
+            });
         }
         Ok(ScalarValue::Float64(self.fraction.of(&mut values)))
     }
@@ -352,5 +356,12 @@ mod tests {
             second.update_batch(&[Arc::clone(&more)]).expect("takes numbers");
             assert_eq!(second.evaluate().expect("a value"), ScalarValue::Float64(Some(expected)));
         }
+    }
+
+    #[test]
+    fn distinct_numbers_are_those_that_grouping_tells_apart() {
+        let values = vec![1.0, 1.0, 0.0, -0.0, f64::NAN, -f64::NAN, f64::NAN];
+        let mut numbers = Numbers { fraction: Fraction::HALF, distinct: true, values };
+        assert_eq!(numbers.evaluate().expect("a value"), ScalarValue::Float64(Some(1.0)));
     }
 }

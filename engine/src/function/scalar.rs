@@ -156,7 +156,12 @@ pub(super) enum Texts<'a> {
 impl<'a> Texts<'a> {
     /// Reads an argument of type Utf8View.
     pub(super) fn new(args: &'a ScalarFunctionArgs, index: usize) -> Result<Self> {
-        match &args.args[index] {
+        Self::of(&args.args[index])
+    }
+
+    /// Reads a value of type Utf8View.
+    pub(super) fn of(value: &'a ColumnarValue) -> Result<Self> {
+        match value {
             ColumnarValue::Scalar(
                 ScalarValue::Utf8View(text)
                 | ScalarValue::Utf8(text)

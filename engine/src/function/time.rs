@@ -7,17 +7,14 @@ use arrow::array::{
     TimestampMillisecondBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-};
-use chrono::DateTime;
-use datafusion::common::{ScalarValue, exec_err};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use datafusion::common::exec_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ScalarFunctionArgs, ScalarUDF};
 
 use super::coarser::to_coarser;
 use super::date_pattern::DatePattern;
-use super::moment::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
+use super::moment::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, counts_of_numbers};
 use super::scalar::{Check, Integers, Scalar, Texts};
 
 pub(super) const TEXT: DataType = DataType::Utf8View;
@@ -94,47 +91,14 @@ pub(super) fn moments(args: &ScalarFunctionArgs, index: usize) -> Result<ArrayRe
     Ok(to_coarser(&array, &MICROS)?)
 }
 
-/// Returns the microseconds of an argument's numbers, `width` of them for each one; what is less
-/// than a microsecond goes down.
-///
-/// # Errors
-/// Numbers that are no time.
+/// Returns the microseconds of an argument's numbers; see [`counts_of_numbers`].
 pub(super) fn micros_of_numbers(
     args: &ScalarFunctionArgs,
     index: usize,
     width: impl Fn(usize) -> Option<i64>,
 ) -> Result<Int64Array> {
     let array = args.args[index].to_array(args.number_rows)?;
-    let checked = |number: Option<i128>, row: usize| {
-        let micros = number.and_then(|micros| i64::try_from(micros).ok());
-        let fits = |micros: &i64| DateTime::from_timestamp_micros(*micros).is_some();
-        let Some(micros) = micros.filter(fits) else {
-            let value = ScalarValue::try_from_array(&array, row)?;
-            return exec_err!("{value} is no time: it is too far from 1970");
-        };
-        Ok(micros)
-    };
-    let micros = |row: usize| {
-        let Some(width) = width(row).filter(|_| array.is_valid(row)) else { return Ok(None) };
-        let number = match array.data_type() {
-            DataType::Decimal128(_, scale) => {
-                let number = array.as_primitive::<Decimal128Type>().value(row);
-                let per_one = 10_i128.pow(u32::try_from(*scale).unwrap_or_default());
-                number.checked_mul(i128::from(width)).map(|micros| micros.div_euclid(per_one))
-            }
-            DataType::Float64 => {
-                let micros = array.as_primitive::<Float64Type>().value(row) * width as f64;
-                // Numbers beyond are all too large.
-                micros.is_finite().then(|| micros.round() as i128)
-            }
-            DataType::Int64 => {
-                Some(i128::from(array.as_primitive::<Int64Type>().value(row)) * i128::from(width))
-            }
-            other => return exec_err!("expected a number, not {other}"),
-        };
-        checked(number, row).map(Some)
-    };
-    (0..args.number_rows).map(micros).collect()
+    counts_of_numbers(&array, TimeUnit::Microsecond, width)
 }
 
 /// TO_TIMESTAMP(text [, pattern]); TO_TIMESTAMP(seconds since 1970).
@@ -256,7 +220,8 @@ fn months_between(from: i64, to: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{Date32Type, TimestampMillisecondType};
+    use arrow::datatypes::{Date32Type, Int64Type, TimestampMillisecondType};
+    use datafusion::common::ScalarValue;
     use datafusion::logical_expr::ColumnarValue;
 
     use super::super::scalar::testing::{call, number, text, texts};

@@ -1,6 +1,5 @@
 //! Aggregate functions with SQL's types.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
@@ -20,23 +19,9 @@ pub(in crate::function) fn sql_aggregate(inner: Arc<AggregateUDF>) -> Arc<Aggreg
 }
 
 /// An aggregate function whose results get SQL's types; its state stays what it is.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct SqlAggregate {
     inner: Arc<AggregateUDF>,
-}
-
-impl PartialEq for SqlAggregate {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
-    }
-}
-
-impl Eq for SqlAggregate {}
-
-impl Hash for SqlAggregate {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.inner.name().hash(state);
-    }
 }
 
 impl SqlAggregate {

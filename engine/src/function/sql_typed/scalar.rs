@@ -1,6 +1,5 @@
 //! Scalar functions with SQL's types.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -18,23 +17,9 @@ pub(in crate::function) fn sql_scalar(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 }
 
 /// A function whose results get SQL's types.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct SqlScalar {
     inner: Arc<ScalarUDF>,
-}
-
-impl PartialEq for SqlScalar {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
-    }
-}
-
-impl Eq for SqlScalar {}
-
-impl Hash for SqlScalar {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.inner.name().hash(state);
-    }
 }
 
 impl ScalarUDFImpl for SqlScalar {

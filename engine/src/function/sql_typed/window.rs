@@ -1,6 +1,5 @@
 //! Window functions with SQL's types.
 
-use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,23 +25,9 @@ pub(in crate::function) fn sql_window(inner: Arc<WindowUDF>) -> Arc<WindowUDF> {
 }
 
 /// A window function whose results get SQL's types.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct SqlWindow {
     inner: Arc<WindowUDF>,
-}
-
-impl PartialEq for SqlWindow {
-    fn eq(&self, other: &Self) -> bool {
-        self.inner == other.inner
-    }
-}
-
-impl Eq for SqlWindow {}
-
-impl Hash for SqlWindow {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.inner.name().hash(state);
-    }
 }
 
 impl WindowUDFImpl for SqlWindow {
