@@ -25,6 +25,8 @@ const PARTS_MAX: usize = 16;
 #[derive(Default)]
 struct Slice {
     parts: Vec<RecordBatch>,
+    /// What the parts hold: they are measured as they come, not at each batch.
+    parts_bytes: usize,
     open: Option<PartialGroups>,
     held_bytes: usize,
 }
@@ -39,20 +41,26 @@ impl Slice {
 
     fn seal(&mut self, grouping: &Grouping) -> Result<()> {
         if let Some(open) = self.open.take() {
-            self.parts.push(open.seal(grouping)?);
+            self.add_part(open.seal(grouping)?);
         }
         if self.parts.len() > PARTS_MAX {
             let merged = merge(grouping, self.parts.iter())?.seal(grouping)?;
-            self.parts = vec![merged];
+            self.parts.clear();
+            self.parts_bytes = 0;
+            self.add_part(merged);
         }
         Ok(())
     }
 
+    fn add_part(&mut self, part: RecordBatch) {
+        self.parts_bytes += held_bytes(&part);
+        self.parts.push(part);
+    }
+
     /// Measures what is held anew and returns by how much it has grown.
     fn measure(&mut self) -> isize {
-        let parts: usize = self.parts.iter().map(held_bytes).sum();
         let open = self.open.as_ref().map_or(0, PartialGroups::memory_bytes);
-        let before = std::mem::replace(&mut self.held_bytes, parts + open);
+        let before = std::mem::replace(&mut self.held_bytes, self.parts_bytes + open);
         self.held_bytes as isize - before as isize
     }
 }
@@ -121,7 +129,7 @@ impl Slices {
     /// Adds a sealed part to a slice.
     fn add_part(&mut self, span: Span, part: RecordBatch) -> Result<()> {
         self.change(span, |slice, _| {
-            slice.parts.push(part);
+            slice.add_part(part);
             Ok(())
         })
     }
@@ -283,4 +291,37 @@ pub(super) fn numbers(rows: &RecordBatch, index: usize) -> Result<Int64Array> {
             what: "WindowAggregate".to_owned(),
             reason: format!("state column {index} is not a number"),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::super::testing::schema;
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_what_the_parts_hold_however_they_came() {
+        let grouping = Grouping::new(&[0], &[], &schema("k:int")).expect("a grouping");
+        let mut slices = Slices::new(grouping);
+        let keys = |range: Range<i64>| {
+            part(vec![Arc::new(Int64Array::from_iter_values(range))], 100).expect("keys")
+        };
+        let spans = [Span { end: 10, start: 0 }, Span { end: 20, start: 10 }];
+        for turn in 0..=PARTS_MAX as i64 {
+            slices.add_part(spans[0], keys(turn * 50..turn * 50 + 100)).expect("is added");
+        }
+        slices.add_part(spans[1], keys(0..100)).expect("is added");
+        let held = |slices: &Slices| -> usize {
+            slices.by_span.values().flat_map(|slice| &slice.parts).map(held_bytes).sum()
+        };
+        assert_eq!(slices.memory_bytes(), held(&slices));
+        slices.read(&spans[..1]).expect("is read");
+        assert_eq!(slices.by_span[&spans[0]].parts.len(), 1, "too many parts are merged");
+        assert_eq!(slices.memory_bytes(), held(&slices));
+        slices.combine(&spans).expect("is combined");
+        assert_eq!(slices.memory_bytes(), held(&slices));
+        slices.remove(&spans);
+        assert_eq!(slices.memory_bytes(), 0);
+    }
 }

@@ -267,7 +267,11 @@ impl Running {
                 if let Some(watermark) = watermark {
                     self.rise(watermark, now).await?;
                 }
-                if idle { self.idle(now).await } else { Ok(()) }
+                if idle {
+                    self.idle(now).await?;
+                }
+                // Rows that are all filtered out keep a source as busy as others.
+                self.outlet.flush(FlushWhen::Drained).await
             }
             SourceEvent::Ended => Ok(()),
         }
@@ -368,10 +372,16 @@ impl Running {
             return Ok(());
         }
         // A window that fires may emit as much as it held.
-        if self.emitted.len() > MANY_BATCHES {
+        let is_many = self.emitted.len() > MANY_BATCHES;
+        if is_many {
             self.account_with(self.emitted.iter().map(Batch::memory_bytes).sum())?;
         }
-        self.outlet.write(&mut self.emitted, now, &self.metrics).await
+        self.outlet.write(&mut self.emitted, now, &self.metrics).await?;
+        if is_many {
+            // They are on the books of those that have them now.
+            self.account()?;
+        }
+        Ok(())
     }
 
     /// Lets other tasks run and keeps the books, every few events.

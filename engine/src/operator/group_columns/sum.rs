@@ -213,16 +213,23 @@ where
     }
 
     fn restore(&mut self, ids: &[u32], state: &[ArrayRef]) -> Result<()> {
-        let [sums, counts, magnitudes @ ..] = state else {
-            return Err(Error::Internal("a sum has two columns of state".to_owned()));
-        };
-        if let ([magnitudes], true) = (magnitudes, self.tolerance.is_some()) {
-            let magnitudes = magnitudes.as_primitive_opt::<W>();
-            let magnitudes = magnitudes.ok_or_else(|| misfit("a sum", sums))?;
-            for (id, magnitude) in ids.iter().zip(magnitudes.values()) {
-                self.magnitudes[*id as usize] = *magnitude;
+        let (sums, counts) = match (state, self.tolerance.is_some()) {
+            ([sums, counts], false) => (sums, counts),
+            ([sums, counts, magnitudes], true) => {
+                let magnitudes = magnitudes.as_primitive_opt::<W>();
+                let magnitudes = magnitudes.ok_or_else(|| misfit("a sum", sums))?;
+                for (id, magnitude) in ids.iter().zip(magnitudes.values()) {
+                    self.magnitudes[*id as usize] = *magnitude;
+                }
+                (sums, counts)
             }
-        }
+            _ => {
+                let (found, expected) = (state.len(), self.state_columns());
+                return Err(Error::Internal(format!(
+                    "a sum has {expected} columns of state, not {found}"
+                )));
+            }
+        };
         let sums = sums.as_primitive_opt::<W>().ok_or_else(|| misfit("a sum", sums))?;
         let values = sums.values().iter().zip(integers(counts)?.values());
         for (id, (sum, count)) in ids.iter().zip(values) {
@@ -244,4 +251,24 @@ fn absolute<N: ArrowNativeTypeOp>(value: N) -> N {
 
 fn greater<N: ArrowNativeTypeOp>(left: N, right: N) -> N {
     if left.is_lt(right) { right } else { left }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_state_has_all_its_columns_and_no_more() {
+        let doubles: ArrayRef = Arc::new(Float64Array::from(vec![3.0]));
+        let counts: ArrayRef = Arc::new(Int64Array::from(vec![2]));
+        let state = [Arc::clone(&doubles), counts, Arc::clone(&doubles), doubles];
+        let double = DataType::Float64;
+        for columns in 0..=state.len() {
+            let mut sum = average(&double, &double).expect("an average of doubles");
+            sum.grow(1);
+            assert_eq!(sum.restore(&[0], &state[..columns]).is_ok(), columns == 3, "{columns}");
+        }
+    }
 }
