@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
+use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use datafusion::common::internal_err;
 use datafusion::error::{DataFusionError, Result};
@@ -13,6 +14,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::coarser::to_coarser;
 use crate::Error;
 use crate::wording::{reason, type_sql};
 
@@ -80,10 +82,11 @@ fn text(argument: &ColumnarValue) -> Result<String> {
 
 /// Casts values, or says which of them does not fit.
 fn assign(values: &ArrayRef, to: &DataType) -> std::result::Result<ArrayRef, String> {
-    let safe = to.is_numeric();
-    let options = CastOptions { safe, ..CastOptions::default() };
-    let cast = cast_with_options(values, to, &options)
-        .map_err(|error| reason(&DataFusionError::from(error)))?;
+    let told = |error: ArrowError| reason(&DataFusionError::from(error));
+    if !to.is_numeric() {
+        return to_coarser(values, to).map_err(told);
+    }
+    let cast = cast_with_options(values, to, &CastOptions::default()).map_err(told)?;
     let lost = if cast.null_count() > values.logical_null_count() {
         (0..values.len()).find(|row| cast.is_null(*row) && values.is_valid(*row))
     } else {

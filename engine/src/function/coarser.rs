@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
 use datafusion::common::internal_err;
 use datafusion::error::Result;
@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::nested::rebuilt;
 use crate::wording::type_sql;
 
 /// The name of the function that casts its first argument to the type of its second, a NULL, where
@@ -100,51 +101,32 @@ fn per_second(unit: TimeUnit) -> i64 {
 /// # Errors
 /// Values that the type does not have.
 pub(super) fn to_coarser(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    if !gets_coarser(array.data_type(), to) {
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        return cast_with_options(array, to, &options);
-    }
-    Ok(match (array.data_type(), to) {
-        (DataType::Timestamp(from, _), DataType::Timestamp(unit, _)) => {
+    rebuilt(array, to, &simple_to_coarser)
+}
+
+/// Does so with values that are no rows, arrays or maps.
+fn simple_to_coarser(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    match (array.data_type(), to) {
+        (DataType::Timestamp(from, _), DataType::Timestamp(unit, _))
+            if per_second(*from) > per_second(*unit) =>
+        {
             let width = per_second(*from) / per_second(*unit);
             // Both casts keep the numbers as they are.
             let numbers = cast(array, &DataType::Int64)?;
             let coarser: Int64Array =
                 numbers.as_primitive::<Int64Type>().unary(|number| number.div_euclid(width));
-            cast(&coarser, to)?
+            cast(&coarser, to)
         }
-        (DataType::Struct(_), DataType::Struct(fields)) => {
-            Arc::new(rows_to_coarser(array.as_struct(), fields)?)
+        _ => {
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            cast_with_options(array, to, &options)
         }
-        (DataType::List(_), DataType::List(item)) => {
-            let list = array.as_list::<i32>();
-            let values = to_coarser(list.values(), item.data_type())?;
-            let nulls = list.nulls().cloned();
-            Arc::new(ListArray::try_new(Arc::clone(item), list.offsets().clone(), values, nulls)?)
-        }
-        (DataType::Map(..), DataType::Map(entries, sorted)) => {
-            let map = array.as_map();
-            let DataType::Struct(fields) = entries.data_type() else {
-                return Err(ArrowError::SchemaError("the entries of a map are rows".to_owned()));
-            };
-            let values = rows_to_coarser(map.entries(), fields)?;
-            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-            Arc::new(MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *sorted)?)
-        }
-        _ => Arc::clone(array),
-    })
-}
-
-fn rows_to_coarser(rows: &StructArray, fields: &Fields) -> Result<StructArray, ArrowError> {
-    let columns = rows.columns().iter().zip(fields);
-    let columns = columns.map(|(column, field)| to_coarser(column, field.data_type()));
-    let columns = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
-    StructArray::try_new(fields.clone(), columns, rows.nulls().cloned())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{TimestampMicrosecondArray, TimestampMillisecondArray};
+    use arrow::array::{ListArray, TimestampMicrosecondArray, TimestampMillisecondArray};
     use arrow::buffer::OffsetBuffer;
 
     use super::*;

@@ -14,6 +14,7 @@ mod interval;
 mod lately;
 mod like;
 mod moment;
+mod nested;
 mod percentile;
 mod regexp;
 mod registry;

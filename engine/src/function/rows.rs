@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use arrow::error::ArrowError;
 use datafusion::common::internal_err;
@@ -11,6 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+
+use super::nested::rebuilt;
 
 /// The name of the function that names the fields of its first argument as those of its second,
 /// which is a NULL of the wanted type. SQL casts rows by position, DataFusion by name: this goes
@@ -86,50 +88,12 @@ fn renamed_field(from: &FieldRef, to: &FieldRef) -> FieldRef {
 
 /// Gives the same values a type that differs in names only.
 fn rename(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    if array.data_type() == to {
-        return Ok(Arc::clone(array));
-    }
-    Ok(match (array.data_type(), to) {
-        (DataType::Struct(_), DataType::Struct(fields)) => {
-            Arc::new(rename_struct(array.as_struct(), fields)?)
-        }
-        (DataType::List(_), DataType::List(item)) => {
-            let list = array.as_list::<i32>();
-            let values = rename(list.values(), item.data_type())?;
-            let nulls = list.nulls().cloned();
-            Arc::new(ListArray::try_new(Arc::clone(item), list.offsets().clone(), values, nulls)?)
-        }
-        (DataType::Map(..), DataType::Map(entries, sorted)) => {
-            let map = array.as_map();
-            let DataType::Struct(fields) = entries.data_type() else {
-                return Err(ArrowError::SchemaError("the entries of a map are rows".to_owned()));
-            };
-            let values = rename_struct(map.entries(), fields)?;
-            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-            Arc::new(MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *sorted)?)
-        }
-        _ => Arc::clone(array),
-    })
-}
-
-fn rename_struct(rows: &StructArray, fields: &Fields) -> Result<StructArray, ArrowError> {
-    let columns = rows.columns().iter().zip(fields);
-    let columns = columns.map(|(column, field)| rename(column, field.data_type()));
-    let columns = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
-    if fields.is_empty() {
-        return StructArray::try_new_with_length(
-            fields.clone(),
-            columns,
-            rows.nulls().cloned(),
-            rows.len(),
-        );
-    }
-    StructArray::try_new(fields.clone(), columns, rows.nulls().cloned())
+    rebuilt(array, to, &|value, _| Ok(Arc::clone(value)))
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int32Array, NullArray};
+    use arrow::array::{Array, Int32Array, ListArray, NullArray, StructArray};
     use arrow::buffer::{NullBuffer, OffsetBuffer};
     use datafusion::logical_expr::ColumnarValue;
 

@@ -5,7 +5,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use rainstorm_engine::function::{ASSIGN, renamed};
 use sqlparser::ast::{Expr as SqlExpr, Query, Select, SelectItem, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
@@ -70,8 +70,9 @@ pub(super) fn to_table(
         } else if let Some((_, value)) =
             insert.partition.iter().find(|(name, _)| name.value == column.name)
         {
-            let value = constant(context, value)?;
-            cast(value, column.data_type.clone())
+            let (value, from) = constant(context, value)?;
+            assigned(context, value, &from, column, table)
+                .map_err(|error| from_datafusion(&error, span))?
         } else if column.nullable {
             let null = ScalarValue::try_from(&column.data_type)
                 .map_err(|error| from_datafusion(&error, span))?;
@@ -113,10 +114,12 @@ fn assigned(
     Ok(context.functions.udf(ASSIGN)?.call(vec![value, wanted, table, column]))
 }
 
-fn constant(context: QueryContext<'_>, value: &SqlExpr) -> Result<Expr, SqlErrors> {
+fn constant(context: QueryContext<'_>, value: &SqlExpr) -> Result<(Expr, DataType), SqlErrors> {
     let typed = bind_constant(context, value)
         .and_then(|value| typed_expression(value, DFSchema::empty(), context));
-    typed.map(|(value, _)| value).map_err(|error| from_datafusion_in(&error, value))
+    typed
+        .map(|(value, column)| (value, column.data_type().clone()))
+        .map_err(|error| from_datafusion_in(&error, value))
 }
 
 fn written_columns<'a>(table: &'a TableDefinition, insert: &'a Insert) -> Vec<&'a str> {
