@@ -27,14 +27,23 @@ pub(crate) fn walk(
     let mut changed = false;
     let walked = plan.transform_up_with_subqueries(|plan| {
         let plan = apply(nodes, plan, |rule, plan| rule(plan))?;
-        let rewritten = plan.transform_data(|plan| of_node(plan, exprs))?;
+        let rewritten = plan.transform_data(|plan| {
+            each_expression(plan, |expr, schema| of_expr(expr, schema, exprs))
+        })?;
         changed |= rewritten.transformed;
         rewritten.map_data(|plan| if changed { plan.recompute_schema() } else { Ok(plan) })
     })?;
     Ok(walked.data)
 }
 
-fn of_node(plan: LogicalPlan, rules: &[ExprRule<'_>]) -> Result<Transformed<LogicalPlan>> {
+/// Rewrites each expression of a node as a whole. Columns keep their names.
+///
+/// # Errors
+/// Those of the rule.
+pub(crate) fn each_expression(
+    plan: LogicalPlan,
+    rule: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
     let schema = match &plan {
         LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
         plan => merge_schema(&plan.inputs()),
@@ -45,20 +54,13 @@ fn of_node(plan: LogicalPlan, rules: &[ExprRule<'_>]) -> Result<Transformed<Logi
             return Ok(Transformed::no(expr));
         }
         let name = preserver.save(&expr);
-        let rewritten = of_expr(expr, &schema, rules)?;
+        let rewritten = rule(expr, &schema)?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
     })
 }
 
 /// Applies rules to an expression and its parts, from the bottom up.
-///
-/// # Errors
-/// Those of the rules.
-pub(crate) fn of_expr(
-    expr: Expr,
-    schema: &DFSchema,
-    rules: &[ExprRule<'_>],
-) -> Result<Transformed<Expr>> {
+fn of_expr(expr: Expr, schema: &DFSchema, rules: &[ExprRule<'_>]) -> Result<Transformed<Expr>> {
     expr.transform_up(|expr| apply(rules, expr, |rule, expr| rule(expr, schema)))
 }
 

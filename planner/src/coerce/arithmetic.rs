@@ -12,13 +12,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use rainstorm_engine::function::{Arithmetic, Registry};
 
 use crate::settings::Overflow;
+use crate::walk::each_expression;
 
 /// Puts functions that fail where a result does not fit in the place of operators, in a plan whose
 /// types are coerced. Whole numbers may be left to wrap around.
@@ -31,17 +30,7 @@ pub(super) fn checked(
     overflow: Overflow,
 ) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|plan| {
-        let mut schema = merge_schema(&plan.inputs());
-        if let LogicalPlan::TableScan(scan) = &plan {
-            schema = scan.projected_schema.as_ref().clone();
-        }
-        let walk = Walk { functions, schema: &schema, overflow };
-        let preserver = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            let rewritten = walk.expr(expr)?.0;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })
+        each_expression(plan, |expr, schema| Ok(Walk { functions, schema, overflow }.expr(expr)?.0))
     })?;
     Ok(rewritten.data)
 }

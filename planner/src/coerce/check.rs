@@ -23,6 +23,7 @@ use self::constants::{
     MAKES_TEXT, constants as compute_constants, constants_of_aggregates, made_text,
     numbers_of_rows, options_of_functions,
 };
+use super::compared::compares;
 use super::rows::same_shape;
 use crate::error::{SqlError, SqlErrorCode, fail, span_from};
 use crate::options::options;
@@ -169,19 +170,6 @@ pub(crate) fn alike_columns(operation: &str, queries: &[&LogicalPlan]) -> Result
         }
     }
     Ok(())
-}
-
-/// Tells whether an operator compares values in the order of their type.
-pub(crate) fn compares(op: Operator) -> bool {
-    matches!(
-        op,
-        Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-    )
 }
 
 /// Refuses the least and the greatest of values that have no order, or one that DataFusion's

@@ -9,18 +9,16 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF, TryCast,
-};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, ScalarUDF, TryCast};
 use rainstorm_engine::function::gets_coarser;
 
-use super::check::{compares, constant_value};
+use super::check::constant_value;
+use super::compared::compared;
 
 /// Puts the function that goes down in the place of casts that make times coarser, and of those
 /// that DataFusion would turn around.
 pub(super) fn of_expr(
-    expr: Expr,
+    mut expr: Expr,
     schema: &DFSchema,
     function: &Arc<ScalarUDF>,
 ) -> Transformed<Expr> {
@@ -31,30 +29,8 @@ pub(super) fn of_expr(
     {
         return Transformed::yes(call);
     }
-    match expr {
-        Expr::BinaryExpr(BinaryExpr { mut left, op, mut right })
-            if compares(op)
-                || matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) =>
-        {
-            let changed = keep_digits(&mut [&mut *left, &mut *right], schema, function);
-            let expr = Expr::BinaryExpr(BinaryExpr { left, op, right });
-            if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
-        }
-        Expr::Between(Between { mut expr, negated, mut low, mut high }) => {
-            let parts = &mut [&mut *expr, &mut *low, &mut *high];
-            let changed = keep_digits(parts, schema, function);
-            let expr = Expr::Between(Between { expr, negated, low, high });
-            if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
-        }
-        Expr::InList(InList { mut expr, mut list, negated }) => {
-            let mut parts: Vec<&mut Expr> =
-                std::iter::once(&mut *expr).chain(list.iter_mut()).collect();
-            let changed = keep_digits(&mut parts, schema, function);
-            let expr = Expr::InList(InList { expr, list, negated });
-            if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
-        }
-        expr => Transformed::no(expr),
-    }
+    let changed = keep_digits(compared(&mut expr), schema, function);
+    Transformed::new_transformed(expr, changed)
 }
 
 fn called(function: &Arc<ScalarUDF>, value: &Expr, to: &DataType) -> Option<Expr> {
@@ -62,31 +38,35 @@ fn called(function: &Arc<ScalarUDF>, value: &Expr, to: &DataType) -> Option<Expr
     Some(function.call(vec![value.clone(), null]))
 }
 
-/// Hides casts of times to more digits where a constant beside them has digits that the time has
-/// not.
-fn keep_digits(parts: &mut [&mut Expr], schema: &DFSchema, function: &Arc<ScalarUDF>) -> bool {
+/// Hides casts of times to more digits, but where all that is beside them are constants that have
+/// no digits that the time has not: a column may yet turn out to be a constant.
+fn keep_digits(mut parts: Vec<&mut Expr>, schema: &DFSchema, function: &Arc<ScalarUDF>) -> bool {
     let widened: Vec<(usize, DataType)> = parts
         .iter()
         .enumerate()
         .filter_map(|(index, part)| Some((index, time_before_cast(part, schema)?)))
         .collect();
-    let mut changed = false;
+    let loses_nothing = |part: &Expr, to: &DataType| {
+        constant_value(part).is_some_and(|value| {
+            let back = value.cast_to(to).and_then(|cut| cut.cast_to(&value.data_type()));
+            back.is_ok_and(|back| back == value)
+        })
+    };
+    let mut hidden = Vec::new();
     for (index, from) in widened {
-        let loses = |part: &Expr| {
-            constant_value(part).is_some_and(|value| {
-                let back = value.cast_to(&from).and_then(|cut| cut.cast_to(&value.data_type()));
-                gets_coarser(&value.data_type(), &from) && back.is_ok_and(|back| back != value)
-            })
-        };
-        if !parts.iter().any(|part| loses(part)) {
+        let mut others = parts.iter().enumerate().filter(|(other, _)| *other != index);
+        if others.all(|(_, part)| loses_nothing(part, &from)) {
             continue;
         }
         if let Expr::Cast(Cast { expr, field }) = &*parts[index]
             && let Some(call) = called(function, expr, field.data_type())
         {
-            *parts[index] = call;
-            changed = true;
+            hidden.push((index, call));
         }
+    }
+    let changed = !hidden.is_empty();
+    for (index, call) in hidden {
+        *parts[index] = call;
     }
     changed
 }

@@ -7,14 +7,12 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
-    Projection, Union, Values,
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
 };
 use std::sync::Arc;
 
-use super::check::compares;
+use super::compared::compared;
 
 /// Functions whose arguments need no common type.
 const TYPES_OF_THEIR_OWN: &[&str] = &["concat", "concat_ws", "named_struct", "struct"];
@@ -40,34 +38,17 @@ pub(super) fn of_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 
 /// Visits the groups of an expression's parts that get a common type.
 fn each_group(expr: &mut Expr, mut visit: impl FnMut(Vec<&mut Expr>)) {
+    visit(compared(expr));
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
-            visit(vec![left, right]);
-        }
-        Expr::Between(Between { expr, low, high, .. }) => visit(vec![expr, low, high]),
-        Expr::InList(InList { expr, list, .. }) => {
-            visit(std::iter::once(expr.as_mut()).chain(list).collect());
-        }
         Expr::Case(case) => {
-            let (whens, thens): (Vec<_>, Vec<_>) = case
-                .when_then_expr
-                .iter_mut()
-                .map(|(when, then)| (&mut **when, &mut **then))
-                .unzip();
-            if let Some(operand) = &mut case.expr {
-                visit(std::iter::once(operand.as_mut()).chain(whens).collect());
-            }
-            visit(thens.into_iter().chain(case.else_expr.as_deref_mut()).collect());
+            let thens = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
+            visit(thens.chain(case.else_expr.as_deref_mut()).collect());
         }
         Expr::ScalarFunction(call) if !TYPES_OF_THEIR_OWN.contains(&call.func.name()) => {
             visit(call.args.iter_mut().collect());
         }
         _ => {}
     }
-}
-
-fn is_comparison(op: Operator) -> bool {
-    compares(op) || matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom)
 }
 
 /// Makes DECIMALs beside DOUBLEs DOUBLEs, and tells whether there were any.

@@ -7,6 +7,7 @@ mod arguments;
 mod arithmetic;
 mod check;
 mod coarser;
+mod compared;
 mod depth;
 mod doubles;
 mod intervals;
@@ -28,7 +29,8 @@ use datafusion::optimizer::analyzer::Analyzer;
 use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT, TO_COARSER};
 
 pub(crate) use self::arithmetic::as_written;
-pub(crate) use self::check::{check_constants, compares};
+pub(crate) use self::check::check_constants;
+pub(crate) use self::compared::compares;
 use self::intervals::Intervals;
 pub(crate) use self::rows::{by_position, renamed_to, same_shape};
 use crate::options::options;

@@ -12,8 +12,9 @@ use datafusion::logical_expr::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::{Intervals, call, is_interval, unaliased};
+use super::{Intervals, call, is_compared_interval};
 use crate::error::{fail, unsupported};
+use crate::stream::unaliased;
 
 /// What became of a call.
 #[derive(Clone, Copy, PartialEq)]
@@ -33,7 +34,7 @@ impl Intervals {
         for expr in group_expr {
             if let Expr::GroupingSet(set) = expr {
                 for expr in set.distinct_expr() {
-                    if is_interval(expr, input.schema())? {
+                    if is_compared_interval(expr, input.schema())? {
                         let message = "GROUPING SETS, ROLLUP or CUBE of an INTERVAL";
                         return Err(fail(unsupported(
                             Span::empty(),
@@ -41,7 +42,7 @@ impl Intervals {
                         )));
                     }
                 }
-            } else if is_interval(expr, input.schema())? && !self.is_in_days(expr) {
+            } else if is_compared_interval(expr, input.schema())? && !self.is_in_days(expr) {
                 let name = preserver.save(expr);
                 groups.push(name.restore(call(&self.in_days, unaliased(expr).clone())));
                 changed = true;
@@ -128,7 +129,7 @@ impl Intervals {
         let WindowFunction { fun, mut params } = written.as_ref().clone();
         let mut changed = false;
         for key in &mut params.partition_by {
-            if is_interval(key, schema)? {
+            if is_compared_interval(key, schema)? {
                 *key = self.length_of(std::mem::take(key));
                 changed = true;
             }
@@ -158,7 +159,7 @@ impl Intervals {
         }
         let mut kind = Call::Same;
         for arg in args {
-            if is_interval(arg, schema)? && !self.is_in_days(arg) {
+            if is_compared_interval(arg, schema)? && !self.is_in_days(arg) {
                 let around = if picks { &self.key } else { &self.in_days };
                 *arg = call(around, std::mem::take(arg));
                 kind = if picks { Call::Key } else { Call::Changed };

@@ -6,15 +6,12 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction, SetComparison};
-use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery,
-    when,
-};
+use datafusion::logical_expr::expr::{InSubquery, ScalarFunction, SetComparison};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlanBuilder, Subquery, when};
 use rainstorm_engine::function::interval_length;
 
-use super::{Intervals, call, is_interval, is_of};
-use crate::coerce::compares;
+use super::{Intervals, call, is_compared_interval, is_interval, is_of, refuse_holding};
+use crate::coerce::compared::compared;
 
 /// Functions that compare the elements of arrays.
 const OF_ELEMENTS: &[&str] = &[
@@ -50,12 +47,12 @@ impl Intervals {
     ) -> Result<Transformed<Expr>> {
         match expr {
             Expr::ScalarFunction(function) => self.of_function(function, schema),
-            Expr::InSubquery(test) if is_interval(&test.expr, schema)? => {
+            Expr::InSubquery(test) if is_compared_interval(&test.expr, schema)? => {
                 let InSubquery { expr, subquery, negated } = test;
                 let (expr, subquery) = self.against_query(*expr, &subquery)?;
                 Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery, negated })))
             }
-            Expr::SetComparison(test) if is_interval(&test.expr, schema)? => {
+            Expr::SetComparison(test) if is_compared_interval(&test.expr, schema)? => {
                 let SetComparison { expr, subquery, op, quantifier } = test;
                 let (expr, subquery) = self.against_query(*expr, &subquery)?;
                 let test = SetComparison { expr, subquery, op, quantifier };
@@ -70,11 +67,10 @@ impl Intervals {
 
     /// Makes expressions that are compared with each other lengths, where they are intervals.
     fn compare(&self, exprs: Vec<&mut Expr>, schema: &DFSchema) -> Result<bool> {
-        let mut found = false;
         for expr in &exprs {
-            found |= is_interval(expr, schema)?;
+            refuse_holding(expr, schema)?;
         }
-        if !found {
+        if !exprs.iter().any(|expr| is_interval(expr, schema)) {
             return Ok(false);
         }
         let durations: Option<Vec<Expr>> = unit_of(&exprs, schema)
@@ -113,11 +109,10 @@ impl Intervals {
         if !is_choice && !OF_ELEMENTS.contains(&name) {
             return Ok(Transformed::no(Expr::ScalarFunction(function)));
         }
-        let mut found = false;
         for argument in &function.args {
-            found |= is_interval(argument, schema)?;
+            refuse_holding(argument, schema)?;
         }
-        if !is_choice || !found {
+        if !is_choice || !function.args.iter().any(|argument| is_interval(argument, schema)) {
             return Ok(Transformed::no(Expr::ScalarFunction(function)));
         }
         if let ("nullif", [one, other]) = (name, function.args.as_slice()) {
@@ -130,27 +125,6 @@ impl Intervals {
             *argument = call(&self.key, std::mem::take(argument));
         }
         Ok(Transformed::yes(call(&self.of_key, Expr::ScalarFunction(function))))
-    }
-}
-
-/// Returns the parts of an expression that are compared with each other.
-fn compared(expr: &mut Expr) -> Vec<&mut Expr> {
-    match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right })
-            if compares(*op)
-                || matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) =>
-        {
-            vec![left, right]
-        }
-        Expr::Between(Between { expr, low, high, .. }) => vec![expr, low, high],
-        Expr::InList(InList { expr, list, .. }) => {
-            std::iter::once(expr.as_mut()).chain(list).collect()
-        }
-        Expr::Case(Case { expr: Some(operand), when_then_expr, .. }) => {
-            let whens = when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
-            std::iter::once(operand.as_mut()).chain(whens).collect()
-        }
-        _ => Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@ use rainstorm_engine::function::{
 use sqlparser::tokenizer::Span;
 
 use crate::error::{fail, unsupported};
+use crate::stream::unaliased;
 
 /// The functions that stand around intervals.
 pub(super) struct Intervals {
@@ -71,7 +72,7 @@ impl Intervals {
     fn sort_keys(&self, keys: &mut [SortExpr], schema: &DFSchema) -> Result<bool> {
         let mut changed = false;
         for key in keys {
-            if is_interval(&key.expr, schema)? {
+            if is_compared_interval(&key.expr, schema)? {
                 key.expr = self.length_of(std::mem::take(&mut key.expr));
                 changed = true;
             }
@@ -82,7 +83,9 @@ impl Intervals {
     fn of_join(&self, mut join: Join) -> Result<Transformed<LogicalPlan>> {
         let mut changed = false;
         for (left, right) in &mut join.on {
-            if is_interval(left, join.left.schema())? && is_interval(right, join.right.schema())? {
+            if is_compared_interval(left, join.left.schema())?
+                && is_compared_interval(right, join.right.schema())?
+            {
                 *left = self.length_of(std::mem::take(left));
                 *right = self.length_of(std::mem::take(right));
                 changed = true;
@@ -101,7 +104,7 @@ impl Intervals {
         let mut columns = Vec::with_capacity(input.schema().fields().len());
         for (index, (qualifier, field)) in input.schema().iter().enumerate() {
             let column = Expr::from((qualifier, field));
-            if is_interval(&column, input.schema())? && !known(index) {
+            if is_compared_interval(&column, input.schema())? && !known(index) {
                 let in_days = call(&self.in_days, column);
                 columns.push(in_days.alias_qualified(qualifier.cloned(), field.name()));
                 changed = true;
@@ -134,27 +137,32 @@ fn is_of(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Interval(IntervalUnit::MonthDayNano))
 }
 
-/// Returns an expression without the names that are given to it.
-fn unaliased(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unaliased(&alias.expr),
-        expr => expr,
-    }
+/// Tells whether an expression is an interval.
+fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+    // What has no type is complained about elsewhere.
+    expr.get_type(schema).is_ok_and(|data_type| is_of(&data_type))
 }
 
-/// Tells whether an expression is an interval.
+/// Tells whether an expression that is compared is an interval.
 ///
 /// # Errors
 /// `Unsupported` where it is a row or an array that holds one.
-fn is_interval(expr: &Expr, schema: &DFSchema) -> Result<bool> {
-    // What has no type is complained about elsewhere.
-    let Ok(data_type) = expr.get_type(schema) else { return Ok(false) };
-    if holds_interval(&data_type) {
-        let message = "comparing rows or arrays that hold an INTERVAL is not supported";
-        let error = unsupported(Span::empty(), message);
-        return Err(fail(error.with_help("compare the INTERVAL by itself")));
+fn is_compared_interval(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    refuse_holding(expr, schema)?;
+    Ok(is_interval(expr, schema))
+}
+
+/// Refuses rows and arrays that hold intervals, where they would be compared.
+///
+/// # Errors
+/// `Unsupported`.
+fn refuse_holding(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    if !expr.get_type(schema).is_ok_and(|data_type| holds_interval(&data_type)) {
+        return Ok(());
     }
-    Ok(is_of(&data_type))
+    let message = "comparing rows or arrays that hold an INTERVAL is not supported";
+    let error = unsupported(Span::empty(), message);
+    Err(fail(error.with_help("compare the INTERVAL by itself")))
 }
 
 fn holds_interval(data_type: &DataType) -> bool {

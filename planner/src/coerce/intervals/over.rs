@@ -14,7 +14,8 @@ use datafusion::logical_expr::{
 };
 use rainstorm_engine::function::interval_length;
 
-use super::{Intervals, is_interval, unaliased};
+use super::{Intervals, is_compared_interval};
+use crate::stream::unaliased;
 
 impl Intervals {
     /// Makes OVER sort by lengths, in a plan whose types are not coerced yet: no frame can be
@@ -59,7 +60,7 @@ impl Intervals {
         let mut changed = false;
         for key in &mut params.order_by {
             let is_duration = matches!(key.expr.get_type(schema), Ok(DataType::Duration(_)));
-            if is_duration || is_interval(&key.expr, schema)? {
+            if is_duration || is_compared_interval(&key.expr, schema)? {
                 key.expr = self.length_of(std::mem::take(&mut key.expr));
                 changed = true;
             }
