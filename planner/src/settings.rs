@@ -115,10 +115,11 @@ const KEYS: &[Key] = &[
     },
 ];
 
-/// Keys of Flink's that are a setting under another name, each with its value for the default.
-const ALIASES: &[(&str, &str, &str)] = &[
-    ("execution.buffer-timeout.interval", BUFFER_TIMEOUT, ""),
-    ("table.exec.resource.default-parallelism", PARALLELISM, "-1"),
+/// Keys of Flink's that are a setting under another name, each with the value by which it leaves
+/// the setting alone, if it has one.
+const ALIASES: &[(&str, &str, Option<&str>)] = &[
+    ("execution.buffer-timeout.interval", BUFFER_TIMEOUT, None),
+    ("table.exec.resource.default-parallelism", PARALLELISM, Some("-1")),
 ];
 
 /// Names of UTC beside those that offsets may follow.
@@ -159,7 +160,7 @@ impl Settings {
         }
         let value = value.trim();
         let alias = ALIASES.iter().find(|(alias, ..)| alias.eq_ignore_ascii_case(key));
-        if let Some((_, known, default)) = alias
+        if let Some((_, known, Some(default))) = alias
             && value == *default
         {
             return Ok(format!("{key} makes no difference: {known} holds"));

@@ -4,22 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use rainstorm_engine::connector::ConnectorContext;
-use rainstorm_engine::function::aggregate_name;
 use rainstorm_engine::graph::SourceSpec;
 use rainstorm_engine::{BatchTable, OperatorId};
-use rainstorm_planner::catalog::CatalogTable;
-use rainstorm_planner::catalog::TableDefinition;
-use rainstorm_planner::guarded;
+use rainstorm_planner::catalog::{CatalogTable, TableDefinition};
+use rainstorm_planner::{batch_rules, guarded};
 
 /// Runs a plan whose scans stand for tables of the catalog. Malformed rows that are left out are
 /// added to `skipped_rows`.
@@ -34,36 +31,14 @@ pub(super) async fn run(
     let plan = with_tables(plan, connectors, skipped_rows)?;
     let state = SessionStateBuilder::new_with_default_features()
         .with_config(SessionConfig::new())
-        .with_optimizer_rules(rules(&plan)?)
+        .with_optimizer_rules(batch_rules(&plan)?)
         .build();
     // This notes when the query starts, too.
     let state = SessionContext::new_with_state(state).state();
-    // Guards come after DataFusion's rules, which would undo them.
-    let plan = guarded(state.optimize(&plan)?)?;
+    // Its types are coerced already. Guards come after DataFusion's rules, which would undo them.
+    let plan = guarded(state.optimizer().optimize(plan, &state, |_, _| {})?)?;
     let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
     execute_stream(plan, state.task_ctx())
-}
-
-/// Returns DataFusion's rules. One takes the sum of partial sums where DISTINCT stands beside SUM;
-/// these would have to fit the type of the whole.
-fn rules(plan: &LogicalPlan) -> DataFusionResult<Vec<Arc<dyn OptimizerRule + Send + Sync>>> {
-    let mut rules = Optimizer::new().rules;
-    let mut adds_up = false;
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Aggregate(aggregate) = node {
-            adds_up |= aggregate.aggr_expr.iter().any(is_sum);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    if adds_up {
-        rules.retain(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
-    }
-    Ok(rules)
-}
-
-fn is_sum(expr: &Expr) -> bool {
-    matches!(expr, Expr::AggregateFunction(call)
-        if !call.params.distinct && aggregate_name(call.func.name()) == "sum")
 }
 
 /// Puts tables that can be read in place of the catalog's.

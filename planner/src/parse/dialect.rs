@@ -54,6 +54,28 @@ impl Dialect for RainstormDialect {
         }
     }
 
+    /// sqlparser takes all that follows `IS DISTINCT FROM` for the other side, AND and OR included.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expr: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            let other = parser.parse_subexpr(precedence);
+            return Some(
+                other.map(|other| Expr::IsDistinctFrom(Box::new(expr.clone()), Box::new(other))),
+            );
+        }
+        if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            let other = parser.parse_subexpr(precedence);
+            return Some(
+                other.map(|other| Expr::IsNotDistinctFrom(Box::new(expr.clone()), Box::new(other))),
+            );
+        }
+        None
+    }
+
     fn supports_filter_during_aggregation(&self) -> bool {
         true
     }

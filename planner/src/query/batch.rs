@@ -6,11 +6,12 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
+use datafusion::optimizer::{Optimizer, OptimizerContext};
 use sqlparser::tokenizer::Span;
 
 use crate::error::{fail, unsupported};
 use crate::options::options;
+use crate::rewrite::batch_rules;
 
 /// Refuses what is left of subqueries once DataFusion has made joins of those that it can.
 ///
@@ -19,8 +20,8 @@ use crate::options::options;
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     let context = OptimizerContext::new_with_config_options(Arc::new(options()))
         .without_query_execution_start_time();
-    let analyzed = Analyzer::new().execute_and_check(plan.clone(), &options(), |_, _| {})?;
-    let optimized = match Optimizer::new().optimize(analyzed, &context, |_, _| {}) {
+    let optimizer = Optimizer::with_rules(batch_rules(plan)?);
+    let optimized = match optimizer.optimize(plan.clone(), &context, |_, _| {}) {
         Err(error) if matches!(error.find_root(), DataFusionError::SchemaError(..)) => {
             return Err(correlated());
         }

@@ -97,7 +97,7 @@ impl BoundInsert {
 
     /// Tells whether it ends with a number of rows.
     pub(crate) fn is_limited(&self) -> bool {
-        self.first_rows.is_some()
+        self.first_rows.is_some_and(|limit| limit.count < u64::MAX)
     }
 
     /// Returns a table that is read and that another INSERT writes.

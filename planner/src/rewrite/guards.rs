@@ -2,19 +2,19 @@
 //!
 //! DataFusion evaluates the right side of an AND for all rows unless nearly all of them are told by
 //! the left one, and makes ANDs and ORs of a CASE of truth values. So where a right side can fail,
-//! it becomes the arm of a CASE, which is evaluated for its own rows alone. This is the last thing
-//! that is done to expressions: rules before it would undo it.
+//! it becomes the arm of a CASE, which is evaluated for its own rows alone, unless the left side is
+//! volatile, or may be null and is long: it would be written twice. This is the last thing that is
+//! done to expressions: rules before it would undo it.
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Case, Expr, ExprSchemable, Filter, LogicalPlan, Operator,
+    BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, SortExpr,
 };
 
 use super::fallible::{can_fail, node_can_fail};
+use crate::walk::each_expression;
 
 /// What is asked of a truth value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,20 +31,9 @@ pub(crate) enum Asked {
 /// None of its own.
 pub fn guarded(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|plan| {
-        if let LogicalPlan::Filter(Filter { predicate, input, .. }) = plan {
-            let predicate = lazy(predicate, input.schema(), Asked::Truth)?;
-            return Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, input)?)));
-        }
-        // Its filters are over columns that it may not return, and each is evaluated by itself.
-        if matches!(plan, LogicalPlan::TableScan(_)) {
-            return Ok(Transformed::no(plan));
-        }
-        let schema = merge_schema(&plan.inputs());
-        let preserver = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            Ok(Transformed::yes(name.restore(lazy(expr, &schema, Asked::Value)?)))
-        })
+        let is_condition = matches!(plan, LogicalPlan::Filter(_));
+        let asked = if is_condition { Asked::Truth } else { Asked::Value };
+        each_expression(plan, |expr, schema| Ok(Transformed::yes(lazy(expr, schema, asked)?)))
     })?;
     Ok(rewritten.data)
 }
@@ -68,6 +57,7 @@ pub(crate) fn lazy(expr: Expr, schema: &DFSchema, asked: Asked) -> Result<Expr> 
     let is_lazy = |part: &Expr| match part {
         Expr::BinaryExpr(binary) => is_logic(binary.op),
         Expr::AggregateFunction(call) => call.params.filter.is_some(),
+        Expr::WindowFunction(call) => call.params.filter.is_some(),
         _ => false,
     };
     if !expr.exists(|part| Ok(is_lazy(part)))? {
@@ -116,14 +106,15 @@ impl Walk<'_> {
                 Ok((Expr::Case(Case::new(None, arms, other)), fails))
             }
             Expr::AggregateFunction(mut call) if call.params.filter.is_some() => {
-                let filter = call.params.filter.take();
-                let guard = |argument| filtered(argument, filter.as_deref(), self.schema);
-                let args = call.params.args.into_iter().map(guard);
-                let args = args.map(|arg| Ok(self.expr(arg, Asked::Value)?.0));
-                call.params.args = args.collect::<Result<_>>()?;
-                let condition = filter.map(|filter| self.expr(*filter, Asked::Truth));
-                call.params.filter = condition.transpose()?.map(|(filter, _)| Box::new(filter));
+                let params = &mut call.params;
+                self.filtered(&mut params.filter, &mut params.args, &mut params.order_by)?;
                 Ok((Expr::AggregateFunction(call), true))
+            }
+            Expr::WindowFunction(mut call) if call.params.filter.is_some() => {
+                let params = &mut call.params;
+                // What it is ordered by is of all rows.
+                self.filtered(&mut params.filter, &mut params.args, &mut Vec::new())?;
+                Ok((Expr::WindowFunction(call), true))
             }
             other => {
                 let mut fails = node_can_fail(&other, self.schema);
@@ -135,6 +126,23 @@ impl Walk<'_> {
                 Ok((mapped.data, fails))
             }
         }
+    }
+
+    /// Guards the arguments of an aggregate, and what sorts them, by its FILTER.
+    fn filtered(
+        &self,
+        filter: &mut Option<Box<Expr>>,
+        args: &mut [Expr],
+        order_by: &mut [SortExpr],
+    ) -> Result<()> {
+        let condition = filter.take();
+        for arg in args.iter_mut().chain(order_by.iter_mut().map(|key| &mut key.expr)) {
+            let guarded = filtered(std::mem::take(arg), condition.as_deref(), self.schema);
+            *arg = self.expr(guarded, Asked::Value)?.0;
+        }
+        let condition = condition.map(|condition| self.expr(*condition, Asked::Truth));
+        *filter = condition.transpose()?.map(|(condition, _)| Box::new(condition));
+        Ok(())
     }
 
     /// Puts the parts of ANDs or of ORs together again, those guarded that can fail.

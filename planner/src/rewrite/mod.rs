@@ -4,10 +4,12 @@
 //! rows that never end and may be taken back. The list is explicit: a
 //! rule that DataFusion adds does not run here until someone has looked at it.
 
+mod batch;
 mod casts;
 mod constants;
 mod durations;
 mod fallible;
+mod filters;
 mod guards;
 mod volatile;
 mod watermarks;
@@ -26,19 +28,21 @@ use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimize_unions::OptimizeUnions;
 use datafusion::optimizer::propagate_empty_relation::PropagateEmptyRelation;
-use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
+pub use self::batch::batch_rules;
 pub(crate) use self::fallible::can_fail;
+use self::filters::PushDownFilters;
 pub use self::guards::guarded;
 pub(crate) use self::guards::{Asked, filtered, lazy};
 use crate::options::options;
 use crate::stream::{self, Results};
 use crate::walk::walk;
 
-type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
+/// Rules of DataFusion's optimiser.
+pub type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
 /// Rules that hold for streams. Left out are those that need rows to end or to come once: limits
 /// pushed down, one DISTINCT turned into two aggregations, joins turned around, scalar subqueries.
@@ -54,7 +58,7 @@ fn rules() -> Rules {
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushDownFilters::default()),
         Arc::new(OptimizeProjections::new()),
     ]
 }
@@ -80,7 +84,7 @@ pub(crate) fn rewrite(plan: LogicalPlan, results: Results, awaited: bool) -> Res
     // Only now subqueries are joins, which may wait for watermarks.
     let plan = watermarks::drop_unused(&plan, awaited)?;
     let plan = watermarks::filter_at_source(plan)?;
-    let plan = run(vec![Arc::new(PushDownFilter::new())], plan, &options)?;
+    let plan = run(vec![Arc::new(PushDownFilters::default())], plan, &options)?;
     let plan = walk(
         plan,
         &[&constants::of_node],

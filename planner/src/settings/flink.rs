@@ -62,9 +62,9 @@ static KEYS: &[FlinkKey] = &[
     any("execution.checkpointing.unaligned", CHECKPOINTS),
     only(
         "execution.runtime-mode",
-        &["STREAMING", "AUTOMATIC", "BATCH"],
-        "what ends is read to its end, and gives the same final rows",
-        "it is STREAMING, BATCH or AUTOMATIC",
+        &["STREAMING", "AUTOMATIC"],
+        "queries of tables that are files are answered in batch, all else streams",
+        "it is STREAMING or AUTOMATIC; in BATCH no row would come late",
     ),
     only("execution.savepoint.path", &[""], "nothing is restored", RESTORED),
     any("execution.shutdown-on-attached-exit", PROCESSES),

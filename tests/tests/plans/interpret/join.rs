@@ -61,10 +61,15 @@ impl Interpreter<'_> {
         ends: (usize, usize),
     ) -> (Vec<Row>, Vec<Row>) {
         let Some((window, ..)) = inputs[0].window() else { return (left, right) };
-        (
-            self.in_open_windows(left, inputs, window, ends.0),
-            self.in_open_windows(right, inputs, window, ends.1),
-        )
+        let counts = (left.len(), right.len());
+        let left = self.in_open_windows(left, inputs, window, ends.0);
+        let right = self.in_open_windows(right, inputs, window, ends.1);
+        // What can have no partner may not be joined at all, and then nothing is late.
+        let is_late = counts != (left.len(), right.len());
+        if is_late && inputs.iter().any(|input| self.rows(input).is_empty()) {
+            self.unclear.set(true);
+        }
+        (left, right)
     }
 
     /// Makes a row of a join's output, `kept` being the row of the side that it certainly is of.
