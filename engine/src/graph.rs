@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::JoinType;
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
 pub use self::window::{Window, WindowSpec};
@@ -347,6 +347,15 @@ pub struct SourceSpec {
     pub prepare: Vec<OperatorNode>,
     /// How the watermark follows from the rows; `None` where nothing needs one.
     pub watermark: Option<WatermarkSpec>,
+    /// The query whose rows these are, and no connector's.
+    pub query: Option<Arc<BatchQuery>>,
+}
+
+/// A query over tables that end, for DataFusion's batch engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchQuery {
+    /// The plan, optimised; each scan is of a [`QueryTable`](crate::batch_query::QueryTable).
+    pub plan: LogicalPlan,
 }
 
 /// WATERMARK FOR `time` AS `expr`. The watermark of a split is the greatest value of the
@@ -465,6 +474,7 @@ mod tests {
             limit: None,
             prepare: Vec::new(),
             watermark: None,
+            query: None,
         };
         let sink = SinkSpec {
             id: OperatorId(2),

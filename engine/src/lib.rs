@@ -19,13 +19,13 @@
 //! - [`state`]: what operators keep, and how it is written into checkpoints
 //! - [`task`]: how a subtask runs: channels, alignment of barriers, flushing
 //! - [`row_kinds`]: changes as people see them
-//! - [`BatchTable`]: bounded tables for DataFusion's batch engine
+//! - [`batch_query`]: queries over bounded tables, by DataFusion's batch engine
 //! - [`storage`]: where files are, by URL scheme
 //! - [`function`]: scalar functions of Flink's that DataFusion lacks
 //! - [`wording`]: how types, expressions and failures are told
 
 pub mod batch;
-mod batch_table;
+pub mod batch_query;
 pub mod connector;
 mod error;
 pub mod format;
@@ -44,7 +44,6 @@ pub mod time;
 pub mod views;
 pub mod wording;
 
-pub use batch_table::BatchTable;
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{Attempt, Epoch, Generation, JobId, OperatorId, StageId};
 pub use row_kind::{RowKind, row_kinds};

@@ -37,7 +37,6 @@ pub mod types;
 mod walk;
 
 pub use planner::Planner;
-pub use rewrite::{Rules, batch_rules, guarded};
 
 /// How deep the stack of a thread must be that plans, or runs plans: they are trees that are
 /// walked recursively, and [`Planner::plan`] refuses only those that need more. Of a stack only

@@ -228,8 +228,8 @@ impl<'a> ScriptPlanner<'a> {
         let waits =
             |insert: &BoundInsert| self.pending.iter().any(|before| insert.waits_for(before));
         // One that has enough rows at some time ends then, whatever others do.
-        let ends = bound.iter().any(BoundInsert::is_limited);
-        if ends || bound.iter().any(waits) {
+        let alone = bound.iter().any(BoundInsert::is_alone);
+        if alone || bound.iter().any(waits) {
             self.flush()?;
         }
         for insert in &bound {
@@ -238,7 +238,7 @@ impl<'a> ScriptPlanner<'a> {
             }
         }
         self.pending.extend(bound);
-        if ends { self.flush() } else { Ok(()) }
+        if alone { self.flush() } else { Ok(()) }
     }
 
     fn bind(&self, inserts: &[Insert]) -> Result<Vec<BoundInsert>, SqlErrors> {

@@ -1,11 +1,11 @@
 //! What is planned, and what comes of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::logical_expr::LogicalPlan;
-use rainstorm_engine::graph::{ChangelogMode, JobGraph};
+use rainstorm_engine::graph::{BatchQuery, ChangelogMode, JobGraph};
 
 /// A script and what its text depends on.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +31,13 @@ pub enum Step {
     Rows(RecordBatch),
     /// SHOW JOBS: the master answers.
     ShowJobs,
-    /// A SELECT over plain bounded tables that DataFusion's batch engine answers.
-    Batch(Box<LogicalPlan>),
+    /// A SELECT over bounded tables that DataFusion's batch engine answers.
+    Batch {
+        /// What to run.
+        query: Arc<BatchQuery>,
+        /// `state.memory-budget`: bytes that its operators may hold.
+        memory_budget_bytes: usize,
+    },
     /// A streaming job: the INSERTs of one step, or one SELECT.
     Job(Box<JobPlan>),
 }

@@ -42,6 +42,7 @@ const PARALLELISM: &str = "parallelism.default";
 const MAX_PARALLELISM: &str = "pipeline.max-parallelism";
 const NAME: &str = "pipeline.name";
 const MEMORY_BUDGET: &str = "state.memory-budget";
+const RUNTIME_MODE: &str = "execution.runtime-mode";
 const TIME_ZONE: &str = "table.local-time-zone";
 const ARITHMETIC_OVERFLOW: &str = "table.exec.arithmetic-overflow";
 const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
@@ -54,6 +55,17 @@ pub(crate) enum Overflow {
     Error,
     /// Whole numbers wrap around; decimals cannot and fail.
     Wrap,
+}
+
+/// Who answers queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RuntimeMode {
+    /// Jobs of streams.
+    Streaming,
+    /// DataFusion, once all rows are there.
+    Batch,
+    /// DataFusion where all rows are in files, and where streams do not support what ends.
+    Automatic,
 }
 
 /// All settings, sorted by key.
@@ -69,6 +81,12 @@ const KEYS: &[Key] = &[
         default: "10 s",
         kind: Kind::Duration,
         description: "time between two checkpoints; 0 takes none but the final one",
+    },
+    Key {
+        name: RUNTIME_MODE,
+        default: "automatic",
+        kind: Kind::OneOf(&["streaming", "batch", "automatic"]),
+        description: "how queries run: streaming, batch once all rows are there, or automatic",
     },
     Key {
         name: PARALLELISM,
@@ -224,9 +242,18 @@ impl Settings {
 
     /// Returns `table.exec.arithmetic-overflow`.
     pub(crate) fn overflow(&self) -> Overflow {
-        match self.value(ARITHMETIC_OVERFLOW) {
+        match self.value(ARITHMETIC_OVERFLOW).to_ascii_lowercase().as_str() {
             "wrap" => Overflow::Wrap,
             _ => Overflow::Error,
+        }
+    }
+
+    /// Returns `execution.runtime-mode`.
+    pub(crate) fn runtime_mode(&self) -> RuntimeMode {
+        match self.value(RUNTIME_MODE).to_ascii_lowercase().as_str() {
+            "streaming" => RuntimeMode::Streaming,
+            "batch" => RuntimeMode::Batch,
+            _ => RuntimeMode::Automatic,
         }
     }
 
@@ -275,7 +302,7 @@ impl Kind {
             Self::Number { min, max } => {
                 value.parse().is_ok_and(|number: u64| (min..=max).contains(&number))
             }
-            Self::OneOf(values) => values.contains(&value),
+            Self::OneOf(values) => values.iter().any(|known| known.eq_ignore_ascii_case(value)),
             Self::Utc => is_utc(value),
         };
         if valid { Ok(()) } else { Err(self.expected()) }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{FunctionRegistry, TaskContext};
-use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 use rainstorm_engine::function::registry;
 use rainstorm_engine::time::ClockRef;
@@ -21,7 +21,8 @@ pub fn functions(clock: &ClockRef) -> Arc<TaskContext> {
     let aggregate = by_name(registry.udafs(), |name| registry.aggregate(name), AggregateUDF::name);
     let config = SessionConfig::default();
     let runtime = Arc::new(RuntimeEnv::default());
-    let (window, session) = (HashMap::new(), "rainstorm".to_owned());
+    let window = by_name(registry.udwfs(), |name| registry.window(name), WindowUDF::name);
+    let session = "rainstorm".to_owned();
     Arc::new(TaskContext::new(
         None,
         session,

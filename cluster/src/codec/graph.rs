@@ -1,5 +1,6 @@
 //! The graph as a whole: stages, edges, sources and sinks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::TaskContext;
@@ -12,7 +13,7 @@ use rainstorm_proto::graph as proto;
 use rainstorm_proto::graph::edge::Partitioning as Wire;
 
 use super::expression::{self, Decoder};
-use super::{index, indices, missing, operator, schema, to_wire, validate};
+use super::{index, indices, missing, operator, query, schema, to_wire, validate};
 
 /// Encodes a graph for the wire.
 ///
@@ -128,7 +129,7 @@ pub(super) fn decode_changelog(retracts: bool) -> ChangelogMode {
     if retracts { ChangelogMode::Retract } else { ChangelogMode::AppendOnly }
 }
 
-fn encode_source(source: &SourceSpec) -> Result<proto::Source> {
+pub(super) fn encode_source(source: &SourceSpec) -> Result<proto::Source> {
     let watermark = source.watermark.as_ref();
     Ok(proto::Source {
         id: source.id.0,
@@ -141,6 +142,7 @@ fn encode_source(source: &SourceSpec) -> Result<proto::Source> {
         limit: source.limit,
         prepare: operator::encode_all(&source.prepare)?,
         watermark: watermark.map(encode_watermark).transpose()?,
+        query: source.query.as_deref().map(query::encode).transpose()?,
     })
 }
 
@@ -151,13 +153,15 @@ fn encode_watermark(watermark: &WatermarkSpec) -> Result<proto::Watermark> {
     })
 }
 
-fn decode_source(source: &proto::Source, functions: &TaskContext) -> Result<SourceSpec> {
+pub(super) fn decode_source(source: &proto::Source, functions: &TaskContext) -> Result<SourceSpec> {
     let columns = schema::decode_schema(&source.schema)?;
     let prepare = operator::decode_all(&source.prepare, functions)?;
     let prepared = prepare.last().map_or(&columns, |operator| &operator.output);
     let decoder = Decoder { functions, schema: prepared };
     let watermark = source.watermark.as_ref();
     let watermark = watermark.map(|watermark| decode_watermark(watermark, decoder)).transpose()?;
+    let query = source.query.as_ref();
+    let query = query.map(|query| query::decode(query, functions)).transpose()?;
     Ok(SourceSpec {
         id: OperatorId(source.id),
         table: source.table.clone(),
@@ -169,6 +173,7 @@ fn decode_source(source: &proto::Source, functions: &TaskContext) -> Result<Sour
         watermark,
         prepare,
         schema: columns,
+        query: query.map(Arc::new),
     })
 }
 

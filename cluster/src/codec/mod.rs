@@ -10,6 +10,7 @@ mod functions;
 mod graph;
 mod join;
 mod operator;
+mod query;
 mod schema;
 mod validate;
 mod window;

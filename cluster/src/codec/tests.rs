@@ -185,6 +185,7 @@ fn source() -> SourceSpec {
         limit: Some(7),
         prepare: vec![projection()],
         watermark: Some(WatermarkSpec { time: 2, expr: column(2) }),
+        query: None,
     }
 }
 

@@ -104,6 +104,7 @@ pub(super) fn graph(parallelism: usize) -> Arc<JobGraph> {
         limit: None,
         prepare: vec![],
         watermark: None,
+        query: None,
     };
     let sink = SinkSpec {
         id: SINK,

@@ -5,8 +5,10 @@ use std::future::pending;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rainstorm_engine::batch_query::source_of;
 use rainstorm_engine::connector::{self, CommitId, Committable, SinkRef, SplitState};
 use rainstorm_engine::graph::{JobGraph, SinkSpec, SinkTarget, Stage};
+use rainstorm_engine::task::MemoryBudget;
 use rainstorm_engine::time::TimestampMs;
 use rainstorm_engine::{Attempt, Epoch, Error, ErrorKind, Generation, OperatorId, Result, StageId};
 use tokio::sync::mpsc;
@@ -475,10 +477,12 @@ async fn list_splits(
     shared: &Shared,
     graph: &SharedGraph,
 ) -> Result<BTreeMap<StageId, Vec<SplitState>>> {
+    // Lists hold none of it.
+    let memory = Arc::new(MemoryBudget::new(graph.settings.memory_budget_bytes));
     let mut splits = BTreeMap::new();
     for stage in &graph.stages {
         let Some(spec) = &stage.source else { continue };
-        let source = connector::source(spec, &shared.connectors)?;
+        let source = source_of(spec, &shared.connectors, &memory)?;
         let found = source.splits(stage.parallelism).await?;
         splits.insert(stage.id, found.into_iter().map(SplitState::unread).collect());
     }

@@ -14,7 +14,6 @@
 //! - `convert`: to and from the wire
 
 mod admission;
-mod batch;
 mod client;
 mod convert;
 mod driver;

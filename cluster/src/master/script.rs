@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
-use rainstorm_engine::{Epoch, Error, JobId};
+use rainstorm_engine::graph::BatchQuery;
+use rainstorm_engine::task::MemoryBudget;
+use rainstorm_engine::{Epoch, Error, JobId, batch_query};
 use rainstorm_planner::script::{JobPlan, Step};
 use rainstorm_proto::client::execute_event::Event;
 use rainstorm_proto::client::{
@@ -21,7 +23,7 @@ use super::driver::{JobRun, drive};
 use super::events::{Events, Stop, rows_started, send, send_rows, show};
 use super::jobs::{Job, NameClaim};
 use super::plan_script::{Planned, plan};
-use super::{Shared, batch, job_names, show_jobs};
+use super::{Shared, job_names, show_jobs};
 use crate::identity::unique_id;
 use crate::job::{
     CheckpointRef, CheckpointStore, Failure, JobConfig, JobState, Message, RestorePoint,
@@ -199,7 +201,7 @@ impl ScriptRun {
         self.detached
             && match step {
                 Step::Done { .. } => false,
-                Step::Rows(_) | Step::ShowJobs | Step::Batch(_) => true,
+                Step::Rows(_) | Step::ShowJobs | Step::Batch { .. } => true,
                 Step::Job(plan) => !is_durable(plan),
             }
     }
@@ -212,21 +214,25 @@ impl ScriptRun {
                 let rows = show_jobs::rows(&self.shared.jobs.list())?;
                 show(events, rows.schema(), vec![rows]).await
             }
-            Step::Batch(plan) => self.batch(*plan, events).await,
+            Step::Batch { query, memory_budget_bytes } => {
+                self.batch(query, memory_budget_bytes, events).await
+            }
             Step::Job(plan) => self.job(number, *plan, events).await,
         }
     }
 
     async fn batch(
         &self,
-        plan: datafusion::logical_expr::LogicalPlan,
+        query: Arc<BatchQuery>,
+        memory_budget_bytes: usize,
         events: &Events,
     ) -> Result<(), Stop> {
         let connectors = self.shared.connectors.clone();
         let failed = |error| Stop::from(Error::compute("run the query", error));
         let skipped_rows = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&skipped_rows);
-        let answer = async move { batch::run(plan, &connectors, &counter).await };
+        let memory = Arc::new(MemoryBudget::new(memory_budget_bytes));
+        let answer = async move { batch_query::run(&query, &connectors, &counter, &memory).await };
         let mut rows = self.shared.planning.spawn(answer).await?.map_err(failed)?;
         let schema = rows.schema();
         send(events, rows_started(&schema, None, true)?).await?;

@@ -277,6 +277,7 @@ fn bids(events: u64, condition: Arc<dyn PhysicalExpr>) -> JobGraph {
         limit: None,
         prepare: Vec::new(),
         watermark: None,
+        query: None,
     };
     let filter = OperatorNode {
         id: OperatorId(2),

@@ -273,6 +273,7 @@ fn source_spec(connector: &str, table: &TableOptions) -> SourceSpec {
         limit: None,
         prepare: Vec::new(),
         watermark: None,
+        query: None,
     }
 }
 

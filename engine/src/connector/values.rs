@@ -193,6 +193,7 @@ mod tests {
             limit: None,
             prepare: Vec::new(),
             watermark: None,
+            query: None,
         };
         let storage = Storage::default();
         ValuesSource::new(&spec, &ConnectorContext { storage, clock: Arc::clone(clock) as _ })

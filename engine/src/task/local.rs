@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::wire::wire;
 use super::{ClientSink, MemoryBudget, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics, run};
 use crate::batch::Batch;
+use crate::batch_query::source_of;
 use crate::connector::{self, CommitId, Committable, ConnectorContext, SplitState};
 use crate::graph::{JobGraph, SinkTarget, Stage};
 use crate::{Attempt, Epoch, Error, Generation, JobId, Result, StageId};
@@ -42,7 +43,7 @@ pub async fn run_local_to(
     client: impl ClientSink + Clone + 'static,
 ) -> Result<()> {
     let memory = Arc::new(MemoryBudget::new(graph.settings.memory_budget_bytes));
-    let mut splits = deal_out_splits(&graph, &connectors).await?;
+    let mut splits = deal_out_splits(&graph, &connectors, &memory).await?;
     let mut tasks = JoinSet::new();
     // Dropping a command sender would cancel its task.
     let commands = Arc::new(Mutex::new(Commands::new(Arc::clone(&graph))));
@@ -154,11 +155,12 @@ async fn join(mut tasks: JoinSet<Outcome>) -> Result<BTreeMap<StageId, Vec<Commi
 async fn deal_out_splits(
     graph: &JobGraph,
     connectors: &ConnectorContext,
+    memory: &Arc<MemoryBudget>,
 ) -> Result<BTreeMap<TaskId, Vec<SplitState>>> {
     let mut dealt: BTreeMap<TaskId, Vec<SplitState>> = BTreeMap::new();
     for Stage { id, parallelism, source, .. } in &graph.stages {
         let Some(spec) = source else { continue };
-        let splits = connector::source(spec, connectors)?.splits(*parallelism).await?;
+        let splits = source_of(spec, connectors, memory)?.splits(*parallelism).await?;
         for (index, split) in splits.into_iter().enumerate() {
             let task = TaskId { stage: *id, subtask: index % parallelism };
             dealt.entry(task).or_default().push(SplitState::unread(split));
@@ -230,6 +232,7 @@ mod tests {
             limit: None,
             prepare: Vec::new(),
             watermark: None,
+            query: None,
         };
         let filter = OperatorNode {
             id: OperatorId(2),

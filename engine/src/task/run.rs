@@ -13,6 +13,7 @@ use super::output::{EdgeWriter, FlushWhen};
 use super::source::{SourceDriver, SourceEvent};
 use super::{MemoryBudget, Task, TaskCommand, TaskEvent, TaskMetrics};
 use crate::batch::Batch;
+use crate::batch_query::source_of;
 use crate::connector;
 use crate::graph::{SinkTarget, Stage};
 use crate::hash::key_groups_of;
@@ -452,7 +453,7 @@ fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Resu
     let Some(spec) = &stage.source else {
         return Ok(Inlet::Gate(Gate::new(std::mem::take(&mut task.inputs))));
     };
-    let source = connector::source(spec, &task.connectors)?;
+    let source = source_of(spec, &task.connectors, &task.memory)?;
     let prepare = Chain::build(&spec.prepare, context, &mut task.state)?;
     let splits = std::mem::take(&mut task.splits);
     let clock = Arc::clone(&task.connectors.clock);
@@ -463,12 +464,10 @@ fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Resu
 
 async fn open_outlet(task: &mut Task, stage: &Stage) -> Result<Outlet> {
     let Some(spec) = &stage.sink else {
-        let edges = std::mem::take(&mut task.outputs).into_iter().map(|channels| {
-            EdgeWriter::new(
-                &task.graph.edges[channels.edge],
-                channels,
-                task.graph.settings.key_groups,
-            )
+        let (outputs, graph) = (std::mem::take(&mut task.outputs), &task.graph);
+        let edges = outputs.into_iter().map(|channels| {
+            let edge = &graph.edges[channels.edge];
+            EdgeWriter::new(edge, channels, graph.settings.key_groups)
         });
         return Ok(Outlet::Edges(edges.collect()));
     };

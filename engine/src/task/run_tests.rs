@@ -42,6 +42,7 @@ fn source() -> SourceSpec {
         limit: None,
         prepare: Vec::new(),
         watermark: Some(WatermarkSpec { time: 0, expr: col("ts", &schema()).expect("a column") }),
+        query: None,
     }
 }
 

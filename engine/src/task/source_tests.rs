@@ -92,6 +92,7 @@ fn spec() -> SourceSpec {
         limit: None,
         prepare: Vec::new(),
         watermark: Some(WatermarkSpec { time: 0, expr: col("ts", &schema()).expect("a column") }),
+        query: None,
     }
 }
 

@@ -1,14 +1,18 @@
 //! What is known of tables and functions beyond their types.
 
+use std::collections::BTreeMap;
+
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use rainstorm_engine::connector::ConnectorInfo;
+use rainstorm_engine::connector::datagen::FIELD_OPTIONS_PREFIX;
 use rainstorm_engine::connector::{self, TableOptions};
 use rainstorm_engine::function::aggregate_name;
 use sqlparser::tokenizer::Span;
 
 use crate::catalog::TableDefinition;
 use crate::error::{SqlError, SqlErrorCode, fail};
+use crate::types::declared_length;
 
 /// Returns a table as its connector sees it.
 pub(crate) fn table_options(table: &TableDefinition) -> TableOptions {
@@ -53,4 +57,21 @@ pub(crate) fn overlap(one: &TableDefinition, other: &TableDefinition) -> bool {
 /// Tells whether an aggregate can take rows back.
 pub(crate) fn takes_rows_back(aggregate: &str) -> bool {
     ["count", "sum", "avg", "min", "max"].contains(&aggregate_name(aggregate))
+}
+
+/// Returns a table's options for reading it; where its rows are generated, with the lengths that
+/// types have.
+pub(crate) fn source_options(table: &TableDefinition) -> BTreeMap<String, String> {
+    let mut options = table.options.clone();
+    if table.connector == "datagen" {
+        for column in table.physical_columns() {
+            if let Some(length) = declared_length(&column.declared) {
+                let key = |option| format!("{FIELD_OPTIONS_PREFIX}{}.{option}", column.name);
+                if options.get(&key("kind")).is_none_or(|kind| kind != "sequence") {
+                    options.entry(key("length")).or_insert_with(|| length.to_string());
+                }
+            }
+        }
+    }
+    options
 }

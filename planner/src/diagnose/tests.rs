@@ -10,12 +10,12 @@ use crate::error::SqlError;
 use crate::script::Script;
 use crate::session::Session;
 
-/// Streams `l` and `r`, a plain table `p` and a table to write into.
+/// Endless streams `l` and `r`, a plain table `p` and a table to write into.
 const TABLES: &str = "
     CREATE TABLE l (id BIGINT, ts TIMESTAMP(3), k STRING, v INT, ar ARRAY<ROW<p INT>>,
       WATERMARK FOR ts AS ts - INTERVAL '10' SECOND)
-      WITH ('connector' = 'filesystem', 'path' = 'l.json', 'format' = 'json');
-    CREATE TABLE r WITH ('path' = 'r.json') LIKE l;
+      WITH ('connector' = 'datagen');
+    CREATE TABLE r LIKE l;
     CREATE TABLE p (id BIGINT, ts TIMESTAMP(3), k STRING, v INT, a ARRAY<INT>)
       WITH ('connector' = 'filesystem', 'path' = 'p.json', 'format' = 'json');
     CREATE TABLE p2 (ar ARRAY<ROW<p INT>>, v INT)

@@ -34,8 +34,8 @@ fn graphs(steps: &[Step]) -> String {
                     let _ = writeln!(text, "Warning: {warning}");
                 }
             }
-            Step::Batch(plan) => {
-                let _ = writeln!(text, "Batch\n{}", written(plan).display_indent());
+            Step::Batch { query, .. } => {
+                let _ = writeln!(text, "Batch\n{}", written(&query.plan).display_indent());
             }
             _ => {}
         }
@@ -338,7 +338,9 @@ fn what_is_not_supported_is_named() {
         "SELECT e.k FROM endless AS e JOIN endless FOR SYSTEM_TIME AS OF e.p AS f ON e.k = f.k;",
         "SELECT k FROM endless INTERSECT SELECT auction FROM bid;",
     ];
-    let text: Vec<String> = queries.iter().map(|query| complaints(query)).collect();
+    let streaming =
+        |query| complaints(&format!("SET 'execution.runtime-mode' = 'streaming'; {query}"));
+    let text: Vec<String> = queries.iter().map(streaming).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
 

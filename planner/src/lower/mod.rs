@@ -51,6 +51,8 @@ pub(crate) struct Lowering<'a> {
     lookups: usize,
     /// Whether all queries end.
     bounded: bool,
+    /// Whether a failure starts the job anew: a query in batch has no checkpoints.
+    restarts: bool,
     /// Where complaints without a place are shown.
     span: Span,
     warnings: Vec<String>,
@@ -77,6 +79,7 @@ impl<'a> Lowering<'a> {
             results: Results::Changes,
             lookups: 0,
             bounded: true,
+            restarts: false,
             span: Span::empty(),
             warnings: Vec::new(),
         })
@@ -91,7 +94,11 @@ impl<'a> Lowering<'a> {
     pub(crate) fn finish(self) -> Result<(JobGraph, bool, Vec<String>)> {
         let mut nodes = self.flow.into_nodes();
         stages::tidy(&mut nodes)?;
-        let mut graph = stages::cut(&nodes, self.settings.clone());
+        let mut settings = self.settings.clone();
+        if self.restarts {
+            settings.checkpoint_interval = None;
+        }
+        let mut graph = stages::cut(&nodes, settings);
         split_window_aggregates(&mut graph)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok((graph, self.bounded, self.warnings))

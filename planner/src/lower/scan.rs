@@ -1,6 +1,5 @@
 //! Sources, with what is prepared before their watermark is taken.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -10,7 +9,6 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
 use rainstorm_engine::OperatorId;
-use rainstorm_engine::connector::datagen::FIELD_OPTIONS_PREFIX;
 use rainstorm_engine::graph::{
     ChangelogMode, OperatorNode, OperatorSpec, SourceSpec, WatermarkSpec,
 };
@@ -21,27 +19,9 @@ use super::flow::{Flow, FlowId, FlowKind, FlowNode, schema_of};
 use super::relation::{Layout, Place, Relation, field_of};
 use super::site::{Site, narrowed};
 use super::subexpression;
-use crate::analysis::describe;
-use crate::catalog::TableDefinition;
+use crate::analysis::{describe, source_options};
 use crate::error::{fail, unsupported};
 use crate::rewrite::can_fail;
-use crate::types::declared_length;
-
-/// Returns a table's options; where its rows are generated, with the lengths that types have.
-fn options(table: &TableDefinition) -> BTreeMap<String, String> {
-    let mut options = table.options.clone();
-    if table.connector == "datagen" {
-        for column in table.physical_columns() {
-            if let Some(length) = declared_length(&column.declared) {
-                let key = |option| format!("{FIELD_OPTIONS_PREFIX}{}.{option}", column.name);
-                if options.get(&key("kind")).is_none_or(|kind| kind != "sequence") {
-                    options.entry(key("length")).or_insert_with(|| length.to_string());
-                }
-            }
-        }
-    }
-    options
-}
 
 impl Lowering<'_> {
     /// Lowers a place that reads a table.
@@ -95,7 +75,7 @@ impl Lowering<'_> {
             id: OperatorId(0),
             table: site.table.name.clone(),
             connector: site.table.connector.clone(),
-            options: options(&site.table),
+            options: source_options(&site.table),
             table_schema,
             schema: Arc::clone(&schema),
             filters: site
@@ -106,6 +86,7 @@ impl Lowering<'_> {
             limit: None,
             prepare: Vec::new(),
             watermark: None,
+            query: None,
         };
         let output = steps.last().map_or(&schema, |(_, output)| output).clone();
         let watermark = watermark(site, &output)?;

@@ -1,12 +1,15 @@
 //! Where rows end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use rainstorm_engine::OperatorId;
 use rainstorm_engine::connector::SinkMode;
-use rainstorm_engine::graph::{ChangelogMode, LimitSpec, SinkSpec, SinkTarget};
+use rainstorm_engine::graph::{
+    BatchQuery, ChangelogMode, LimitSpec, SinkSpec, SinkTarget, SourceSpec,
+};
 
 use super::Lowering;
 use super::flow::{Distribution, FlowKind, FlowNode, Port};
@@ -27,8 +30,73 @@ impl Lowering<'_> {
         overwrite: bool,
         (results, first_rows): (Results, Option<LimitSpec>),
     ) -> Result<()> {
-        let info = describe(table)?;
-        let Some(mode) = info.sink else {
+        let mode = self.sink_mode(table, overwrite)?;
+        let (input, derived) = self.root(plan, results, first_rows)?;
+        let changelog = derived.properties.changes;
+        if first_rows.is_some() && changelog == ChangelogMode::Retract {
+            return self.unsupported(
+                "LIMIT over updated rows that never end",
+                "bound the source's number of rows",
+            );
+        }
+        self.check_mode(table, mode, changelog)?;
+        let nodes = self.laid_out(&input, plan.schema())?;
+        let spec = SinkSpec {
+            changelog,
+            upsert_key: upsert_key(&derived.properties),
+            ..sink_of(table, overwrite)
+        };
+        // All changes of one key go through one writer, in their order.
+        let primary_key = table_options(table).primary_key;
+        let keyed = changelog == ChangelogMode::Retract && !primary_key.is_empty();
+        let distribution =
+            if keyed { Distribution::Keys(primary_key) } else { Distribution::Forward };
+        let parallelism = input.parallelism(&self.flow);
+        self.add_sink(spec, nodes, distribution, parallelism);
+        Ok(())
+    }
+
+    /// Lowers a query in batch whose rows go into a table. Its columns are the table's physical
+    /// ones.
+    ///
+    /// # Errors
+    /// A table that is not written.
+    pub(crate) fn insert_batch(
+        &mut self,
+        query: &Arc<BatchQuery>,
+        table: &TableDefinition,
+        overwrite: bool,
+    ) -> Result<()> {
+        self.sink_mode(table, overwrite)?;
+        let schema = Arc::clone(query.plan.schema().inner());
+        let source = self.flow.add(FlowNode {
+            kind: FlowKind::Source(Box::new(SourceSpec {
+                id: OperatorId(0),
+                table: "query".to_owned(),
+                connector: "batch".to_owned(),
+                options: BTreeMap::new(),
+                table_schema: Arc::clone(&schema),
+                schema: Arc::clone(&schema),
+                filters: Vec::new(),
+                limit: None,
+                prepare: Vec::new(),
+                watermark: None,
+                query: Some(Arc::clone(query)),
+            })),
+            ports: Vec::new(),
+            schema,
+            changelog: ChangelogMode::AppendOnly,
+            parallelism: 1,
+            partitioned: None,
+        });
+        self.restarts = true;
+        self.add_sink(sink_of(table, overwrite), vec![source], Distribution::Forward, 1);
+        Ok(())
+    }
+
+    /// Returns what a table takes.
+    fn sink_mode(&self, table: &TableDefinition, overwrite: bool) -> Result<SinkMode> {
+        let Some(mode) = describe(table)?.sink else {
             let message = format!(
                 "table '{}' cannot be written: connector '{}' only reads",
                 table.name, table.connector
@@ -41,39 +109,7 @@ impl Lowering<'_> {
                 "use INSERT INTO",
             );
         }
-        let (input, derived) = self.root(plan, results, first_rows)?;
-        let changelog = derived.properties.changes;
-        if first_rows.is_some() && changelog == ChangelogMode::Retract {
-            return self.unsupported(
-                "LIMIT over updated rows that never end",
-                "bound the source's number of rows",
-            );
-        }
-        let options = table_options(table);
-        self.check_mode(table, mode, changelog)?;
-        let nodes = self.laid_out(&input, plan.schema())?;
-        let spec = SinkSpec {
-            id: OperatorId(0),
-            table: table.name.clone(),
-            target: SinkTarget::Connector {
-                connector: table.connector.clone(),
-                options: table.options.clone(),
-                overwrite,
-                partition_by: options.partition_by,
-                primary_key: options.primary_key.clone(),
-            },
-            // The table's columns: they may refuse nulls that the query's do not.
-            schema: options.table_schema,
-            changelog,
-            upsert_key: upsert_key(&derived.properties),
-        };
-        // All changes of one key go through one writer, in their order.
-        let keyed = changelog == ChangelogMode::Retract && !options.primary_key.is_empty();
-        let distribution =
-            if keyed { Distribution::Keys(options.primary_key) } else { Distribution::Forward };
-        let parallelism = input.parallelism(&self.flow);
-        self.add_sink(spec, nodes, distribution, parallelism);
-        Ok(())
+        Ok(mode)
     }
 
     fn check_mode(
@@ -147,6 +183,26 @@ impl Lowering<'_> {
             parallelism,
             partitioned: None,
         });
+    }
+}
+
+/// Returns the sink of a table that takes insertions.
+fn sink_of(table: &TableDefinition, overwrite: bool) -> SinkSpec {
+    let options = table_options(table);
+    SinkSpec {
+        id: OperatorId(0),
+        table: table.name.clone(),
+        target: SinkTarget::Connector {
+            connector: table.connector.clone(),
+            options: table.options.clone(),
+            overwrite,
+            partition_by: options.partition_by,
+            primary_key: options.primary_key,
+        },
+        // The table's columns: they may refuse nulls that the query's do not.
+        schema: options.table_schema,
+        changelog: ChangelogMode::AppendOnly,
+        upsert_key: None,
     }
 }
 

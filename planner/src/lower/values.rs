@@ -70,6 +70,7 @@ impl Lowering<'_> {
                 limit: None,
                 prepare: Vec::new(),
                 watermark: None,
+                query: None,
             })),
             ports: Vec::new(),
             schema,

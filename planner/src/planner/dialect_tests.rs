@@ -58,7 +58,7 @@ fn expressions_and_queries_that_are_too_deep_are_refused() {
 fn columns_of(session: &mut Session, sql: &str) -> Vec<String> {
     let steps = plan(session, sql).unwrap_or_else(|errors| panic!("{sql}: {errors}"));
     let fields = match steps.last() {
-        Some(Step::Batch(plan)) => plan.schema().fields().clone(),
+        Some(Step::Batch { query, .. }) => query.plan.schema().fields().clone(),
         Some(Step::Job(job)) => job.query.as_ref().expect("a SELECT").schema.fields().clone(),
         other => panic!("{other:?}"),
     };

@@ -300,7 +300,7 @@ fn check_steps(text: &str, expected: &[&str]) {
         Step::Done { message } => message.clone(),
         Step::Rows(_) => "rows".to_owned(),
         Step::ShowJobs => "jobs".to_owned(),
-        Step::Batch(_) => "batch".to_owned(),
+        Step::Batch { .. } => "batch".to_owned(),
         Step::Job(job) => format!("job({})", job.inserts.join(" ")),
     };
     assert_eq!(steps.iter().map(describe).collect::<Vec<_>>(), expected);
@@ -597,8 +597,8 @@ fn columns_without_a_name_are_named_as_they_are_written() {
             let sql = sql.replace("FROM t", &format!("FROM {table}"));
             let steps = plan(&mut session, &sql).unwrap_or_else(|errors| panic!("{sql}: {errors}"));
             let names: Vec<String> = match &steps[0] {
-                Step::Batch(plan) => {
-                    plan.schema().fields().iter().map(|f| f.name().clone()).collect()
+                Step::Batch { query, .. } => {
+                    query.plan.schema().fields().iter().map(|f| f.name().clone()).collect()
                 }
                 Step::Job(job) => {
                     let output = job.query.as_ref().expect("a SELECT");

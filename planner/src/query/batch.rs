@@ -1,23 +1,91 @@
-//! What DataFusion's batch engine cannot answer, found before anything runs.
+//! Plans for DataFusion's batch engine; what it cannot answer is found before anything runs.
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::internal_err;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerContext};
+use rainstorm_engine::OperatorId;
+use rainstorm_engine::batch_query::QueryTable;
+use rainstorm_engine::graph::{BatchQuery, SourceSpec};
 use sqlparser::tokenizer::Span;
 
+use crate::analysis::source_options;
+use crate::catalog::CatalogTable;
 use crate::error::{fail, unsupported};
 use crate::options::options;
-use crate::rewrite::batch_rules;
+use crate::rewrite::{batch_rules, guarded};
+use crate::stream::{TemporalTable, Watermark, WindowTable, node_of};
 
-/// Refuses what is left of subqueries once DataFusion has made joins of those that it can.
+/// A query for DataFusion, and what it was made of.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchPlan {
+    /// The plan whose types are coerced.
+    pub(crate) plan: LogicalPlan,
+    /// What is run.
+    pub(crate) query: Arc<BatchQuery>,
+}
+
+impl BatchPlan {
+    /// Plans a query whose types are coerced.
+    ///
+    /// # Errors
+    /// `Unsupported`, with the construct's name.
+    pub(super) fn of(plan: LogicalPlan) -> Result<Self> {
+        // Guards come after DataFusion's rules, which would undo them.
+        let optimized = guarded(optimized(&plan)?)?;
+        let query = Arc::new(BatchQuery { plan: with_sources(optimized)? });
+        Ok(Self { plan, query })
+    }
+}
+
+/// Takes away what is said of event time: nothing waits for it where all rows are there.
 ///
 /// # Errors
-/// `Unsupported`, with the construct's name.
-pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
+/// None of its own.
+pub(super) fn without_watermarks(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let without = plan.transform_up_with_subqueries(|node| {
+        Ok(match node_of::<Watermark>(&node) {
+            Some(watermark) => Transformed::yes(watermark.input.clone()),
+            None => Transformed::no(node),
+        })
+    })?;
+    without.data.recompute_schema()
+}
+
+/// Gives scans what they read of the tables of the catalog.
+fn with_sources(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let replaced = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
+        let Some(table) = CatalogTable::definition_of(&scan.source) else {
+            return internal_err!("table '{}' is none of the catalog's", scan.table_name);
+        };
+        let spec = SourceSpec {
+            id: OperatorId(0),
+            table: table.name.clone(),
+            connector: table.connector.clone(),
+            options: source_options(table),
+            table_schema: table.physical_schema(),
+            schema: table.physical_schema(),
+            filters: Vec::new(),
+            limit: None,
+            prepare: Vec::new(),
+            watermark: None,
+            query: None,
+        };
+        scan.source = QueryTable::source(spec);
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+    })?;
+    Ok(replaced.data)
+}
+
+/// Optimises a plan, and refuses what is left of subqueries once DataFusion has made joins of
+/// those that it can.
+fn optimized(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    refuse_streaming(plan)?;
     let context = OptimizerContext::new_with_config_options(Arc::new(options()))
         .without_query_execution_start_time();
     let optimizer = Optimizer::with_rules(batch_rules(plan)?);
@@ -46,7 +114,7 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
         })
     })?;
     let (what, help) = match left {
-        None => return Ok(()),
+        None => return Ok(optimized),
         Some("OUTER") if has_unnest(plan)? => (
             "UNNEST of another table's column in FROM",
             "write UNNEST(…) into the SELECT list of the table that has the column",
@@ -57,6 +125,23 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
         Some(_) => ("IN with a query outside of WHERE", "use a join"),
     };
     Err(fail(unsupported(Span::empty(), format!("{what} is not supported")).with_help(help)))
+}
+
+/// Refuses our own nodes, which only streams know.
+fn refuse_streaming(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let what = if node_of::<TemporalTable>(node).is_some() {
+            "a join FOR SYSTEM_TIME AS OF"
+        } else if node_of::<WindowTable>(node).is_some() {
+            "a windowing function"
+        } else {
+            return Ok(TreeNodeRecursion::Continue);
+        };
+        let message = format!("{what} is not supported in batch mode");
+        let help = "SET 'execution.runtime-mode' = 'streaming'";
+        Err(fail(unsupported(Span::empty(), message).with_help(help)))
+    })?;
+    Ok(())
 }
 
 fn correlated() -> DataFusionError {

@@ -10,6 +10,8 @@ use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
 use super::assign;
+use super::batch::{self, BatchPlan};
+use super::mode::{Inputs, Planned, choose};
 use super::output::Output;
 use crate::analysis::{awaits_watermark, overlap};
 use crate::bind::bind_query;
@@ -22,7 +24,7 @@ use crate::resolve::resolve_insert;
 use crate::rewrite::rewrite;
 use crate::script::JobPlan;
 use crate::session::QueryContext;
-use crate::settings::Settings;
+use crate::settings::{RuntimeMode, Settings};
 use crate::statement::Insert;
 use crate::stream::{Results, derive};
 
@@ -32,17 +34,24 @@ use crate::stream::{Results, derive};
 pub(crate) struct BoundInsert {
     table: Arc<TableDefinition>,
     overwrite: bool,
-    /// The rows, rewritten; their columns are the table's physical ones.
-    plan: LogicalPlan,
-    results: Results,
-    /// How many of them are wanted.
-    first_rows: Option<LimitSpec>,
+    /// The rows; their columns are the table's physical ones.
+    rows: Planned<StreamRows, BatchPlan>,
     /// The tables that are read, also through views.
     reads: Vec<Arc<TableDefinition>>,
     /// The query as it is written.
     source: Query,
     /// Where the table is named.
     span: Span,
+}
+
+/// Rows that a job of streams makes.
+#[derive(Debug)]
+struct StreamRows {
+    /// The plan, rewritten.
+    plan: LogicalPlan,
+    results: Results,
+    /// How many rows are wanted.
+    first_rows: Option<LimitSpec>,
 }
 
 impl BoundInsert {
@@ -61,28 +70,50 @@ impl BoundInsert {
         let place =
             |error: DataFusionError| from_datafusion_in_query(&error, context, &insert.source);
         let bound = bind_query(context, &insert.source).map_err(place)?;
-        let (bound, first_rows) = limited(bound).map_err(place)?;
-        let prepared = prepare(bound, Engine::Streams, context.functions).map_err(place)?;
-        let typed = coerce(prepared.clone(), context).map_err(place)?;
-        let plan = assign::to_table(context, &prepared, typed, table, &insert)?;
-        check_constants(&plan).map_err(place)?;
-        let results = results_for(table, first_rows).map_err(place)?;
-        let awaited = awaits_watermark(table);
-        let plan = rewrite(plan, results, awaited).map_err(place)?;
-        if awaited {
-            check_watermark(&plan, results, table)
-                .map_err(|error| from_datafusion(&error, span))?;
-        }
-        Ok(Self {
+        let inputs = Inputs::of(&bound).map_err(place)?;
+        let reads = tables_of(&bound).map_err(place)?;
+        let settings = &context.session.settings;
+        let assigned = |bound, engine| {
+            let prepared = prepare(bound, engine, context.functions).map_err(place)?;
+            let typed = coerce(prepared.clone(), context).map_err(place)?;
+            let plan = assign::to_table(context, &prepared, typed, table, &insert)?;
+            check_constants(&plan).map_err(place)?;
+            Ok::<_, SqlErrors>(plan)
+        };
+        let made = |rows| Self {
             table: Arc::clone(table),
             overwrite: insert.overwrite,
-            plan,
-            results,
-            first_rows,
-            reads: tables_of(&prepared).map_err(place)?,
-            source: *insert.source,
+            rows,
+            reads: reads.clone(),
+            source: insert.source.as_ref().clone(),
             span,
-        })
+        };
+        let stream = || {
+            let (bound, first_rows) = limited(bound.clone()).map_err(place)?;
+            let plan = assigned(bound, Engine::Streams)?;
+            let results = results_for(table, first_rows).map_err(place)?;
+            let awaited = awaits_watermark(table);
+            let plan = rewrite(plan, results, awaited).map_err(place)?;
+            if awaited {
+                check_watermark(&plan, results, table)
+                    .map_err(|error| from_datafusion(&error, span))?;
+            }
+            let insert = made(Planned::Stream(StreamRows { plan, results, first_rows }));
+            if inputs.endless.is_none() && settings.runtime_mode() == RuntimeMode::Automatic {
+                // Whether streams support it is known once it is lowered.
+                job(settings, std::slice::from_ref(&insert))?;
+            }
+            Ok(insert)
+        };
+        let batch = || {
+            let bound = batch::without_watermarks(bound.clone()).map_err(place)?;
+            let plan = BatchPlan::of(assigned(bound, Engine::Batch)?)
+                .map_err(|error| from_datafusion_in(&error, &*insert.source))?;
+            Ok(made(Planned::Batch(plan)))
+        };
+        let chosen = choose(settings.runtime_mode(), &inputs, false, stream, batch)?;
+        let (Planned::Stream(insert) | Planned::Batch(insert)) = chosen;
+        Ok(insert)
     }
 
     /// Returns the name of the table that is written.
@@ -95,9 +126,13 @@ impl BoundInsert {
         self.span
     }
 
-    /// Tells whether it ends with a number of rows.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.first_rows.is_some_and(|limit| limit.count < u64::MAX)
+    /// Tells whether it is a job of its own: it ends with a number of rows, or with all of them
+    /// and without checkpoints.
+    pub(crate) fn is_alone(&self) -> bool {
+        match &self.rows {
+            Planned::Stream(rows) => rows.first_rows.is_some_and(|limit| limit.count < u64::MAX),
+            Planned::Batch(_) => true,
+        }
     }
 
     /// Returns a table that is read and that another INSERT writes.
@@ -112,8 +147,11 @@ impl BoundInsert {
     }
 
     /// Returns the rows' plan and what is asked of them.
-    pub(super) fn plan(&self) -> (&LogicalPlan, Results) {
-        (&self.plan, self.results)
+    pub(super) fn plan(&self) -> Planned<(&LogicalPlan, Results), &LogicalPlan> {
+        match &self.rows {
+            Planned::Stream(rows) => Planned::Stream((&rows.plan, rows.results)),
+            Planned::Batch(batch) => Planned::Batch(&batch.plan),
+        }
     }
 }
 
@@ -169,24 +207,34 @@ pub(super) fn job(settings: &Settings, inserts: &[BoundInsert]) -> Result<JobPla
     let parallelism = settings.parallelism().unwrap_or(1);
     let first = inserts.first().map_or_else(Span::empty, BoundInsert::span);
     let of_job = |error: DataFusionError| from_datafusion(&error, first);
-    let plans = inserts.iter().map(|insert| &insert.plan);
+    let plans = inserts.iter().filter_map(|insert| match &insert.rows {
+        Planned::Stream(rows) => Some(&rows.plan),
+        Planned::Batch(_) => None,
+    });
     let mut lowering = Lowering::new(plans, &job_settings, parallelism).map_err(of_job)?;
     for insert in inserts {
         lowering.at(insert.span);
-        lowering
-            .insert(
-                &insert.plan,
-                &insert.table,
-                insert.overwrite,
-                (insert.results, insert.first_rows),
-            )
-            .map_err(|error| from_datafusion_in(&error, &insert.source))?;
+        let (table, overwrite) = (&insert.table, insert.overwrite);
+        let lowered = match &insert.rows {
+            Planned::Stream(StreamRows { plan, results, first_rows }) => {
+                lowering.insert(plan, table, overwrite, (*results, *first_rows))
+            }
+            Planned::Batch(batch) => lowering.insert_batch(&batch.query, table, overwrite),
+        };
+        lowered.map_err(|error| from_datafusion_in(&error, &insert.source))?;
     }
     let (graph, bounded, warnings) = lowering.finish().map_err(of_job)?;
     if let Some(insert) = inserts.iter().find(|insert| insert.overwrite && !bounded) {
         let message = "INSERT OVERWRITE of rows that never end is not supported";
         return Err(unsupported(insert.span, message)
             .with_help("the table is replaced when the job ends; use INSERT INTO")
+            .into());
+    }
+    let batch = inserts.iter().find(|insert| matches!(insert.rows, Planned::Batch(_)));
+    if let Some(insert) = batch.filter(|_| !bounded) {
+        let message = "an INSERT in batch mode beside one that never ends is not supported";
+        return Err(unsupported(insert.span, message)
+            .with_help("take it out of the statement set")
             .into());
     }
     let inserts = inserts.iter().map(|insert| insert.table.name.clone()).collect();

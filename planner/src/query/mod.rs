@@ -3,24 +3,25 @@
 mod assign;
 mod batch;
 mod insert;
+mod mode;
 mod output;
 mod written;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::LogicalPlan;
 use rainstorm_engine::graph::ChangelogMode;
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Span;
 
+use self::batch::BatchPlan;
 pub(crate) use self::insert::BoundInsert;
+use self::mode::{Inputs, Planned, choose};
 use self::output::Output;
-use crate::analysis::describe;
 use crate::bind::{bind_query, bind_view};
-use crate::catalog::{CatalogTable, ViewDefinition};
+use crate::catalog::ViewDefinition;
 use crate::coerce::{Engine, typed};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrors, ViewError, fail, unsupported};
@@ -32,37 +33,43 @@ use crate::session::QueryContext;
 use crate::settings::Settings;
 use crate::stream::{Results, derive};
 
-/// Plans a SELECT whose names are resolved: for DataFusion where all its tables are plain files,
-/// else as a job.
+/// Plans a SELECT whose names are resolved: for DataFusion where the mode says so, all its tables
+/// are plain files, or streams do not support it and it ends; else as a job.
 ///
 /// # Errors
 /// What is wrong with it or not supported.
 pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<Step, SqlErrors> {
-    match bind_select(context, query)? {
-        Select::Batch(plan) => Ok(Step::Batch(Box::new(plan))),
-        Select::Job(plan) => Ok(Step::Job(Box::new(select_job(context, plan, query)?.1))),
-    }
+    let settings = &context.session.settings;
+    Ok(match select(context, query)? {
+        Planned::Batch(batch) => Step::Batch {
+            query: batch.query,
+            memory_budget_bytes: settings.job_settings().memory_budget_bytes,
+        },
+        Planned::Stream((_, job)) => Step::Job(Box::new(job)),
+    })
 }
 
-/// A SELECT that is bound, with its types coerced.
-enum Select {
-    /// One for DataFusion.
-    Batch(LogicalPlan),
-    /// One for a job.
-    Job(LogicalPlan),
-}
+/// A plan of streams, and the job that it becomes.
+type Streamed = (LogicalPlan, JobPlan);
 
-fn bind_select(context: QueryContext<'_>, query: &Query) -> Result<Select, SqlErrors> {
-    let bind = || {
-        let plan = bind_query(context, query)?;
-        if !is_batch(&plan)? {
-            return typed(plan, Engine::Streams, context).map(Select::Job);
-        }
-        let plan = typed(plan, Engine::Batch, context)?;
-        batch::check(&plan)?;
-        Ok(Select::Batch(plan))
+fn select(
+    context: QueryContext<'_>,
+    query: &Query,
+) -> Result<Planned<Streamed, BatchPlan>, SqlErrors> {
+    let place = |error: DataFusionError| from_datafusion_in_query(&error, context, query);
+    let bound = bind_query(context, query).map_err(place)?;
+    let inputs = Inputs::of(&bound).map_err(place)?;
+    let stream = || {
+        let plan = typed(bound.clone(), Engine::Streams, context).map_err(place)?;
+        select_job(context, plan, query)
     };
-    bind().map_err(|error| from_datafusion_in_query(&error, context, query))
+    let batch = || {
+        let plan = batch::without_watermarks(bound.clone())
+            .and_then(|plan| typed(plan, Engine::Batch, context));
+        BatchPlan::of(plan.map_err(place)?).map_err(|error| from_datafusion_in(&error, query))
+    };
+    let mode = context.session.settings.runtime_mode();
+    choose(mode, &inputs, inputs.are_files, stream, batch)
 }
 
 /// Plans INSERTs as one job.
@@ -87,11 +94,10 @@ pub(crate) fn explain_select(
     context: QueryContext<'_>,
     query: &Query,
 ) -> Result<Explained, SqlErrors> {
-    match bind_select(context, query)? {
-        Select::Batch(plan) => Ok(vec![("batch plan".to_owned(), plan_text(&plan))]),
-        Select::Job(plan) => {
-            let (plan, job) = select_job(context, plan, query)?;
-            explain_job(&[(&plan, Results::Changes)], &job)
+    match select(context, query)? {
+        Planned::Batch(batch) => Ok(vec![(BATCH_PLAN.to_owned(), plan_text(&batch.plan))]),
+        Planned::Stream((plan, job)) => {
+            Ok(vec![logical_plan(&[(&plan, Results::Changes)])?, job_graph(&job)])
         }
     }
 }
@@ -105,23 +111,44 @@ pub(crate) fn explain_inserts(
     inserts: &[BoundInsert],
 ) -> Result<Explained, SqlErrors> {
     let job = insert::job(settings, inserts)?;
-    let plans: Vec<_> = inserts.iter().map(BoundInsert::plan).collect();
-    explain_job(&plans, &job)
+    let (mut streams, mut batches) = (Vec::new(), Vec::new());
+    for insert in inserts {
+        match insert.plan() {
+            Planned::Stream(plan) => streams.push(plan),
+            Planned::Batch(plan) => batches.push(plan_text(plan)),
+        }
+    }
+    let mut explained = Vec::new();
+    if !streams.is_empty() {
+        explained.push(logical_plan(&streams)?);
+    }
+    if !batches.is_empty() {
+        explained.push((BATCH_PLAN.to_owned(), batches.join("\n\n")));
+    }
+    explained.push(job_graph(&job));
+    Ok(explained)
 }
 
-fn explain_job(plans: &[(&LogicalPlan, Results)], job: &JobPlan) -> Result<Explained, SqlErrors> {
+/// The name of a plan that DataFusion runs.
+const BATCH_PLAN: &str = "batch plan";
+
+fn logical_plan(plans: &[(&LogicalPlan, Results)]) -> Result<(String, String), SqlErrors> {
     let mut logical = Vec::with_capacity(plans.len());
     for (plan, results) in plans {
         let derived =
             derive(plan, *results).map_err(|error| from_datafusion(&error, Span::empty()))?;
         logical.push(stream_plan_text(&derived));
     }
+    Ok(("logical plan".to_owned(), logical.join("\n\n")))
+}
+
+fn job_graph(job: &JobPlan) -> (String, String) {
     let mut graph = graph_text(&job.graph);
     for warning in &job.warnings {
         graph.push_str("\nWarning: ");
         graph.push_str(warning);
     }
-    Ok(vec![("logical plan".to_owned(), logical.join("\n\n")), ("job graph".to_owned(), graph)])
+    ("job graph".to_owned(), graph)
 }
 
 /// Binds a query whose names are resolved and returns its columns.
@@ -199,22 +226,4 @@ fn needs_an_end(is_limit: bool) -> SqlError {
     let what = if is_limit { "LIMIT over updated rows" } else { "ORDER BY over rows" };
     unsupported(Span::empty(), format!("{what} that never end is not supported"))
         .with_help("bound the source's number of rows")
-}
-
-/// Tells whether DataFusion can answer a query by itself: all its tables are plain files and
-/// nothing of streaming is used.
-fn is_batch(plan: &LogicalPlan) -> DataFusionResult<bool> {
-    let mut batch = true;
-    plan.apply_with_subqueries(|node| {
-        batch &= match node {
-            LogicalPlan::TableScan(scan) => match CatalogTable::definition_of(&scan.source) {
-                Some(table) => table.connector == "filesystem" && describe(table)?.bounded,
-                None => false,
-            },
-            LogicalPlan::Extension(_) => false,
-            _ => true,
-        };
-        Ok(if batch { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    })?;
-    Ok(batch)
 }

@@ -17,7 +17,7 @@ use super::filters::PushDownFilters;
 ///
 /// # Errors
 /// None of its own.
-pub fn batch_rules(plan: &LogicalPlan) -> Result<Rules> {
+pub(crate) fn batch_rules(plan: &LogicalPlan) -> Result<Rules> {
     let adds_up = has_sum(plan)?;
     let guards = has_guards(plan)?;
     let is_right = |name: &str| match name {

@@ -29,7 +29,7 @@ pub(crate) enum Asked {
 ///
 /// # Errors
 /// None of its own.
-pub fn guarded(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn guarded(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|plan| {
         let is_condition = matches!(plan, LogicalPlan::Filter(_));
         let asked = if is_condition { Asked::Truth } else { Asked::Value };

@@ -32,17 +32,16 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
-pub use self::batch::batch_rules;
+pub(crate) use self::batch::batch_rules;
 pub(crate) use self::fallible::can_fail;
 use self::filters::PushDownFilters;
-pub use self::guards::guarded;
-pub(crate) use self::guards::{Asked, filtered, lazy};
+pub(crate) use self::guards::{Asked, filtered, guarded, lazy};
 use crate::options::options;
 use crate::stream::{self, Results};
 use crate::walk::walk;
 
 /// Rules of DataFusion's optimiser.
-pub type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
+pub(crate) type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
 /// Rules that hold for streams. Left out are those that need rows to end or to come once: limits
 /// pushed down, one DISTINCT turned into two aggregations, joins turned around, scalar subqueries.

@@ -60,12 +60,6 @@ static KEYS: &[FlinkKey] = &[
     any("execution.checkpointing.timeout", CHECKPOINTS),
     any("execution.checkpointing.tolerable-failed-checkpoints", CHECKPOINTS),
     any("execution.checkpointing.unaligned", CHECKPOINTS),
-    only(
-        "execution.runtime-mode",
-        &["STREAMING", "AUTOMATIC"],
-        "queries of tables that are files are answered in batch, all else streams",
-        "it is STREAMING or AUTOMATIC; in BATCH no row would come late",
-    ),
     only("execution.savepoint.path", &[""], "nothing is restored", RESTORED),
     any("execution.shutdown-on-attached-exit", PROCESSES),
     only("execution.state-recovery.path", &[""], "nothing is restored", RESTORED),

@@ -107,7 +107,9 @@ fn values_of_updates(node: &Derived<'_>) -> Result<()> {
                 let name = call.func.name().to_uppercase();
                 let message = format!("{name}() over an updating query is not supported");
                 let help = "a row that is taken back would have another value than when it came";
-                refuse(message, help).map(|()| TreeNodeRecursion::Stop)
+                // Nor is it what was asked for that batch has one value at the end.
+                let code = SqlErrorCode::InvalidStatement;
+                Err(fail(SqlError::at(code, Span::empty(), message).with_help(help)))
             }
             _ => Ok(TreeNodeRecursion::Continue),
         })

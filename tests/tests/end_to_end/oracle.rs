@@ -9,11 +9,12 @@ use arrow::csv::WriterBuilder;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use libtest_mimic::Failed;
+use rainstorm_engine::OperatorId;
+use rainstorm_engine::batch_query::BatchTable;
 use rainstorm_engine::connector::ConnectorContext;
 use rainstorm_engine::graph::SourceSpec;
 use rainstorm_engine::storage::Storage;
 use rainstorm_engine::time::SystemClock;
-use rainstorm_engine::{BatchTable, OperatorId};
 
 /// Rows of q13's side table.
 const SIDE_ROWS: usize = 10_000;
@@ -83,6 +84,7 @@ fn nexmark(events: u64) -> SourceSpec {
         limit: None,
         prepare: Vec::new(),
         watermark: None,
+        query: None,
     }
 }
 

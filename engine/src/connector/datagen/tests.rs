@@ -53,6 +53,7 @@ fn spec(options: &[(&str, &str)]) -> SourceSpec {
         limit: None,
         prepare: vec![],
         watermark: None,
+        query: None,
     }
 }
 

@@ -76,6 +76,7 @@ fn spec(options: &[(&str, &str)], table_schema: SchemaRef, schema: SchemaRef) ->
         limit: None,
         prepare: Vec::new(),
         watermark: None,
+        query: None,
     }
 }
 

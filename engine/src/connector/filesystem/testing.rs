@@ -126,6 +126,7 @@ impl Table {
             limit: None,
             prepare: Vec::new(),
             watermark: None,
+            query: None,
         }
     }
 

@@ -32,6 +32,7 @@ fn stage(id: u32, parallelism: usize, chain: Vec<OperatorNode>) -> Stage {
         limit: None,
         prepare: vec![],
         watermark: None,
+        query: None,
     });
     Stage { id: StageId(id), parallelism, source, chain, sink: None }
 }
@@ -159,6 +160,7 @@ fn bids(events: u64) -> SourceSpec {
             step(3, OperatorSpec::Project(exprs), &schema(BID)),
         ],
         watermark: Some(WatermarkSpec { time: 2, expr: Arc::new(Column::new("t", 2)) }),
+        query: None,
     }
 }
 

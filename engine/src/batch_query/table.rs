@@ -21,6 +21,7 @@ use crate::batch::Batch;
 use crate::connector::{self, ConnectorContext, Read, SourceRef, Split, SplitReader};
 use crate::graph::{OperatorNode, SourceSpec};
 use crate::operator::{self, Operator, OperatorContext, Output};
+use crate::time::ClockRef;
 use crate::{Error, Result};
 
 /// Reads a bounded source as a table: every split once, without watermarks.
@@ -98,7 +99,8 @@ impl TableProvider for BatchTable {
             let (source, schema) = (Arc::clone(&source), Arc::clone(&schema));
             let (prepare, kept) = (self.spec.prepare.clone(), kept.clone());
             let skipped_rows = Arc::clone(&self.skipped_rows);
-            Arc::new(Partition { source, splits, schema, prepare, kept, skipped_rows })
+            let clock = Arc::clone(&self.context.clock);
+            Arc::new(Partition { source, clock, splits, schema, prepare, kept, skipped_rows })
                 as Arc<dyn PartitionStream>
         };
         let partitions = shares.into_iter().map(partition).collect();
@@ -114,6 +116,7 @@ fn external(error: Error) -> DataFusionError {
 /// Some of a table's splits, read one after the other.
 struct Partition {
     source: SourceRef,
+    clock: ClockRef,
     splits: Vec<Split>,
     schema: SchemaRef,
     prepare: Vec<OperatorNode>,
@@ -135,6 +138,7 @@ impl PartitionStream for Partition {
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let reading = Reading {
             source: Arc::clone(&self.source),
+            clock: Arc::clone(&self.clock),
             splits: self.splits.clone().into_iter(),
             reader: None,
             chain: None,
@@ -152,6 +156,7 @@ impl PartitionStream for Partition {
 
 struct Reading {
     source: SourceRef,
+    clock: ClockRef,
     splits: std::vec::IntoIter<Split>,
     reader: Option<Box<dyn SplitReader>>,
     chain: Option<Vec<Box<dyn Operator>>>,
@@ -175,9 +180,7 @@ impl Reading {
                         return Ok(Some(rows));
                     }
                 }
-                Read::NotBefore(_) => {
-                    return Err(Error::Invalid("a paced table is not read as a batch".to_owned()));
-                }
+                Read::NotBefore(time) => self.clock.sleep_until(time).await,
                 Read::End => {
                     self.skipped_rows.fetch_add(reader.skipped_rows(), Relaxed);
                     self.reader = None;
@@ -246,6 +249,7 @@ mod tests {
             limit: None,
             prepare,
             watermark: None,
+            query: None,
         };
         let storage = Storage::local(directory.path()).unwrap();
         let context = ConnectorContext { storage, clock: Arc::new(SimulatedClock::new(0)) };
