@@ -15,7 +15,7 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
-use crate::function::{ASSIGN, Arithmetic, TO_COARSER, operator_of};
+use crate::function::{ASSIGN, Arithmetic, CHECKED_CHAIN, TO_COARSER, operator_of};
 
 /// Returns a type as SQL writes it, such as `ROW<a BIGINT, b STRING NOT NULL>`. Types without a
 /// name in SQL get Arrow's.
@@ -118,7 +118,7 @@ fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
         let of = expression_sql(call.args().first()?);
         return Some(format!("CAST({of} AS {})", type_sql(call.return_type())));
     }
-    if Arithmetic::of(call.name()).is_some() {
+    if Arithmetic::of(call.name()).is_some() || call.name() == CHECKED_CHAIN {
         return None;
     }
     if call.name() == "get_field"

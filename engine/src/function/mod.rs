@@ -32,7 +32,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use crate::time::ClockRef;
 pub use any::{any_function, operator_of};
-pub use arithmetic::Arithmetic;
+pub use arithmetic::{Arithmetic, CHECKED_CHAIN, chain_operators, operators_of_chain};
 pub use assign::ASSIGN;
 pub use bounded::MAX_LENGTH;
 pub(crate) use clock::at;

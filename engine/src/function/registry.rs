@@ -12,9 +12,9 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUD
 
 use super::arithmetic::LongQuotients;
 use super::{
-    ASSIGN, Arithmetic, INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY,
-    LIKE_PATTERN, RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER, WRAPPING_SUM, bounded, percentile,
-    sql_typed,
+    ASSIGN, Arithmetic, CHECKED_CHAIN, INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH,
+    INTERVAL_OF_KEY, LIKE_PATTERN, RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER, WRAPPING_SUM,
+    bounded, percentile, sql_typed,
 };
 use crate::time::ClockRef;
 
@@ -82,6 +82,7 @@ fn insert<T>(
 /// Functions that plans are made of, and those about Arrow's types: they have no meaning in SQL.
 const INTERNAL: &[&str] = &[
     ASSIGN,
+    CHECKED_CHAIN,
     INTERVAL_IN_DAYS,
     INTERVAL_KEY,
     INTERVAL_LENGTH,

@@ -7,7 +7,7 @@ use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Literal, NegativeExpr};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use crate::function::Arithmetic;
+use crate::function::{Arithmetic, CHECKED_CHAIN, operators_of_chain};
 
 /// Writes what stands for operators with them: calls of arithmetic, and the CASE of an AND or OR
 /// that keeps its right side from being evaluated.
@@ -16,14 +16,21 @@ pub(super) fn of_expr(expr: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalEx
         return logic(case);
     }
     let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    let between = |left, arithmetic: Arithmetic, right| -> Arc<dyn PhysicalExpr> {
+        Arc::new(BinaryExpr::new(left, arithmetic.operator(), right))
+    };
+    if call.name() == CHECKED_CHAIN {
+        let (operators, operands) = call.args().split_first()?;
+        let operators = operators_of_chain(operators.downcast_ref::<Literal>()?.value())?;
+        let (first, others) = operands.split_first()?;
+        let steps = operators.into_iter().zip(others.iter().cloned());
+        return Some(steps.fold(Arc::clone(first), |left, (op, right)| between(left, op, right)));
+    }
     let arithmetic = Arithmetic::of(call.name())?;
     if let [operand] = call.args() {
         return Some(Arc::new(NegativeExpr::new(Arc::clone(operand))));
     }
-    let between = |left, right| -> Arc<dyn PhysicalExpr> {
-        Arc::new(BinaryExpr::new(left, arithmetic.operator(), right))
-    };
-    call.args().iter().cloned().reduce(between)
+    call.args().iter().cloned().reduce(|left, right| between(left, arithmetic, right))
 }
 
 fn logic(case: &CaseExpr) -> Option<Arc<dyn PhysicalExpr>> {

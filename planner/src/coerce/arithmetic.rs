@@ -4,8 +4,6 @@
 //! come functions of the engine. One walk from the leaves up hands types along, since asking each
 //! level of a long sum for its type would be quadratic.
 
-use std::sync::Arc;
-
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -13,8 +11,10 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
-use rainstorm_engine::function::{Arithmetic, Registry};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
+use rainstorm_engine::function::{
+    Arithmetic, CHECKED_CHAIN, Registry, chain_operators, operators_of_chain,
+};
 
 use crate::settings::Overflow;
 use crate::walk::each_expression;
@@ -43,22 +43,38 @@ pub(crate) fn as_written(plan: LogicalPlan) -> Result<LogicalPlan> {
     let written = plan.map_expressions(|expr| {
         expr.transform_up(|expr| {
             let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
-            Ok(match Arithmetic::of(call.func.name()) {
-                Some(arithmetic) => Transformed::yes(operators(arithmetic, call.args.clone())),
-                None => Transformed::no(expr),
+            Ok(match (Arithmetic::of(call.func.name()), operators_of(call)) {
+                (Some(Arithmetic::Negate), _) => {
+                    let operand = call.args.first().cloned().unwrap_or_default();
+                    Transformed::yes(Expr::Negative(Box::new(operand)))
+                }
+                (_, Some((operators, operands))) => {
+                    Transformed::yes(with_operators(&operators, operands))
+                }
+                _ => Transformed::no(expr),
             })
         })
     })?;
     Ok(written.data)
 }
 
-fn operators(arithmetic: Arithmetic, args: Vec<Expr>) -> Expr {
-    let is_negation = args.len() == 1;
-    let between = |left, right| {
+/// Returns the operators that a call stands for, and what they are between.
+fn operators_of(call: &ScalarFunction) -> Option<(Vec<Arithmetic>, &[Expr])> {
+    if call.func.name() == CHECKED_CHAIN {
+        let (Expr::Literal(written, _), operands) = call.args.split_first()? else { return None };
+        return Some((operators_of_chain(written)?, operands));
+    }
+    let arithmetic = Arithmetic::of(call.func.name())?;
+    let operators = vec![arithmetic; call.args.len().checked_sub(1)?];
+    (arithmetic != Arithmetic::Negate).then_some((operators, call.args.as_slice()))
+}
+
+fn with_operators(operators: &[Arithmetic], operands: &[Expr]) -> Expr {
+    let mut operands = operands.iter().cloned();
+    let first = operands.next().unwrap_or_default();
+    operators.iter().zip(operands).fold(first, |left, (arithmetic, right)| {
         Expr::BinaryExpr(BinaryExpr::new(Box::new(left), arithmetic.operator(), Box::new(right)))
-    };
-    let written = args.into_iter().reduce(between).unwrap_or_default();
-    if is_negation { Expr::Negative(Box::new(written)) } else { written }
+    })
 }
 
 struct Walk<'a> {
@@ -98,6 +114,16 @@ impl Walk<'_> {
                 let negated = self.call(Arithmetic::Negate, vec![inner.data])?;
                 Ok((Transformed::yes(negated), Some(data_type)))
             }
+            // Such a cast is one of ours, or makes no difference either.
+            Expr::Cast(cast) if is_operation(&cast.expr) => {
+                let data_type = cast.field.data_type().clone();
+                let (inner, from) = self.typed(*cast.expr)?;
+                if from == data_type {
+                    return Ok((Transformed::yes(inner.data), Some(data_type)));
+                }
+                let cast = |inner| Expr::Cast(Cast { expr: Box::new(inner), field: cast.field });
+                Ok((inner.update_data(cast), Some(data_type)))
+            }
             other => Ok((other.map_children(|child| Ok(self.expr(child)?.0))?, None)),
         }
     }
@@ -115,25 +141,45 @@ impl Walk<'_> {
         self.overflow == Overflow::Error || !data_type.is_integer()
     }
 
-    /// Adds an operator to a chain of the same. What is constant stays by itself, so that it is
+    /// Adds an operator to a chain of its like. What is constant stays by itself, so that it is
     /// computed when the query is planned.
     fn chain(&self, arithmetic: Arithmetic, left: Expr, right: Expr) -> Result<Expr> {
+        let Expr::ScalarFunction(mut call) = left else {
+            return self.call(arithmetic, vec![left, right]);
+        };
         let is_literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
-        match left {
-            Expr::ScalarFunction(mut call)
-                if call.func.name() == arithmetic.name() && !call.args.iter().all(is_literal) =>
-            {
-                call.args.push(right);
-                Ok(Expr::ScalarFunction(call))
-            }
-            left => self.call(arithmetic, vec![left, right]),
+        let extended = operators_of(&call).and_then(|(mut operators, operands)| {
+            let goes_on = operators.iter().all(|before| before.chains_with(arithmetic));
+            operators.push(arithmetic);
+            (goes_on && !operands.iter().all(is_literal)).then_some(operators)
+        });
+        let Some(operators) = extended else {
+            return self.call(arithmetic, vec![Expr::ScalarFunction(call), right]);
+        };
+        if call.func.name() == arithmetic.name() {
+            call.args.push(right);
+            return Ok(Expr::ScalarFunction(call));
         }
+        let written = chain_operators(&operators);
+        if call.func.name() == CHECKED_CHAIN {
+            call.args[0] = written;
+            call.args.push(right);
+            return Ok(Expr::ScalarFunction(call));
+        }
+        let operands = call.args.into_iter().chain([right]);
+        let args = std::iter::once(written).chain(operands).collect();
+        let function = self.functions.udf(CHECKED_CHAIN)?;
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
     }
 
     fn call(&self, arithmetic: Arithmetic, args: Vec<Expr>) -> Result<Expr> {
         let function = self.functions.udf(arithmetic.name())?;
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&function), args)))
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
     }
+}
+
+fn is_operation(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryExpr(binary) if is_arithmetic(binary.op))
 }
 
 fn is_arithmetic(op: Operator) -> bool {

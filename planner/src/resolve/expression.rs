@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
-use rainstorm_engine::function::{Arithmetic, Registry, WRAPPING_SUM};
+use rainstorm_engine::function::{Arithmetic, CHECKED_CHAIN, Registry, WRAPPING_SUM};
 use sqlparser::ast::{
     AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value, ValueWithSpan, VisitMut,
@@ -261,7 +261,7 @@ fn special_functions<'a>() -> impl Iterator<Item = &'a str> {
 pub(crate) fn is_built_in(functions: &Registry, name: &str) -> bool {
     // What plans are made of in the place of operators has no meaning in SQL.
     let name = &name.to_lowercase();
-    if Arithmetic::of(name).is_some() || name == WRAPPING_SUM {
+    if Arithmetic::of(name).is_some() || [CHECKED_CHAIN, WRAPPING_SUM].contains(&name.as_str()) {
         return false;
     }
     functions.scalar(name).is_some()

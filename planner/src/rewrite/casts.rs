@@ -11,7 +11,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Case, Cast, Expr, ExprSchemable};
-use rainstorm_engine::function::Arithmetic;
+use rainstorm_engine::function::{Arithmetic, CHECKED_CHAIN};
 
 use rainstorm_engine::function::ASSIGN;
 
@@ -77,7 +77,9 @@ fn arithmetic(expr: &Expr, schema: &DFSchema) -> Option<(Expr, DataType)> {
             let (left, right) = (operand(left, schema), operand(right, schema));
             Expr::BinaryExpr(BinaryExpr::new(Box::new(left), *op, Box::new(right)))
         }
-        Expr::ScalarFunction(call) if Arithmetic::of(call.func.name()).is_some() => {
+        Expr::ScalarFunction(call)
+            if Arithmetic::of(call.func.name()).is_some() || call.func.name() == CHECKED_CHAIN =>
+        {
             let args = call.args.iter().map(|arg| operand(arg, schema)).collect();
             Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&call.func), args))
         }

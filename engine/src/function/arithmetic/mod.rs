@@ -2,8 +2,10 @@
 //!
 //! The planner puts these functions in the place of operators, so that both engines have them and
 //! they keep their meaning when they are shipped, which is by name. People see the operators. A
-//! chain of one operator is one call: messages are nested as deep as calls are, within bounds.
+//! chain of one operator is one call, as is one of operators of one rank: messages are nested as
+//! deep as calls are, within bounds.
 
+mod chain;
 mod decimals;
 mod integers;
 mod quotient;
@@ -19,6 +21,7 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 
+pub use self::chain::{CHECKED_CHAIN, chain_operators, operators_of_chain};
 pub(super) use self::quotient::LongQuotients;
 use crate::wording::type_sql;
 
@@ -73,6 +76,16 @@ impl Arithmetic {
         }
     }
 
+    /// Tells whether a chain may have both, computed from the left.
+    #[must_use]
+    pub const fn chains_with(self, other: Self) -> bool {
+        use Arithmetic::{Add, Divide, Multiply, Subtract};
+        matches!(
+            (self, other),
+            (Add | Subtract, Add | Subtract) | (Multiply | Divide, Multiply | Divide)
+        )
+    }
+
     /// Returns its operator between two values; negation is between nothing and a value.
     #[must_use]
     pub const fn operator(self) -> Operator {
@@ -100,7 +113,8 @@ fn is_decimal(data_type: &DataType) -> bool {
 }
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    Arithmetic::ALL.map(|arithmetic| Arc::new(ScalarUDF::from(Checked::new(arithmetic)))).to_vec()
+    let each = Arithmetic::ALL.map(|it| Arc::new(ScalarUDF::from(Checked::new(it))));
+    each.into_iter().chain([chain::function()]).collect()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -125,20 +139,29 @@ impl Checked {
             }
         }
     }
+}
 
-    fn step(
-        &self,
-        left: &ColumnarValue,
-        right: &ColumnarValue,
-        number_rows: usize,
-    ) -> Result<ColumnarValue> {
-        let data_type = left.data_type();
-        if is_decimal(&data_type) {
-            decimals::compute(self.arithmetic, left, right, number_rows)
-        } else {
-            integers::compute(self.arithmetic, left, right, &data_type)
-        }
+/// Computes one operation.
+fn step(
+    arithmetic: Arithmetic,
+    left: &ColumnarValue,
+    right: &ColumnarValue,
+    number_rows: usize,
+) -> Result<ColumnarValue> {
+    let data_type = left.data_type();
+    if is_decimal(&data_type) {
+        decimals::compute(arithmetic, left, right, number_rows)
+    } else {
+        integers::compute(arithmetic, left, right, &data_type)
     }
+}
+
+/// Returns the type of one operation's results.
+fn result_type(arithmetic: Arithmetic, left: &DataType, right: &DataType) -> Result<DataType> {
+    if is_decimal(left) && is_decimal(right) {
+        return decimals::result_type(arithmetic, left, right);
+    }
+    BinaryTypeCoercer::new(left, &arithmetic.operator(), right).get_result_type()
 }
 
 impl ScalarUDFImpl for Checked {
@@ -162,13 +185,8 @@ impl ScalarUDFImpl for Checked {
         let Some((first, others)) = types.split_first() else {
             return internal_err!("{} takes arguments", self.name());
         };
-        let operator = self.arithmetic.operator();
-        others.iter().try_fold(first.clone(), |left, right| {
-            if is_decimal(&left) && is_decimal(right) {
-                return decimals::result_type(self.arithmetic, &left, right);
-            }
-            BinaryTypeCoercer::new(&left, &operator, right).get_result_type()
-        })
+        let step = |left: DataType, right| result_type(self.arithmetic, &left, right);
+        others.iter().try_fold(first.clone(), step)
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
@@ -184,10 +202,9 @@ impl ScalarUDFImpl for Checked {
             [operand] if is_decimal(&operand.data_type()) => decimals::negate(operand),
             [operand] => integers::negate(operand, &operand.data_type()),
             [first, second, others @ ..] => {
-                let start = self.step(first, second, args.number_rows)?;
-                others
-                    .iter()
-                    .try_fold(start, |left, right| self.step(&left, right, args.number_rows))
+                let step = |left: &_, right| step(self.arithmetic, left, right, args.number_rows);
+                let start = step(first, second)?;
+                others.iter().try_fold(start, |left, right| step(&left, right))
             }
         }
     }
