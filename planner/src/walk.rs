@@ -1,7 +1,9 @@
 //! Rules of ours over plans, those of one stage in one walk.
 
-use datafusion::common::DFSchema;
+use std::sync::Arc;
+
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -34,6 +36,42 @@ pub(crate) fn walk(
         rewritten.map_data(|plan| if changed { plan.recompute_schema() } else { Ok(plan) })
     })?;
     Ok(walked.data)
+}
+
+/// Gives what subqueries say of the columns of outer queries the types that these have now.
+///
+/// # Errors
+/// None of its own.
+pub(crate) fn with_outer_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let told = plan.transform_down_with_subqueries(|node| {
+        let outer = merge_schema(&node.inputs());
+        node.map_subqueries(|subquery| of_subquery(subquery, &outer))
+    })?;
+    if !told.transformed {
+        return Ok(told.data);
+    }
+    let recomputed = told
+        .data
+        .transform_up_with_subqueries(|node| node.recompute_schema().map(Transformed::yes))?;
+    Ok(recomputed.data)
+}
+
+fn of_subquery(plan: LogicalPlan, outer: &DFSchema) -> Result<Transformed<LogicalPlan>> {
+    let of_part = |part: Expr| {
+        let Expr::OuterReferenceColumn(known, column) = &part else {
+            return Ok(Transformed::no(part));
+        };
+        Ok(match outer.field_from_column(column) {
+            Ok(now) if now.data_type() != known.data_type() => {
+                let now = Expr::OuterReferenceColumn(Arc::clone(now), column.clone());
+                Transformed::yes(now)
+            }
+            _ => Transformed::no(part),
+        })
+    };
+    plan.transform_down_with_subqueries(|node| {
+        node.map_expressions(|expr| expr.transform_up(of_part))
+    })
 }
 
 /// Rewrites each expression of a node as a whole. Columns keep their names.

@@ -11,6 +11,7 @@ mod compared;
 mod depth;
 mod doubles;
 mod intervals;
+mod literals;
 mod maps;
 mod not_in;
 mod rows;
@@ -35,7 +36,7 @@ use self::intervals::Intervals;
 pub(crate) use self::rows::{by_position, renamed_to, same_shape};
 use crate::options::options;
 use crate::session::QueryContext;
-use crate::walk::walk;
+use crate::walk::{walk, with_outer_types};
 
 /// What will run a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub(crate) fn prepare(
     engine: Engine,
     functions: &Registry,
 ) -> Result<LogicalPlan> {
+    let plan = literals::of_plan(plan)?;
     let intervals = Intervals::new(functions)?;
     let copies = |plan| match engine {
         Engine::Batch => set_operations::count_copies(plan, functions),
@@ -75,6 +77,7 @@ pub(crate) fn prepare(
             &|expr, schema| Ok(depth::of_expr(expr, schema)),
         ],
     )?;
+    let plan = with_outer_types(plan)?;
     check::check_types(&plan)?;
     Ok(plan)
 }

@@ -128,11 +128,11 @@ fn columns_of_one_name_are_told_apart() {
     plan(&mut session, PIPELINE).expect("plans");
     for (sql, expected) in [
         ("SELECT n, n FROM numbers", "n BIGINT, n0 BIGINT"),
-        ("SELECT 1 AS a, 2 AS a0, 3 AS a", "a BIGINT, a0 BIGINT, a1 BIGINT"),
+        ("SELECT 1 AS a, 2 AS a0, 3 AS a", "a INT, a0 INT, a1 INT"),
         ("SELECT COUNT(*), COUNT(*) FROM a", "COUNT(*) BIGINT, COUNT(*)0 BIGINT"),
         ("SELECT *, n FROM numbers ORDER BY n", "n BIGINT, n0 BIGINT"),
         ("SELECT n, * FROM numbers", "n0 BIGINT, n BIGINT"),
-        ("SELECT 1 AS n, * FROM numbers", "n0 BIGINT, n BIGINT"),
+        ("SELECT 1 AS n, * FROM numbers", "n0 INT, n BIGINT"),
         ("SELECT x.n, y.n FROM a x JOIN b y ON x.n = y.n ORDER BY y.n", "n BIGINT, n0 BIGINT"),
         ("SELECT s.n0 FROM (SELECT n, n FROM a) s", "n0 BIGINT"),
         ("SELECT n, n, COUNT(*) FROM a GROUP BY n", "n BIGINT, n0 BIGINT, COUNT(*) BIGINT"),

@@ -168,7 +168,7 @@ fn columns_are_checked_when_a_table_is_made() {
     );
     check(
         "a TIMESTAMP(3), WATERMARK FOR a AS 1",
-        &["type 1:52: a watermark is a TIMESTAMP, this is BIGINT"],
+        &["type 1:52: a watermark is a TIMESTAMP, this is INT"],
     );
     check(
         "a INT, PRIMARY KEY (b) NOT ENFORCED",

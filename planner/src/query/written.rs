@@ -1,14 +1,13 @@
 //! What the text of a query tells about a column's values, beyond the column's type.
 //!
-//! DataFusion has every whole number as BIGINT. In Flink a number has the least type that holds
-//! it, and what is written down goes into a column that it fits.
+//! What is written down goes into a column that it fits.
 
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 
 use super::assign::fits;
 use crate::stream::unaliased;
@@ -156,17 +155,9 @@ fn elements<'a>(
     array.args.iter().map(move |element| (element, to))
 }
 
-/// Returns the width of a whole number, were numbers of the least type that holds them, at least
-/// INT, as in Flink.
+/// Returns the width of a whole number, of a CASE that of the widest.
 fn bytes_needed(expr: &Expr, schema: &DFSchema) -> Option<usize> {
     match unaliased(expr) {
-        Expr::Literal(ScalarValue::Int64(Some(value)), _) => {
-            Some(if i32::try_from(*value).is_ok() { 4 } else { 8 })
-        }
-        Expr::Negative(inner) => bytes_needed(inner, schema),
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.is_numerical_operators() => {
-            Some(bytes_needed(left, schema)?.max(bytes_needed(right, schema)?))
-        }
         Expr::Case(case) => {
             let values = case.when_then_expr.iter().map(|(_, value)| value);
             let mut needed = values
