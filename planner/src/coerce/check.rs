@@ -33,16 +33,7 @@ use crate::options::options;
 /// # Errors
 /// The first type that does not fit.
 pub(super) fn check_types(plan: &LogicalPlan) -> Result<()> {
-    each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))?;
-    plan.apply_with_subqueries(|node| match node {
-        LogicalPlan::Union(union) => {
-            let inputs: Vec<&LogicalPlan> = union.inputs.iter().map(AsRef::as_ref).collect();
-            alike_columns("UNION", &inputs)?;
-            Ok(TreeNodeRecursion::Continue)
-        }
-        _ => Ok(TreeNodeRecursion::Continue),
-    })
-    .map(drop)
+    each_expression(plan, |expr, schema| expr.apply(|part| of_expression(part, schema)).map(drop))
 }
 
 /// Computes the constants of a coerced plan, so that what would fail on every row fails now.

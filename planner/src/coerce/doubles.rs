@@ -3,28 +3,25 @@
 //! A number with a point is a DECIMAL. DataFusion turns the DOUBLEs that meet one into decimals of
 //! 15 places, which loses the small ones and refuses the large ones.
 
+use super::compared::compared;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values,
 };
-use std::sync::Arc;
-
-use super::compared::compared;
 
 /// Functions whose arguments need no common type.
 const TYPES_OF_THEIR_OWN: &[&str] = &["concat", "concat_ws", "named_struct", "struct"];
 
-/// Casts the DECIMALs of a VALUES or UNION to DOUBLE where they share a column with DOUBLEs.
+/// Casts the DECIMALs of a VALUES to DOUBLE where they share a column with DOUBLEs.
 ///
 /// # Errors
 /// Plans that are wrong otherwise.
 pub(super) fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Values(values) => of_values(values),
-        LogicalPlan::Union(union) => of_union(union),
         other => Ok(Transformed::no(other)),
     }
 }
@@ -103,34 +100,4 @@ fn of_values(values: Values) -> Result<Transformed<LogicalPlan>> {
     } else {
         Ok(Transformed::no(LogicalPlan::Values(values)))
     }
-}
-
-/// Returns the columns in which some queries have DOUBLEs and others DECIMALs.
-fn mixed_columns(union: &Union) -> Vec<usize> {
-    let count = union.inputs.iter().map(|input| input.schema().fields().len()).min().unwrap_or(0);
-    let is_mixed_at = |index: &usize| {
-        let data_type = |input: &Arc<LogicalPlan>| input.schema().field(*index).data_type().clone();
-        is_mixed(&union.inputs.iter().map(data_type).collect::<Vec<_>>())
-    };
-    (0..count).filter(is_mixed_at).collect()
-}
-
-fn of_union(mut union: Union) -> Result<Transformed<LogicalPlan>> {
-    let mixed = mixed_columns(&union);
-    if mixed.is_empty() {
-        return Ok(Transformed::no(LogicalPlan::Union(union)));
-    }
-    for input in &mut union.inputs {
-        let exprs = input.schema().iter().enumerate().map(|(index, (qualifier, field))| {
-            let column = Expr::from((qualifier, field));
-            if mixed.contains(&index) && field.data_type().is_decimal() {
-                double(column).alias_qualified(qualifier.cloned(), field.name())
-            } else {
-                column
-            }
-        });
-        let projection = Projection::try_new(exprs.collect(), Arc::clone(input))?;
-        *input = Arc::new(LogicalPlan::Projection(projection));
-    }
-    Ok(Transformed::yes(LogicalPlan::Union(union)))
 }

@@ -1,21 +1,23 @@
-//! INTERSECT and EXCEPT.
+//! UNION, INTERSECT and EXCEPT.
 //!
-//! DataFusion joins the sides on all their columns, where nulls are equal. Such a join keeps or
-//! drops all copies of a row and gives it the left side's types.
+//! DataFusion joins the sides of the latter on all their columns, where nulls are equal. Such a
+//! join keeps or drops all copies of a row and gives it the left side's types. A UNION has its first
+//! query's types until they are coerced, which what stands above would take for the whole's.
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, JoinType, NullEquality, plan_datafusion_err};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, plan_datafusion_err};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use datafusion::logical_expr::{
     Cast, Distinct, Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder, Projection,
-    WindowFunctionDefinition,
+    Union, WindowFunctionDefinition,
 };
+use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 use rainstorm_engine::function::Registry;
 use sqlparser::tokenizer::Span;
 
@@ -32,18 +34,68 @@ fn word(join: &Join) -> Option<&'static str> {
     }
 }
 
-/// Gives both sides of INTERSECT and EXCEPT the types that their UNION would have.
+/// Gives the queries of a UNION, INTERSECT or EXCEPT the types that their UNION has.
 ///
 /// # Errors
 /// Columns that have no common type, or a type whose values are not compared.
 pub(super) fn common_types(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
+    match plan {
+        LogicalPlan::Union(union) => of_union(union),
+        LogicalPlan::Join(join) => of_join(join),
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn of_union(union: Union) -> Result<Transformed<LogicalPlan>> {
+    let queries: Vec<&LogicalPlan> = union.inputs.iter().map(AsRef::as_ref).collect();
+    alike_columns("UNION", &queries)?;
+    let Some(types) = union_types(&queries) else {
+        // What has nothing in common is told where types are coerced.
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    };
+    let is_typed = has_types(&union.schema, &types);
+    if is_typed && queries.iter().all(|query| has_types(query.schema(), &types)) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let of_query = |query: Arc<LogicalPlan>| {
+        if has_types(query.schema(), &types) {
+            return Ok(query);
+        }
+        with_types(Arc::unwrap_or_clone(query), &types).map(Arc::new)
+    };
+    let inputs = union.inputs.into_iter().map(of_query).collect::<Result<Vec<_>>>()?;
+    let schema = Arc::new(coerce_union_schema(&inputs)?);
+    Ok(Transformed::yes(LogicalPlan::Union(Union { inputs, schema })))
+}
+
+fn union_types(queries: &[&LogicalPlan]) -> Option<Vec<DataType>> {
+    let types = |query: &LogicalPlan| -> Vec<DataType> {
+        query.schema().fields().iter().map(|field| field.data_type().clone()).collect()
+    };
+    let (first, others) = queries.split_first()?;
+    others.iter().map(|query| types(query)).try_fold(types(first), |known, more| {
+        let is_as_wide = known.len() == more.len();
+        let both = known.iter().zip(&more).filter(|_| is_as_wide);
+        both.map(|(left, right)| common_type(left, right)).collect::<Option<Vec<_>>>()
+    })
+}
+
+/// Returns the type of a UNION's column.
+fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
+    let has = |is: fn(&DataType) -> bool| is(left) || is(right);
+    if has(DataType::is_floating) && has(DataType::is_decimal) {
+        return Some(DataType::Float64);
+    }
+    type_union_coercion(left, right)
+}
+
+fn of_join(join: Join) -> Result<Transformed<LogicalPlan>> {
     let Some(word) = word(&join) else {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     };
     alike_columns(word, &[&join.left, &join.right])?;
     let types = types(&join, word)?;
-    if [&join.left, &join.right].into_iter().all(|side| has_types(side, &types)) {
+    if [&join.left, &join.right].into_iter().all(|side| has_types(side.schema(), &types)) {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     }
     let left = match Arc::unwrap_or_clone(join.left) {
@@ -67,11 +119,7 @@ fn types(join: &Join, word: &str) -> Result<Vec<DataType>> {
                 let message = format!("{word} of a MAP is not supported");
                 return Err(fail(unsupported(Span::empty(), message)));
             }
-            let has = |is: fn(&DataType) -> bool| is(left) || is(right);
-            if has(DataType::is_floating) && has(DataType::is_decimal) {
-                return Ok(DataType::Float64);
-            }
-            type_union_coercion(left, right).ok_or_else(|| {
+            common_type(left, right).ok_or_else(|| {
                 plan_datafusion_err!("{word} of columns that have no common type: {left}, {right}")
             })
         })
@@ -88,8 +136,8 @@ fn holds_map(data_type: &DataType) -> bool {
     }
 }
 
-fn has_types(side: &LogicalPlan, types: &[DataType]) -> bool {
-    side.schema().fields().iter().zip(types).all(|(field, to)| field.data_type() == to)
+fn has_types(schema: &DFSchema, types: &[DataType]) -> bool {
+    schema.fields().iter().zip(types).all(|(field, to)| field.data_type() == to)
 }
 
 fn with_types(side: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
