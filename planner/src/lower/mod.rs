@@ -1,6 +1,7 @@
 //! From a rewritten plan to a job graph.
 
 mod aggregate;
+mod distribution;
 mod expr;
 mod flow;
 mod identity;
@@ -101,6 +102,7 @@ impl<'a> Lowering<'a> {
         let mut graph = stages::cut(&nodes, settings);
         split_window_aggregates(&mut graph)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        distribution::check(&graph)?;
         Ok((graph, self.bounded, self.warnings))
     }
 
