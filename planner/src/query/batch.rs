@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::common::internal_err;
+use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ScalarValue, TableReference, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use rainstorm_engine::OperatorId;
 use rainstorm_engine::batch_query::QueryTable;
@@ -37,6 +38,7 @@ impl BatchPlan {
     pub(super) fn of(plan: LogicalPlan) -> Result<Self> {
         // Guards come after DataFusion's rules, which would undo them.
         let optimized = guarded(optimized(&plan)?)?;
+        let optimized = without_empty_relations(optimized)?;
         let query = Arc::new(BatchQuery { plan: with_sources(optimized)? });
         Ok(Self { plan, query })
     }
@@ -54,6 +56,27 @@ pub(super) fn without_watermarks(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
     })?;
     without.data.recompute_schema()
+}
+
+/// Makes no rows with columns of a row that is left out: the message for no rows has no columns.
+fn without_empty_relations(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let replaced = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }) = &node
+        else {
+            return Ok(Transformed::no(node));
+        };
+        let null = |(qualifier, field): (Option<&TableReference>, &FieldRef)| {
+            let null = Expr::Literal(ScalarValue::try_from(field.data_type())?, None);
+            Ok(null.alias_qualified(qualifier.cloned(), field.name()))
+        };
+        let nulls = schema.iter().map(null).collect::<Result<Vec<_>>>()?;
+        LogicalPlanBuilder::empty(true)
+            .filter(lit(false))?
+            .project(nulls)?
+            .build()
+            .map(Transformed::yes)
+    })?;
+    Ok(replaced.data)
 }
 
 /// Gives scans what they read of the tables of the catalog.

@@ -27,6 +27,8 @@ pub(crate) fn batch_rules(plan: &LogicalPlan) -> Result<Rules> {
         // It computes what the first of several conditions has in common with others for all rows,
         // but those that cannot fail go first.
         "common_sub_expression_eliminate" => !guards,
+        // They name fields of rows in ways that do not survive being shipped.
+        "extract_leaf_expressions" | "push_down_leaf_projections" => false,
         _ => true,
     };
     let rules = Optimizer::new().rules.into_iter().filter(|rule| is_right(rule.name()));
