@@ -10,8 +10,7 @@ use super::TableDefinition;
 
 /// What a `TableScan` in a plan of ours reads: the physical columns of a table.
 ///
-/// Whoever runs a [`Step::Batch`](crate::script::Step::Batch) finds the table's definition here
-/// and puts something in its place that DataFusion can read.
+/// Lowering, and the plan of a query in batch, find the table's definition here.
 #[derive(Debug)]
 pub struct CatalogTable {
     definition: Arc<TableDefinition>,

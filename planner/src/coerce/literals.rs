@@ -29,7 +29,7 @@ pub(super) fn of_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
                 let names = schema.fields().iter().map(|field| field.name());
                 let exprs = rebuilt.schema().columns().into_iter().zip(names);
                 let exprs = exprs.map(|(column, name)| Expr::Column(column).alias(name));
-                LogicalPlanBuilder::from(rebuilt.clone()).project(exprs)?.build()?
+                LogicalPlanBuilder::from(rebuilt).project(exprs)?.build()?
             }))
         }
         node => {

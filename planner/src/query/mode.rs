@@ -56,7 +56,7 @@ impl Inputs {
     }
 }
 
-/// Plans a query in the way that the mode asks for. Where that is left open, `are_preferred` tells
+/// Plans a query in the way that the mode asks for. Where that is left open, `prefers_batch` tells
 /// whether batch comes first; else it takes what streams do not support and what ends.
 ///
 /// # Errors
