@@ -267,7 +267,7 @@ fn cast_help(text: &Expr, to: &DataType) -> String {
 }
 
 /// Returns where a column stands; other expressions do not say it.
-fn span_of(expr: &Expr) -> Span {
+pub(super) fn span_of(expr: &Expr) -> Span {
     let span = match expr {
         Expr::Column(column) => column.spans().first(),
         _ => None,

@@ -10,6 +10,7 @@ mod coarser;
 mod compared;
 mod depth;
 mod doubles;
+mod frames;
 mod intervals;
 mod literals;
 mod maps;
@@ -69,7 +70,7 @@ pub(crate) fn prepare(
             &set_operations::common_types,
             &copies,
             &|plan| not_in::of_node(plan, engine),
-            &|plan| intervals.sort_over(plan),
+            &|plan| frames::of_node(plan, &intervals),
         ],
         &[
             &|expr, schema| Ok(doubles::of_expr(expr, schema)),

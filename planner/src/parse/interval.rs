@@ -41,7 +41,9 @@ pub(crate) fn parse(parser: &mut Parser) -> Result<Expr, ParserError> {
     let first = parser.parse_date_time_field()?;
     skip_precision(parser)?;
     if !parser.parse_keyword(Keyword::TO) {
-        return Ok(literal(text, value.span, Some(first)));
+        let quarters = (first == DateTimeField::Quarter).then(|| quarters(text, value.span));
+        let written = || literal(text, value.span, Some(first));
+        return Ok(quarters.flatten().unwrap_or_else(written));
     }
     let last = parser.parse_date_time_field()?;
     skip_precision(parser)?;
@@ -88,6 +90,12 @@ fn literal(text: &str, span: Span, unit: Option<DateTimeField>) -> Expr {
     })
 }
 
+/// Writes quarters of a year, a unit that Arrow does not know.
+fn quarters(text: &str, span: Span) -> Option<Expr> {
+    let month = parse_interval_month_day_nano(&format!("{text} MONTH")).ok()?;
+    times(month, 3, span)
+}
+
 /// Writes a value of a range with its units: `1 02:03:04` of DAY TO SECOND is
 /// `1 DAY 02 HOUR 03 MINUTE 04 SECOND`.
 fn in_units(text: &str, first: &str, last: &str) -> Option<String> {
@@ -124,7 +132,7 @@ pub(crate) fn multiply(expr: &Expr) -> Option<Expr> {
     };
     let length = length_of(interval)?;
     match whole_number(number) {
-        Some(number) => times(length, number),
+        Some(number) => times(length, number, Span::empty()),
         None => duration(number, length),
     }
 }
@@ -135,7 +143,7 @@ pub(crate) fn length_ms(interval: &Interval) -> Option<i64> {
 }
 
 /// Reads an interval that has been parsed.
-fn length_of(interval: &Interval) -> Option<IntervalMonthDayNano> {
+pub(crate) fn length_of(interval: &Interval) -> Option<IntervalMonthDayNano> {
     let Expr::Value(value) = &*interval.value else { return None };
     let Value::SingleQuotedString(text) = &value.value else { return None };
     match &interval.leading_field {
@@ -155,17 +163,20 @@ fn whole_number(expr: &Expr) -> Option<i64> {
     }
 }
 
-fn times(length: IntervalMonthDayNano, number: i64) -> Option<Expr> {
-    let parts = [
-        (i64::from(length.months), "MONTH"),
-        (i64::from(length.days), "DAY"),
-        (length.nanoseconds, "NANOSECOND"),
-    ];
-    let mut text = Vec::new();
-    for (part, unit) in parts {
-        text.push(format!("{} {unit}", part.checked_mul(number)?));
-    }
-    Some(literal(&text.join(" "), Span::empty(), None))
+fn times(length: IntervalMonthDayNano, number: i64, span: Span) -> Option<Expr> {
+    let whole = |part: i32| i32::try_from(i64::from(part).checked_mul(number)?).ok();
+    let parts = IntervalMonthDayNano {
+        months: whole(length.months)?,
+        days: whole(length.days)?,
+        nanoseconds: length.nanoseconds.checked_mul(number)?,
+    };
+    Some(of_parts(parts, span))
+}
+
+/// Writes an interval with its parts.
+pub(crate) fn of_parts(parts: IntervalMonthDayNano, span: Span) -> Expr {
+    let IntervalMonthDayNano { months, days, nanoseconds } = parts;
+    literal(&format!("{months} MONTH {days} DAY {nanoseconds} NANOSECOND"), span, None)
 }
 
 fn duration(number: &Expr, length: IntervalMonthDayNano) -> Option<Expr> {

@@ -13,6 +13,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::Resolver;
+use super::frame;
 use super::like::rewrite_escape;
 use super::literal::rewrite_literal;
 use super::names::column_of_relation;
@@ -113,6 +114,7 @@ impl VisitorMut for ExpressionVisitor<'_, '_, '_> {
                 self.resolver.distinct_rows(function);
                 self.resolver.of_single_values(function);
                 quote_unit(function);
+                self.resolver.errors.extend(frame::of_call(function).err());
             }
             _ => {}
         }

@@ -6,6 +6,7 @@
 //! binding reports what is left.
 
 mod expression;
+mod frame;
 mod like;
 mod literal;
 mod names;
@@ -278,6 +279,9 @@ impl<'a> Resolver<'a> {
             self.of_single_rows(&select.group_by, "GROUP BY");
         }
         self.expressions(&mut select.having, &scope);
+        for window in &mut select.named_window {
+            self.errors.extend(frame::of_named(window).err());
+        }
         self.expressions(&mut select.named_window, &scope);
         self.expressions(&mut select.qualify, &scope);
         self.expressions(&mut select.sort_by, &scope);

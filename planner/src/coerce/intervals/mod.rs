@@ -7,7 +7,6 @@
 
 mod aggregate;
 mod expression;
-mod over;
 
 use std::sync::Arc;
 
@@ -66,6 +65,20 @@ impl Intervals {
             LogicalPlan::Distinct(Distinct::All(input)) => self.of_distinct(input),
             plan => Ok(Transformed::no(plan)),
         }
+    }
+
+    /// Makes what OVER sorts by a length, where it is an interval or a duration: no frame can be
+    /// coerced to go with them.
+    ///
+    /// # Errors
+    /// `Unsupported` where rows or arrays of intervals are compared.
+    pub(super) fn as_length(&self, key: &mut Expr, schema: &DFSchema) -> Result<bool> {
+        let is_duration = matches!(key.get_type(schema), Ok(DataType::Duration(_)));
+        let changes = is_duration || is_compared_interval(key, schema)?;
+        if changes {
+            *key = self.length_of(std::mem::take(key));
+        }
+        Ok(changes)
     }
 
     /// Sorts by lengths.
