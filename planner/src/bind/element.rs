@@ -1,4 +1,4 @@
-//! `map[key]` with a key that differs from row to row.
+//! `map[key]` with a key that differs from row to row, and `ARRAY_AGG(…)[n]`.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAcce
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
 use rainstorm_engine::function::Registry;
 
-/// Plans it as the first of the values that the map has under the key. DataFusion looks a key up
-/// as it does the name of a field, which has to be a literal.
+/// Plans the one as the first of the values that the map has under the key: DataFusion looks a key
+/// up as it does the name of a field, which has to be a literal. Plans the other as it is written:
+/// DataFusion makes it NTH_VALUE, which takes literals alone and knows no DISTINCT.
 #[derive(Debug)]
 pub(super) struct ElementPlanner {
     /// Returns the values under a key, as an array.
@@ -37,6 +38,10 @@ impl ExprPlanner for ElementPlanner {
         let GetFieldAccess::ListIndex { key } = &access.field_access else {
             return Ok(PlannerResult::Original(access));
         };
+        if is_array_agg(&access.expr) {
+            let array = vec![access.expr, key.as_ref().clone()];
+            return Ok(PlannerResult::Planned(self.element.call(array)));
+        }
         let is_literal = matches!(key.as_ref(), Expr::Literal(..));
         if is_literal || !matches!(access.expr.get_type(schema)?, DataType::Map(..)) {
             return Ok(PlannerResult::Original(access));
@@ -44,4 +49,8 @@ impl ExprPlanner for ElementPlanner {
         let values = self.values.call(vec![access.expr, key.as_ref().clone()]);
         Ok(PlannerResult::Planned(self.element.call(vec![values, lit(1_i64)])))
     }
+}
+
+fn is_array_agg(expr: &Expr) -> bool {
+    matches!(expr, Expr::AggregateFunction(call) if call.func.name() == "array_agg")
 }
