@@ -11,7 +11,7 @@ use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::csv_writer::write_csv;
-use super::json_bytes::BytesAsBase64;
+use super::json_values::JsonValues;
 use super::time_text::{NESTED_FORMAT, times_as_text};
 use super::{Compression, Compressor, CsvStyle, Format};
 use crate::{Error, Result};
@@ -103,7 +103,7 @@ pub fn json_text(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     let mut text = Vec::with_capacity(128 * rows.num_rows());
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
-        .with_encoder_factory(Arc::new(BytesAsBase64))
+        .with_encoder_factory(Arc::new(JsonValues))
         .with_timestamp_format(NESTED_FORMAT.to_owned())
         .with_timestamp_tz_format(format!("{NESTED_FORMAT}Z"))
         .build::<_, LineDelimited>(&mut text);

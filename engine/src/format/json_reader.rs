@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 
 use super::field::{parse_column, type_name};
-use super::json_bytes::bytes_of;
+use super::json_values::bytes_of;
 use super::{Decoded, Malformed, RowDecoder};
 use crate::batch::{TARGET_BATCH_BYTES, TARGET_BATCH_ROWS};
 use crate::map_entries::{has_maps, last_entries};

@@ -7,8 +7,8 @@ mod csv_records;
 mod csv_writer;
 mod encoder;
 mod field;
-mod json_bytes;
 mod json_reader;
+mod json_values;
 mod parquet_columns;
 mod parquet_reader;
 #[cfg(test)]

@@ -23,8 +23,8 @@ use rainstorm_engine::function::interval_length;
 use rainstorm_engine::wording::type_sql;
 
 use super::check::span_of;
-use super::doubles::unsigned_zeros;
 use super::intervals::Intervals;
+use super::zeros;
 use crate::error::{SqlError, SqlErrorCode, fail};
 use crate::stream::unaliased;
 
@@ -67,7 +67,7 @@ fn of_call(
 ) -> Result<bool> {
     let mut changed = false;
     for key in &mut params.partition_by {
-        changed |= unsigned_zeros(key, schema);
+        changed |= zeros::of_key(key, schema);
     }
     let is_range = params.window_frame.units == WindowFrameUnits::Range;
     let reaches = is_range && distances(&mut params.window_frame).next().is_some();
@@ -76,7 +76,7 @@ fn of_call(
     }
     changed |= is_range;
     for key in &mut params.order_by {
-        changed |= unsigned_zeros(&mut key.expr, schema);
+        changed |= zeros::of_key(&mut key.expr, schema);
         changed |= intervals.as_length(&mut key.expr, schema)?;
     }
     if is_range && !reaches {

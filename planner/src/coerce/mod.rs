@@ -7,9 +7,9 @@ mod arguments;
 mod arithmetic;
 mod check;
 mod coarser;
+mod common;
 mod compared;
 mod depth;
-mod doubles;
 mod frames;
 mod intervals;
 mod literals;
@@ -18,6 +18,7 @@ mod not_in;
 mod rows;
 mod set_operations;
 mod texts;
+mod zeros;
 
 use std::sync::Arc;
 
@@ -66,14 +67,16 @@ pub(crate) fn prepare(
     let plan = walk(
         plan,
         &[
-            &doubles::of_node,
-            &set_operations::common_types,
+            &|plan| common::of_node(plan, functions),
+            &|plan| set_operations::common_types(plan, functions),
+            &|plan| Ok(zeros::of_node(plan)),
             &copies,
             &|plan| not_in::of_node(plan, engine),
             &|plan| frames::of_node(plan, &intervals),
         ],
         &[
-            &|expr, schema| Ok(doubles::of_expr(expr, schema)),
+            &|expr, schema| common::of_expr(expr, schema, functions),
+            &|expr, schema| Ok(zeros::of_expr(expr, schema)),
             &|expr, schema| rows::of_expr(expr, schema, functions),
             &|expr, schema| Ok(depth::of_expr(expr, schema)),
         ],

@@ -14,14 +14,15 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use datafusion::logical_expr::{
-    Cast, Distinct, Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder, Projection,
-    Union, WindowFunctionDefinition,
+    Distinct, Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder, Projection, Union,
+    WindowFunctionDefinition,
 };
 use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 use rainstorm_engine::function::Registry;
 use sqlparser::tokenizer::Span;
 
 use super::check::alike_columns;
+use super::common::{agreed, converted};
 use crate::error::{fail, unsupported};
 
 /// Returns the word for what a join of a bound plan stands for. Nothing else that is written makes
@@ -38,15 +39,18 @@ fn word(join: &Join) -> Option<&'static str> {
 ///
 /// # Errors
 /// Columns that have no common type, or a type whose values are not compared.
-pub(super) fn common_types(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+pub(super) fn common_types(
+    plan: LogicalPlan,
+    functions: &Registry,
+) -> Result<Transformed<LogicalPlan>> {
     match plan {
-        LogicalPlan::Union(union) => of_union(union),
-        LogicalPlan::Join(join) => of_join(join),
+        LogicalPlan::Union(union) => of_union(union, functions),
+        LogicalPlan::Join(join) => of_join(join, functions),
         other => Ok(Transformed::no(other)),
     }
 }
 
-fn of_union(union: Union) -> Result<Transformed<LogicalPlan>> {
+fn of_union(union: Union, functions: &Registry) -> Result<Transformed<LogicalPlan>> {
     let queries: Vec<&LogicalPlan> = union.inputs.iter().map(AsRef::as_ref).collect();
     alike_columns("UNION", &queries)?;
     let Some(types) = union_types(&queries) else {
@@ -61,7 +65,7 @@ fn of_union(union: Union) -> Result<Transformed<LogicalPlan>> {
         if has_types(query.schema(), &types) {
             return Ok(query);
         }
-        with_types(Arc::unwrap_or_clone(query), &types).map(Arc::new)
+        with_types(Arc::unwrap_or_clone(query), &types, functions).map(Arc::new)
     };
     let inputs = union.inputs.into_iter().map(of_query).collect::<Result<Vec<_>>>()?;
     let schema = Arc::new(coerce_union_schema(&inputs)?);
@@ -82,14 +86,12 @@ fn union_types(queries: &[&LogicalPlan]) -> Option<Vec<DataType>> {
 
 /// Returns the type of a UNION's column.
 fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
-    let has = |is: fn(&DataType) -> bool| is(left) || is(right);
-    if has(DataType::is_floating) && has(DataType::is_decimal) {
-        return Some(DataType::Float64);
-    }
-    type_union_coercion(left, right)
+    let types = [left.clone(), right.clone()];
+    let [left, right] = agreed(&types).and_then(|types| types.try_into().ok()).unwrap_or(types);
+    type_union_coercion(&left, &right)
 }
 
-fn of_join(join: Join) -> Result<Transformed<LogicalPlan>> {
+fn of_join(join: Join, functions: &Registry) -> Result<Transformed<LogicalPlan>> {
     let Some(word) = word(&join) else {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     };
@@ -100,12 +102,12 @@ fn of_join(join: Join) -> Result<Transformed<LogicalPlan>> {
     }
     let left = match Arc::unwrap_or_clone(join.left) {
         LogicalPlan::Distinct(Distinct::All(input)) => {
-            let input = with_types(Arc::unwrap_or_clone(input), &types)?;
+            let input = with_types(Arc::unwrap_or_clone(input), &types, functions)?;
             LogicalPlan::Distinct(Distinct::All(Arc::new(input)))
         }
-        left => with_types(left, &types)?,
+        left => with_types(left, &types, functions)?,
     };
-    let right = with_types(Arc::unwrap_or_clone(join.right), &types)?;
+    let right = with_types(Arc::unwrap_or_clone(join.right), &types, functions)?;
     let join = Join { left: Arc::new(left), right: Arc::new(right), ..join };
     LogicalPlan::Join(join).recompute_schema().map(Transformed::yes)
 }
@@ -140,17 +142,16 @@ fn has_types(schema: &DFSchema, types: &[DataType]) -> bool {
     schema.fields().iter().zip(types).all(|(field, to)| field.data_type() == to)
 }
 
-fn with_types(side: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
+fn with_types(side: LogicalPlan, types: &[DataType], functions: &Registry) -> Result<LogicalPlan> {
     let columns = side.schema().iter().zip(types).map(|((qualifier, field), to)| {
         let column = Expr::from((qualifier, field));
         if field.data_type() == to {
-            column
-        } else {
-            Expr::Cast(Cast::new(Box::new(column), to.clone()))
-                .alias_qualified(qualifier.cloned(), field.name())
+            return Ok(column);
         }
+        let converted = converted(column, field.data_type(), to, functions)?;
+        Ok(converted.alias_qualified(qualifier.cloned(), field.name()))
     });
-    let columns = columns.collect();
+    let columns = columns.collect::<Result<_>>()?;
     Projection::try_new(columns, Arc::new(side)).map(LogicalPlan::Projection)
 }
 
