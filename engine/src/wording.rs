@@ -1,8 +1,10 @@
 //! How types, expressions and failures are told: in SQL's words, never in Arrow's or DataFusion's.
 
 mod causes;
+mod foreign;
 mod literal;
 mod operators;
+pub mod sentence;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
+pub use self::foreign::{in_plain_words, is_foreign};
 use crate::function::{ASSIGN, Arithmetic, CHECKED_CHAIN, TO_COARSER, operator_of};
 
 /// Returns a type as SQL writes it, such as `ROW<a BIGINT, b STRING NOT NULL>`. Types without a
@@ -149,6 +152,21 @@ fn field_path(call: &ScalarFunctionExpr) -> Option<String> {
     Some(path)
 }
 
+/// Writes a call of an aggregate function as people would, where its arguments are not columns
+/// that an expression was put into.
+#[must_use]
+pub fn aggregate_sql(function: &str, arguments: &[Arc<dyn PhysicalExpr>]) -> String {
+    let is_made = |expr: &Arc<dyn PhysicalExpr>| {
+        expr.downcast_ref::<Column>().is_some_and(|column| column.name().contains('('))
+    };
+    let function = function.to_uppercase();
+    if arguments.iter().any(is_made) {
+        return format!("{function}(…)");
+    }
+    let arguments: Vec<String> = arguments.iter().map(expression_sql).collect();
+    format!("{function}({})", arguments.join(", "))
+}
+
 /// Returns a length of time in its largest whole unit.
 #[must_use]
 pub fn describe_ms(ms: i64) -> String {
@@ -174,10 +192,14 @@ impl std::error::Error for ComputeFailure {}
 /// Tells why DataFusion or Arrow refused something.
 #[must_use]
 pub fn reason(error: &DataFusionError) -> String {
+    in_plain_words(told(error), "an expression cannot be computed")
+}
+
+fn told(error: &DataFusionError) -> String {
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => reason(inner),
-        DataFusionError::Shared(inner) => reason(inner),
-        DataFusionError::Collection(all) => all.first().map_or_else(String::new, reason),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => told(inner),
+        DataFusionError::Shared(inner) => told(inner),
+        DataFusionError::Collection(all) => all.first().map_or_else(String::new, told),
         DataFusionError::ArrowError(error, _) => arrow_reason(error),
         DataFusionError::External(inner) => {
             let message = inner.to_string();
@@ -203,14 +225,10 @@ fn arrow_reason(error: &ArrowError) -> String {
         | ArrowError::NotYetImplemented(message) => tidy(message),
         ArrowError::ArithmeticOverflow(message) => {
             let of = message.rsplit_once("on: ").map_or("", |(_, of)| of);
-            if of.is_empty() {
-                "overflow".to_owned()
-            } else {
-                format!("{of} does not fit its type")
-            }
+            if of.is_empty() { "overflow".to_owned() } else { causes::overflow(of) }
         }
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
-            Some(inner) => reason(inner),
+            Some(inner) => told(inner),
             None => inner.to_string(),
         },
         other => tidy(&other.to_string()),

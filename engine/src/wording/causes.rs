@@ -2,101 +2,156 @@
 
 use arrow::datatypes::DataType;
 
+use super::sentence::Ours::{self, Made, Words};
+use super::sentence::{filled, holes};
 use super::{type_sql, with_sql_types};
 
 /// Says a failure in SQL's words, where it is one of those that are known.
 pub(super) fn in_short(message: &str) -> Option<String> {
-    KNOWN.iter().find_map(|known| known(message))
+    known(message).map(|(_, said)| said)
 }
 
-/// Each knows one kind of message.
-const KNOWN: &[fn(&str) -> Option<String>] = &[
-    cast,
-    out_of_range,
-    array_overflow,
-    large_decimal,
-    overflowing_decimal,
-    text_as_decimal,
-    place_of_expression,
-    text_as_timestamp,
-    text_as_time,
-    time_out_of_range,
-    date_arithmetic,
-    regular_expression,
-    large_regular_expression,
-    long_text,
-    repeated_text,
-    filled_text,
-    character,
-    domain,
-    not_supported,
-    unsupported_type,
-    list_index,
+/// Finds the failure that a message is about, by its place in the table, and what is said.
+pub(super) fn known(message: &str) -> Option<(usize, String)> {
+    KNOWN.iter().enumerate().find_map(|(index, (theirs, ours))| {
+        let holes = holes(theirs, message)?;
+        let said = match ours {
+            Words(words) => Some(filled(words, &holes)),
+            Made(make) => make(&holes),
+        };
+        said.map(|said| (index, said))
+    })
+}
+
+/// What they say, and what is said instead.
+pub(super) const KNOWN: &[(&str, Ours<String>)] = &[
+    // Texts are read with more digits than the type has.
+    ("Cannot cast string {} to value of Decimal", Words("cannot cast {0r} to DECIMAL")),
+    ("Cannot cast string {} to value of {} type", Words("cannot cast {0r} to {1}")),
+    ("Cannot cast value {} to value of {} type", Words("cannot cast {0r} to {1}")),
+    ("Can't cast value {} to type {}", Words("cannot cast {0r} to {1}")),
+    ("value of {} is out of range {}", Words("cannot cast {0r} to {1}")),
+    ("Casting from {} to {} not supported", Words("cannot cast {0} to {1}")),
+    ("Array overflow on {}", Made(|of| Some(overflow(&of[0].to_uppercase())))),
+    ("Overflow happened on FACTORIAL({})", Words("FACTORIAL({0r}) does not fit BIGINT")),
+    ("Signed integer overflow in {}", Words("{0r} does not fit BIGINT")),
+    ("Arithmetic Overflow in AvgAccumulator", Words("the sum of an AVG has too many digits")),
+    (
+        "{} is too large to store in a Decimal{} of precision {}. Max",
+        Words("{0r} does not fit a DECIMAL of {2r} digits"),
+    ),
+    (
+        "{} is too small to store in a Decimal{} of precision {}. Min",
+        Words("{0r} does not fit a DECIMAL of {2r} digits"),
+    ),
+    // "Cannot cast to Decimal128(5, 2). Overflowing on 1234.5".
+    ("Cannot cast to {}. Overflowing on {}", Words("cannot cast {1r} to {0}")),
+    ("can't parse the string value {} to decimal", Made(|text| Some(as_decimal(text[0])))),
+    ("Invalid decimal format: {}", Made(|text| Some(as_decimal(text[0])))),
+    ("Cannot parse decimal format: {}", Made(|text| Some(as_decimal(text[0])))),
+    ("parse decimal overflow ({})", Made(|text| Some(as_decimal(text[0])))),
+    ("Cannot convert {} to Decimal", Made(|text| Some(as_decimal(text[0])))),
+    // A syntax tree follows, of which the first word is enough.
+    ("Physical plan does not support logical expression {}", Made(place_of_expression)),
+    (
+        "Error parsing timestamp from {} using format {}: ",
+        Words("{0r} is no time by the pattern {1r}"),
+    ),
+    ("Error parsing timestamp from {}: ", Words("cannot cast {0r} to TIMESTAMP")),
+    ("Failed to parse '{}' as time", Words("cannot cast '{0r}' to TIME")),
+    ("Error parsing '{}' as time", Words("cannot cast '{0r}' to TIME")),
+    ("Timestamp {} out of range", Words("the timestamp is too far from 1970")),
+    ("Timestamp out of range", Words("the timestamp is too far from 1970")),
+    ("arrow_array::types::{}Type {}", Made(time_out_of_range)),
+    ("Date arithmetic overflow", Words("the date is too far from 1970")),
+    ("Invalid timezone \"{}\"", Words("there is no time zone '{0r}'")),
+    ("Unable to represent {} as {} in a signed 32-bit", Words("an INTERVAL of {0r} is too long")),
+    ("Unable to represent {} in a signed 32-bit", Words("an INTERVAL of {0r} is too long")),
+    ("Invalid input syntax for type interval: \"{}\"", Words("'{0r}' is no INTERVAL")),
+    ("regex parse error:{}", Made(regular_expression)),
+    ("CompiledTooBig", Words("the regular expression is too large")),
+    ("exceeds size limit", Words("the regular expression is too large")),
+    ("byte array offset overflow", Words("a text is too long")),
+    ("ncountered non UTF-8 data", Words("these bytes are no text in UTF-8")),
+    (
+        "string size overflow on repeat, max size is {}, but got {}",
+        Words("REPEAT would make a text of {1r} bytes, at most {0r} are possible"),
+    ),
+    ("{} requested length {} too large, maximum allowed length is {}", Made(filled_text)),
+    ("invalid Unicode scalar value: {}", Words("there is no character with the number {0r}")),
+    ("negative count not allowed: {}", Words("SUBSTRING takes a length from 0, not {0r}")),
+    ("Input range of {} contains out-of-domain", Words("{0r} is not defined for this value")),
+    ("Failed to decode value using {}: ", Words("this is no text in {0r}")),
+    ("Failed to decode from {}: ", Words("this is no text in {0r}")),
+    (
+        "Encoding must be a scalar",
+        Words("the encoding of ENCODE and DECODE must be a literal, such as 'hex'"),
+    ),
+    (
+        "There is no built-in encoding named '{}', currently supported encodings are: {}",
+        Words("there is no encoding '{0r}', only {1r}"),
+    ),
+    (
+        "There is no built-in digest algorithm named '{}', currently supported algorithms are: {}",
+        Words("there is no digest '{0r}', only {1r}"),
+    ),
+    ("date_part requires non-empty constant", Words("the unit of DATE_PART must be a literal")),
+    ("Granularity of `{}` must be non-null", Words("the unit of {0u} must be a literal")),
+    ("{} delimiter must be a string literal", Words("the separator of {0u} must be a literal")),
+    ("{}() requires {} to be 1", Words("{0u} takes a {1r} from 1")),
+    ("ange too large to materialize", Words("the array would be too long")),
+    ("step can't be 0 for function", Words("the step of an array's numbers must not be 0")),
+    ("date range less than 1 day", Words("the step between dates is a day or more")),
+    ("array_slice got invalid stride: 0", Words("the step of a slice must not be 0")),
+    ("second parameter of {} expects DESC or ASC", Words("{0u} takes 'ASC' or 'DESC'")),
+    ("map key must be unique, duplicate key found: {}", Words("the map has the key {0r} twice")),
+    ("map key cannot be null", Words("a key of a map must not be NULL")),
+    (
+        "ound unmasked nulls for non-nullable StructArray field {}",
+        Words("'{0q}' inside is NOT NULL and gets NULL"),
+    ),
+    (
+        "non-nullable StructArray child: Field { \"{}\"",
+        Words("'{0r}' inside is NOT NULL and gets NULL"),
+    ),
+    ("on-nullable field of {}Array", Words("an element that is NOT NULL gets NULL")),
+    (
+        "calar subquery returned more than one row",
+        Words("a subquery that stands for one value returns several rows"),
+    ),
+    ("Unsupported data type {} for function {}", Made(unsupported_type)),
+    ("{} does not support type{}", Made(named_unsupported_type)),
+    ("{}(DISTINCT) aggregations are not available", Words("{0r}(DISTINCT …) is not supported")),
+    (
+        "{} DISTINCT with multiple arguments",
+        Words("{0r}(DISTINCT …) of several columns is not supported"),
+    ),
 ];
 
-fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
-    message.split_once(before)?.1.split_once(after).map(|(found, _)| found)
+/// Says that an operation does not fit its type. Messages that do not name the type are about the
+/// least number of it, which has no counterpart.
+pub(super) fn overflow(of: &str) -> String {
+    format!("{of} does not fit {}", type_of_least(of).unwrap_or("its type"))
 }
 
-fn cannot_cast(value: &str, to: &str) -> String {
-    format!("cannot cast {value} to {}", with_sql_types(to))
+fn type_of_least(text: &str) -> Option<&'static str> {
+    let numbers = text.split(|c: char| c != '-' && !c.is_ascii_digit());
+    let mut types = numbers.filter_map(|number| match number {
+        "-128" => Some("TINYINT"),
+        "-32768" => Some("SMALLINT"),
+        "-2147483648" => Some("INT"),
+        "-9223372036854775808" => Some("BIGINT"),
+        _ => None,
+    });
+    types.next()
 }
 
-fn cast(message: &str) -> Option<String> {
-    for (start, middle, end) in [
-        ("Cannot cast string ", " to value of ", " type"),
-        ("Cannot cast value ", " to value of ", " type"),
-        ("Can't cast value ", " to type ", ""),
-    ] {
-        if let Some((text, to)) =
-            message.strip_prefix(start).and_then(|rest| rest.rsplit_once(middle))
-        {
-            return Some(cannot_cast(text, to.strip_suffix(end)?));
-        }
-    }
-    None
+fn as_decimal(text: &str) -> String {
+    format!("cannot cast '{}' to DECIMAL", text.trim_matches('"'))
 }
 
-fn out_of_range(message: &str) -> Option<String> {
-    let (value, to) = message.strip_prefix("value of ")?.split_once(" is out of range ")?;
-    Some(cannot_cast(value, to))
-}
-
-fn array_overflow(message: &str) -> Option<String> {
-    let (_, call) = message.split_once("Array overflow on ")?;
-    Some(format!("{} does not fit its type", call.to_uppercase()))
-}
-
-fn large_decimal(message: &str) -> Option<String> {
-    let (value, rest) =
-        [" is too large to store in a Decimal", " is too small to store in a Decimal"]
-            .iter()
-            .find_map(|middle| message.split_once(middle))?;
-    let digits = rest.split_once("of precision ")?.1.split('.').next()?;
-    Some(format!("{value} does not fit a DECIMAL of {digits} digits"))
-}
-
-/// "Cannot cast to Decimal128(5, 2). Overflowing on 1234.5".
-fn overflowing_decimal(message: &str) -> Option<String> {
-    let (to, value) = message.strip_prefix("Cannot cast to ")?.split_once(". Overflowing on ")?;
-    Some(cannot_cast(value, to))
-}
-
-fn text_as_decimal(message: &str) -> Option<String> {
-    let text = message
-        .strip_prefix("can't parse the string value ")
-        .and_then(|rest| rest.strip_suffix(" to decimal"))
-        .or_else(|| message.strip_prefix("Invalid decimal format: "))
-        .or_else(|| message.strip_prefix("Cannot parse decimal format: "))
-        .or_else(|| between(message, "parse decimal overflow (", ")"))
-        .or_else(|| between(message, "Cannot convert ", " to Decimal"))?;
-    Some(format!("cannot cast '{}' to DECIMAL", text.trim_matches('"')))
-}
-
-/// A syntax tree follows, of which the first word is enough.
-fn place_of_expression(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("Physical plan does not support logical expression ")?;
-    let kind = match rest.split(['(', ' ']).next()? {
+fn place_of_expression(tree: &[&str]) -> Option<String> {
+    let kind = match tree[0].split(['(', ' ']).next()? {
         "AggregateFunction" => "an aggregate function",
         "WindowFunction" => "a window function",
         _ => "such an expression",
@@ -104,104 +159,45 @@ fn place_of_expression(message: &str) -> Option<String> {
     Some(format!("{kind} is not supported at this place"))
 }
 
-fn text_as_timestamp(message: &str) -> Option<String> {
-    let (text, _) = message.strip_prefix("Error parsing timestamp from ")?.rsplit_once(": ")?;
-    Some(match text.split_once(" using format ") {
-        Some((text, format)) => format!("{text} is no time by the pattern {format}"),
-        None => format!("cannot cast {text} to TIMESTAMP"),
-    })
-}
-
-fn text_as_time(message: &str) -> Option<String> {
-    let text = between(message, "Failed to parse '", "' as time")
-        .or_else(|| between(message, "Error parsing '", "' as time"))?;
-    Some(format!("cannot cast '{text}' to TIME"))
-}
-
 /// Messages with the name of a Rust type and a number of this type's units.
-fn time_out_of_range(message: &str) -> Option<String> {
-    if message == "Timestamp out of range" {
-        return Some("the timestamp is too far from 1970".to_owned());
-    }
-    let (_, rest) = message.split_once("arrow_array::types::")?;
-    let (name, rest) = rest.split_once("Type ")?;
-    let value = rest.split(' ').next()?.trim_end_matches(['.', ',']);
-    let name = with_sql_types(name);
+fn time_out_of_range(of: &[&str]) -> Option<String> {
+    let value = of[1].split(' ').next()?.trim_end_matches(['.', ',']);
     let unit = ["Nanosecond", "Microsecond", "Millisecond", "Second"]
         .into_iter()
-        .find(|unit| name.ends_with(unit))
+        .find(|unit| of[0].ends_with(unit))
         .map_or_else(String::new, |unit| format!(" {}s", unit.to_lowercase()));
     Some(format!("{value}{unit} since 1970 is too far from 1970 for a time"))
 }
 
-fn date_arithmetic(message: &str) -> Option<String> {
-    message
-        .starts_with("Date arithmetic overflow")
-        .then(|| "the date is too far from 1970".to_owned())
-}
-
 /// The expression itself is drawn over several lines.
-fn regular_expression(message: &str) -> Option<String> {
-    let (_, drawn) = message.split_once("regex parse error:")?;
-    let mut lines = drawn.lines().map(str::trim).filter(|line| !line.is_empty());
+fn regular_expression(drawn: &[&str]) -> Option<String> {
+    let mut lines = drawn[0].lines().map(str::trim).filter(|line| !line.is_empty());
     let expression = lines.next()?;
     let cause = lines.find_map(|line| line.strip_prefix("error: "))?;
     Some(format!("'{expression}' is not a regular expression: {cause}"))
 }
 
-fn large_regular_expression(message: &str) -> Option<String> {
-    let is_large = message.contains("CompiledTooBig") || message.contains("exceeds size limit");
-    is_large.then(|| "the regular expression is too large".to_owned())
-}
-
-fn long_text(message: &str) -> Option<String> {
-    message.starts_with("byte array offset overflow").then(|| "a text is too long".to_owned())
-}
-
-fn repeated_text(message: &str) -> Option<String> {
-    let (most, found) = message
-        .strip_prefix("string size overflow on repeat, max size is ")?
-        .split_once(", but got ")?;
-    Some(format!("REPEAT would make a text of {found} bytes, at most {most} are possible"))
-}
-
-fn filled_text(message: &str) -> Option<String> {
-    let (name, rest) = message.split_once(" requested length ")?;
-    let (found, most) = rest.split_once(" too large, maximum allowed length is ")?;
+fn filled_text(of: &[&str]) -> Option<String> {
+    let [name, found, most] = of else { return None };
     let name = name.to_uppercase();
     Some(format!("{name} would make a text of {found} characters, at most {most} are possible"))
 }
 
-fn character(message: &str) -> Option<String> {
-    let number = message.strip_prefix("invalid Unicode scalar value: ")?;
-    Some(format!("there is no character with the number {number}"))
+/// "Unsupported data type Int64 for function lpad".
+fn unsupported_type(of: &[&str]) -> Option<String> {
+    let [found, name] = of else { return None };
+    let name = name.split([',', ' ']).next()?.trim_matches(['`', '"', '.']);
+    Some(format!("{} does not take {}", name.to_uppercase(), with_sql_types(found)))
 }
 
-fn domain(message: &str) -> Option<String> {
-    let name = between(message, "Input range of ", " contains out-of-domain values")?;
-    Some(format!("{name} is not defined for this value"))
-}
-
-fn not_supported(message: &str) -> Option<String> {
-    let types = message.strip_prefix("Casting from ")?.strip_suffix(" not supported")?;
-    Some(format!("cannot cast {}", with_sql_types(types)))
-}
-
-/// "Unsupported data type Int64 for function lpad", "array_max does not support type: List(Int32)".
-fn unsupported_type(message: &str) -> Option<String> {
-    if let Some(rest) = message.strip_prefix("Unsupported data type ") {
-        let (found, name) = rest.split_once(" for function ")?;
-        let name = name.split([',', ' ']).next()?.trim_matches(['`', '"']);
-        return Some(format!("{} does not take {}", name.to_uppercase(), with_sql_types(found)));
-    }
-    let (name, found) = message.split_once(" does not support type")?;
+/// "array_max does not support type: List(Int32)".
+fn named_unsupported_type(of: &[&str]) -> Option<String> {
+    let [name, found] = of else { return None };
     let found = found.trim_start_matches([':', ' ']).trim_end_matches('.').trim_matches('\'');
     let known = found.parse::<DataType>().map(|data_type| type_sql(&data_type));
     let found = known.unwrap_or_else(|_| with_sql_types(found));
     Some(format!("{} does not take {found}", name.to_uppercase()))
 }
 
-fn list_index(message: &str) -> Option<String> {
-    let index = message.strip_prefix("array_slice got invalid index: ")?;
-    Some(format!("there is no element {index}"))
-}
+#[cfg(test)]
+mod tests;

@@ -29,46 +29,6 @@ fn causes_name_sqls_types_and_no_library() {
 }
 
 #[test]
-fn late_failures_are_told_in_sqls_words() {
-    let cases = [
-        ("can't parse the string value x to decimal", "cannot cast 'x' to DECIMAL"),
-        (
-            "Cannot cast to Decimal128(5, 2). Overflowing on 1234.5",
-            "cannot cast 1234.5 to DECIMAL(5, 2)",
-        ),
-        ("Timestamp out of range", "the timestamp is too far from 1970"),
-        (
-            "Cannot convert arrow_array::types::TimestampMicrosecondType 9223372036854775807 to datetime",
-            "9223372036854775807 microseconds since 1970 is too far from 1970 for a time",
-        ),
-        (
-            "Date arithmetic overflow: 19000 + IntervalMonthDayNano { months: 1 }",
-            "the date is too far from 1970",
-        ),
-        (
-            "regex parse error:\n    (\n    ^\nerror: unclosed group",
-            "'(' is not a regular expression: unclosed group",
-        ),
-        (
-            "Unable to build regex from LIKE pattern: CompiledTooBig(10485760)",
-            "the regular expression is too large",
-        ),
-        (
-            "lpad requested length 3000000000 too large, maximum allowed length is 2147483647",
-            "LPAD would make a text of 3000000000 characters, at most 2147483647 are possible",
-        ),
-        ("invalid Unicode scalar value: 55296", "there is no character with the number 55296"),
-        ("Input range of SQRT contains out-of-domain values", "SQRT is not defined for this value"),
-        ("Unsupported data type Int64 for function `initcap`", "INITCAP does not take BIGINT"),
-        ("array_max does not support type: List(Int32)", "ARRAY_MAX does not take ARRAY<INT>"),
-        ("Casting from Boolean to Date32 not supported", "cannot cast BOOLEAN to DATE"),
-    ];
-    for (message, expected) in cases {
-        assert_eq!(tidy(message), expected);
-    }
-}
-
-#[test]
 fn types_in_parentheses_are_named_whole() {
     let message = "from (List(Int32), Timestamp(ms), Decimal128(5, 2)) to Utf8View";
     assert_eq!(with_sql_types(message), "from (ARRAY<INT>, TIMESTAMP(3), DECIMAL(5, 2)) to STRING");
