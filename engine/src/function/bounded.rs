@@ -1,5 +1,6 @@
 //! DataFusion's functions that make values as long as an argument says, kept from making one that
-//! does not fit into memory: failing to allocate it would end the process.
+//! does not fit into memory: failing to allocate it would end the process. And those of a place in
+//! an array, which fail on places that no array has.
 
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ use crate::held::array_bytes;
 /// The functions; their second argument is a length.
 const BOUNDED: &[&str] = &["array_repeat", "array_resize", "lpad", "repeat", "rpad"];
 
+/// The functions whose second and third arguments are places in an array.
+const OF_PLACES: &[&str] = &["array_element", "array_slice"];
+
 /// The most bytes that one value may have.
 pub const MAX_LENGTH: i64 = 100_000_000;
 
@@ -26,7 +30,7 @@ const MAX_TOGETHER: i64 = i32::MAX as i64;
 
 /// Bounds a function, if it is one of these.
 pub(super) fn of_scalar(udf: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    if BOUNDED.contains(&udf.name()) {
+    if BOUNDED.contains(&udf.name()) || OF_PLACES.contains(&udf.name()) {
         return Arc::new(ScalarUDF::from(Bounded { inner: udf }));
     }
     udf
@@ -67,7 +71,11 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if let Some(lengths) = args.args.get_mut(1) {
+        if OF_PLACES.contains(&self.name()) {
+            for place in args.args.iter_mut().skip(1).take(2) {
+                *place = of_an_array(place)?;
+            }
+        } else if let Some(lengths) = args.args.get_mut(1) {
             *lengths = from_zero(lengths)?;
             self.check(&args)?;
         }
@@ -147,14 +155,23 @@ impl Bounded {
 
 /// Makes lengths below zero zero: not all functions take them as that.
 fn from_zero(lengths: &ColumnarValue) -> Result<ColumnarValue> {
-    Ok(match lengths.cast_to(&DataType::Int64, None)? {
-        ColumnarValue::Scalar(ScalarValue::Int64(length)) => {
-            ColumnarValue::Scalar(ScalarValue::Int64(length.map(|length| length.max(0))))
+    each(lengths, |length| length.max(0))
+}
+
+/// Makes places that no array has the nearest ones that none has either and that are of 32 bits.
+fn of_an_array(places: &ColumnarValue) -> Result<ColumnarValue> {
+    each(places, |place| place.clamp(i64::from(i32::MIN), i64::from(i32::MAX)))
+}
+
+fn each(numbers: &ColumnarValue, change: impl Fn(i64) -> i64) -> Result<ColumnarValue> {
+    Ok(match numbers.cast_to(&DataType::Int64, None)? {
+        ColumnarValue::Scalar(ScalarValue::Int64(number)) => {
+            ColumnarValue::Scalar(ScalarValue::Int64(number.map(change)))
         }
         ColumnarValue::Scalar(other) => ColumnarValue::Scalar(other),
-        ColumnarValue::Array(lengths) => {
-            let lengths = lengths.as_primitive::<Int64Type>();
-            ColumnarValue::Array(Arc::new(lengths.unary::<_, Int64Type>(|length| length.max(0))))
+        ColumnarValue::Array(numbers) => {
+            let numbers = numbers.as_primitive::<Int64Type>();
+            ColumnarValue::Array(Arc::new(numbers.unary::<_, Int64Type>(change)))
         }
     })
 }
@@ -188,6 +205,7 @@ fn element_bytes(elements: &ColumnarValue) -> Result<Vec<i64>> {
 mod tests {
     use arrow::array::{ArrayRef, Int64Array};
     use datafusion::functions::{string, unicode};
+    use datafusion::functions_nested::extract::array_element_udf;
     use datafusion::functions_nested::{repeat::array_repeat_udf, resize::array_resize_udf};
 
     use super::super::scalar::testing::{call, number, text, texts};
@@ -200,6 +218,7 @@ mod tests {
             string::repeat(),
             array_repeat_udf(),
             array_resize_udf(),
+            array_element_udf(),
         ];
         call(&functions.map(of_scalar), name, args, rows)
     }
@@ -269,5 +288,20 @@ mod tests {
         let array = run("array_repeat", vec![number(7), lengths()], 4).expect("arrays");
         let resized = run("array_resize", vec![ColumnarValue::Array(array), number(-1)], 4);
         assert_eq!(resized.expect("arrays").as_list::<i32>().values().len(), 0);
+    }
+
+    #[test]
+    fn places_that_no_array_has_hold_nothing() {
+        let array = run("array_repeat", vec![number(7), number(3)], 1).expect("an array");
+        let far = i64::from(u32::MAX) + 2;
+        for (place, expected) in
+            [(1, Some(7)), (-3, Some(7)), (0, None), (4, None), (far, None), (-far, None)]
+        {
+            let args = vec![ColumnarValue::Array(Arc::clone(&array)), number(place)];
+            let found = run("array_element", args, 1).expect("an element");
+            let found = found.as_primitive::<Int64Type>();
+            let found = found.is_valid(0).then(|| found.value(0));
+            assert_eq!(found, expected, "{place}");
+        }
     }
 }
