@@ -13,7 +13,7 @@ use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use super::window::Rows;
 use crate::batch::TARGET_BATCH_ROWS;
 use crate::graph::AggregateCall;
-use crate::wording::{expression_sql, with_sql_types};
+use crate::wording::{aggregate_sql, expression_sql};
 use crate::{Error, Result};
 
 /// An aggregate function with its arguments, ready to be computed.
@@ -115,11 +115,6 @@ impl Aggregate {
         &self.state
     }
 
-    /// Returns the name of its result, for errors.
-    pub(super) fn name(&self) -> &str {
-        self.function.name()
-    }
-
     /// Makes an accumulator of one group.
     pub(super) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
         self.function.create_accumulator().map_err(|error| self.failed(error))
@@ -138,7 +133,9 @@ impl Aggregate {
 
     /// Wraps an error of this aggregate.
     pub(super) fn failed(&self, error: datafusion::error::DataFusionError) -> Error {
-        Error::compute(format!("compute {}", with_sql_types(self.name())), error)
+        let of = &self.function;
+        let call = aggregate_sql(of.fun().name(), &of.expressions());
+        Error::compute(format!("compute {call}"), error)
     }
 }
 

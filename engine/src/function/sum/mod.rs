@@ -24,6 +24,7 @@ use datafusion::logical_expr::{
 use self::groups::SumGroups;
 use self::single::{DistinctSum, SingleSum};
 pub(crate) use self::total::{SumResult, Total, total_type};
+use crate::wording::aggregate_sql;
 
 /// The name of the SUM whose whole numbers wrap around, which a setting asks for.
 pub const WRAPPING_SUM: &str = "wrapping_sum";
@@ -60,7 +61,8 @@ macro_rules! with_types {
 
 impl Sum {
     fn result(&self, args: &AccumulatorArgs) -> SumResult {
-        SumResult::new(self.name, args.name, args.return_field.data_type())
+        let name = aggregate_sql(self.name, args.exprs);
+        SumResult::new(self.name, &name, args.return_field.data_type())
     }
 
     fn single(&self, args: &AccumulatorArgs) -> Option<Box<dyn Accumulator>> {

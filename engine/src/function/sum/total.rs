@@ -11,7 +11,7 @@ use datafusion::common::{exec_datafusion_err, internal_err};
 use datafusion::error::{DataFusionError, Result};
 
 use super::WRAPPING_SUM;
-use crate::wording::{type_sql, with_sql_types};
+use crate::wording::type_sql;
 
 /// Sums of decimals of more digits are held in 256 bits. Of fewer, 10¹⁴ are needed to fill 128.
 const NARROW_DIGITS: u8 = 24;
@@ -120,7 +120,7 @@ impl SumResult {
             _ => 0,
         };
         let sum = W::format_decimal(sum, W::MAX_PRECISION, scale);
-        let (name, data_type) = (with_sql_types(&self.name), type_sql(&self.data_type));
+        let (name, data_type) = (&self.name, type_sql(&self.data_type));
         exec_datafusion_err!("{name} is {sum}, which does not fit {data_type}")
     }
 }

@@ -16,7 +16,7 @@ use arrow::error::ArrowError;
 use super::{Column, each_row, integers, misfit, pick};
 use crate::function::{SumResult, Total, total_type};
 use crate::graph::AggregateCall;
-use crate::wording::with_sql_types;
+use crate::wording::aggregate_sql;
 use crate::{Error, Result};
 
 /// Digits that DataFusion wants a decimal sum to have beyond those of what is averaged.
@@ -47,9 +47,9 @@ pub(super) fn sum(call: &AggregateCall, kind: &DataType) -> Option<Box<dyn Colum
         T: ArrowPrimitiveType<Native: Into<W::Native>>,
         W: Total,
     {
-        let name = call.output.name();
-        let result = SumResult::new(call.function.name(), name, call.output.data_type());
-        let failed = format!("compute {}", with_sql_types(name));
+        let name = aggregate_sql(call.function.name(), &call.args);
+        let result = SumResult::new(call.function.name(), &name, call.output.data_type());
+        let failed = format!("compute {name}");
         let finish: Finish<W> = Box::new(move |sums, _| {
             result.column(&sums).map_err(|error| Error::compute(failed.clone(), error))
         });
