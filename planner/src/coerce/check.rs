@@ -1,14 +1,17 @@
 //! What must hold of the types and constants of a bound plan, and what binding does not look at.
 
 mod constants;
+mod defaults;
 
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
@@ -23,6 +26,7 @@ use self::constants::{
     MAKES_TEXT, constants as compute_constants, constants_of_aggregates, made_text,
     numbers_of_rows, options_of_functions,
 };
+use self::defaults::default_value;
 use super::compared::compares;
 use super::rows::same_shape;
 use crate::error::{SqlError, SqlErrorCode, fail, span_from};
@@ -86,6 +90,7 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
         }
         Expr::WindowFunction(call) => {
             numbers_of_rows(call.fun.name(), &call.params.args)?;
+            default_value(call.fun.name(), &call.params.args, schema)?;
             has_order(call.fun.name(), &call.params.args, schema)?;
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
@@ -96,20 +101,11 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
                 comparable(&list.expr, Operator::Eq, value, schema)?;
             }
         }
-        Expr::Cast(Cast { expr, field }) => {
-            let from = expr.get_type(schema)?;
-            if !can_cast_types(&from, field.data_type()) || !same_shape(&from, field.data_type()) {
-                let types = format!("{} to {}", type_sql(&from), type_sql(field.data_type()));
-                let message = format!("cannot cast {types}");
-                return Err(fail(SqlError::at(SqlErrorCode::Type, span_of(expr), message)));
-            }
-            if from.is_temporal() && is_short(field.data_type()) && !is_days(&from) {
-                let types = format!("{} to {}", type_sql(&from), type_sql(field.data_type()));
-                let error =
-                    SqlError::at(SqlErrorCode::Type, span_of(expr), format!("cannot cast {types}"));
-                return Err(fail(error.with_help("it does not fit; cast to BIGINT")));
-            }
+        Expr::InSubquery(InSubquery { expr, subquery, .. }) => {
+            let found = subquery.subquery.schema().field(0).data_type();
+            comparable_types(expr, &expr.get_type(schema)?, Operator::Eq, None, found)?;
         }
+        Expr::Cast(Cast { expr, field }) => of_cast(expr, field.data_type(), schema)?,
         Expr::ScalarFunction(call) if MAKES_TEXT.contains(&call.func.name()) => {
             made_text(call.func.name(), &call.args)?;
         }
@@ -128,6 +124,28 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
         _ => {}
     }
     Ok(TreeNodeRecursion::Continue)
+}
+
+fn of_cast(expr: &Expr, to: &DataType, schema: &DFSchema) -> Result<()> {
+    let from = &expr.get_type(schema)?;
+    if let DataType::Timestamp(_, Some(zone)) = to
+        && zone.parse::<Tz>().is_err()
+    {
+        let message = format!("there is no time zone '{zone}'");
+        let error = SqlError::at(SqlErrorCode::Type, Span::empty(), message);
+        return Err(fail(error.with_help("zones are such as 'Europe/Berlin' or '+02:00'")));
+    }
+    let refused = || {
+        let message = format!("cannot cast {} to {}", type_sql(from), type_sql(to));
+        SqlError::at(SqlErrorCode::Type, span_of(expr), message)
+    };
+    if !can_cast_types(from, to) || !same_shape(from, to) {
+        return Err(fail(refused()));
+    }
+    if from.is_temporal() && is_short(to) && !is_days(from) {
+        return Err(fail(refused().with_help("it does not fit; cast to BIGINT")));
+    }
+    Ok(())
 }
 
 /// Refuses texts beside other values in the queries of a set operation: DataFusion turns one into
@@ -202,13 +220,29 @@ fn comparable(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Res
         return Ok(());
     }
     let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
-    for (text, of, other) in [(left, &left_type, &right_type), (right, &right_type, &left_type)] {
-        if of.is_string() && other.is_numeric() && !matches!(text, Expr::Literal(..)) {
+    comparable_types(left, &left_type, op, Some(right), &right_type)
+}
+
+/// The same of types; the right side of IN is a query and no expression.
+fn comparable_types(
+    left: &Expr,
+    left_type: &DataType,
+    op: Operator,
+    right: Option<&Expr>,
+    right_type: &DataType,
+) -> Result<()> {
+    let sides = [(Some(left), left_type, right_type), (right, right_type, left_type)];
+    for (text, of, other) in sides {
+        if of.is_string() && other.is_numeric() && !matches!(text, Some(Expr::Literal(..))) {
             let message =
-                format!("cannot compare {} {op} {}", type_sql(&left_type), type_sql(&right_type));
-            let span = span_of(text);
+                format!("cannot compare {} {op} {}", type_sql(left_type), type_sql(right_type));
+            let span = span_of(text.unwrap_or(left));
             let error = SqlError::at(SqlErrorCode::Type, span, message);
-            return Err(fail(error.with_help(cast_help(text, other))));
+            let help = text.map_or_else(
+                || format!("write CAST(… AS {}) in the query", type_sql(other)),
+                |text| cast_help(text, other),
+            );
+            return Err(fail(error.with_help(help)));
         }
     }
     Ok(())

@@ -109,6 +109,15 @@ impl Visitor for Refusals {
                 self.add_with_help(span, "LIMIT together with FETCH", "write one of them");
             }
         }
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+            for (clause, count) in
+                [("LIMIT", limit.as_ref()), ("OFFSET", offset.as_ref().map(|offset| &offset.value))]
+            {
+                if let Some(count @ Expr::Subquery(_)) = count {
+                    self.add(count.span(), &format!("{clause} of a query"));
+                }
+            }
+        }
         if !query.locks.is_empty() || query.for_clause.is_some() {
             self.add(query.body.span(), "SELECT … FOR");
         }
@@ -198,6 +207,10 @@ impl Visitor for Refusals {
                 if prefix.value == PARTITION && matches!(**value, Expr::Identifier(_)) =>
             {
                 ("PARTITION BY of a session window", value.span(), "use TUMBLE or HOP")
+            }
+            Expr::InSubquery { expr, .. } if matches!(**expr, Expr::Tuple(_)) => {
+                let help = "write EXISTS (SELECT … WHERE …), or join";
+                ("IN (SELECT …) of several columns", expr.span(), help)
             }
             Expr::Substring { expr, substring_from: None, substring_for: None, .. } => {
                 ("SUBSTRING of one argument", expr.span(), "say from where: SUBSTRING(text, 1, 3)")

@@ -72,6 +72,7 @@ const WITH_OPTIONS: &[(&str, usize)] = &[
     ("regexp_like", 1),
     ("regexp_match", 1),
     ("regexp_replace", 1),
+    ("timestampdiff", 0),
 ];
 
 /// Calls functions whose options are constants with some value in place of the columns.
