@@ -574,7 +574,7 @@ fn views_are_described_and_checked_where_they_are_made() {
     check_errors(
         &mut session,
         "CREATE VIEW v AS\nSELECT airport FROM flights WHERE late + 1",
-        &["type 2:35: cannot compute BOOLEAN + BIGINT"],
+        &["type 2:35: cannot compute BOOLEAN + INT"],
     );
 }
 
@@ -593,6 +593,10 @@ fn columns_without_a_name_are_named_as_they_are_written() {
                 "MOD(n, 2), SUM(n)",
             ),
             ("SELECT MAX(x.`COUNT(*)`) FROM (SELECT COUNT(*) FROM t) x", "MAX(x.`COUNT(*)`)"),
+            (
+                "SELECT MAP['a', n], CARDINALITY(MAP[n, MAP[1, 2]]) FROM t",
+                "MAP['a', n], CARDINALITY(MAP[n, MAP[1, 2]])",
+            ),
         ] {
             let sql = sql.replace("FROM t", &format!("FROM {table}"));
             let steps = plan(&mut session, &sql).unwrap_or_else(|errors| panic!("{sql}: {errors}"));

@@ -287,6 +287,9 @@ impl<'a> Resolver<'a> {
         self.expressions(&mut select.sort_by, &scope);
         if let Some(order_by) = order_by {
             self.expressions(order_by, &scope);
+            if select.distinct.is_some() {
+                output::order_by_selected(&select.projection, order_by);
+            }
         }
         scope.aliases
     }
@@ -294,7 +297,7 @@ impl<'a> Resolver<'a> {
     fn select_item(&mut self, item: &mut SelectItem, scope: &Scope<'_>, columns: &mut Columns) {
         match item {
             SelectItem::UnnamedExpr(expr) => {
-                let text = expr.to_string();
+                let text = output::written(expr);
                 let data_type = self.typed_expression(expr, scope);
                 // A field is named after itself, other expressions after what was written.
                 let alias = match &*expr {

@@ -1,13 +1,15 @@
 //! The columns of a SELECT list.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, FieldRef};
 use sqlparser::ast::{
-    Expr, Ident, LimitClause, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind,
-    Spanned, Value,
+    Expr, Ident, LimitClause, ObjectNamePart, OrderBy, OrderByKind, Query, SelectItem,
+    SelectItemQualifiedWildcardKind, Spanned, Value, visit_expressions_mut,
 };
 
+use super::expression::plain_arguments;
 use super::scope::{Columns, Scope};
 use super::star;
 
@@ -48,6 +50,51 @@ pub(super) fn name_apart(items: &mut [SelectItem], starts: &[usize], columns: &m
         taken.insert(name.clone());
         seen.insert(name.clone());
         column.name = name;
+    }
+}
+
+/// Writes an expression as it was written before it was parsed.
+pub(super) fn written(expr: &Expr) -> String {
+    let mut expr = expr.clone();
+    let _ = visit_expressions_mut(&mut expr, |part| {
+        if let Some(map) = map_written(part) {
+            *part = Expr::Identifier(Ident::new(map));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    expr.to_string()
+}
+
+/// Writes `MAP[key, value, …]`, which is parsed as a call with an array of either.
+fn map_written(expr: &Expr) -> Option<String> {
+    let call_of = |expr: &Expr, wanted: &str| match expr {
+        Expr::Function(call) if call.name.to_string() == wanted => plain_arguments(&call.args),
+        _ => None,
+    };
+    let sides = call_of(expr, "map")?;
+    let [keys, values] = sides.as_slice() else { return None };
+    let (keys, values) = (call_of(keys, "make_array")?, call_of(values, "make_array")?);
+    let entries = keys.iter().zip(&values).map(|(key, value)| format!("{key}, {value}"));
+    Some(format!("MAP[{}]", entries.collect::<Vec<_>>().join(", ")))
+}
+
+/// Sorts by a column what is written in ORDER BY as it is in SELECT DISTINCT: of the rows that are
+/// left only the columns are known.
+pub(super) fn order_by_selected(items: &[SelectItem], order_by: &mut OrderBy) {
+    let OrderByKind::Expressions(by) = &mut order_by.kind else { return };
+    for by in by {
+        if matches!(by.expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
+            continue;
+        }
+        let wanted = by.expr.to_string();
+        let name = items.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if expr.to_string() == wanted => Some(alias),
+            _ => None,
+        });
+        if let Some(name) = name {
+            let name = Ident::with_quote('`', name.value.clone());
+            by.expr = Expr::Identifier(Ident { span: by.expr.span(), ..name });
+        }
     }
 }
 
