@@ -54,9 +54,10 @@ pub(super) fn to_table(
             let from = plan.schema().field(index).data_type();
             let to = &column.data_type;
             let misfit = match Written::of(prepared, index) {
-                Some(written) => written
-                    .first_misfit(to)
-                    .map_err(|error| from_datafusion_in(&error, &*insert.source))?,
+                Some(written) => written.first_misfit(to).map_err(|(row, error)| {
+                    let text = text_of(&insert.source, row, index, names.len());
+                    is_none_of_column(&error, column, table, text, &insert.source)
+                })?,
                 None => Some(0),
             };
             let goes = fits(from, to) || assigns(from, to);
@@ -174,6 +175,30 @@ fn does_not_fit(
     let text = text.map(ToString::to_string).filter(|text| text.chars().count() <= REPEATED_CHARS);
     let text = text.as_deref().unwrap_or("…");
     error.with_help(format!("write CAST({text} AS {to_sql})"))
+}
+
+/// Says that a constant is no value of a column.
+fn is_none_of_column(
+    error: &DataFusionError,
+    column: &Column,
+    table: &TableDefinition,
+    text: Option<&SqlExpr>,
+    source: &Query,
+) -> SqlErrors {
+    let mut errors = match text.filter(|text| text.span().start.line > 0) {
+        Some(text) => from_datafusion(error, text.span()),
+        None => from_datafusion_in(error, source),
+    };
+    for error in &mut errors.0 {
+        let number = text.filter(|_| column.data_type.is_numeric()).map(ToString::to_string);
+        let number = number.filter(|text| text.parse::<f64>().is_ok());
+        let why = match number {
+            Some(number) => format!("{number} does not fit {}", type_sql(&column.data_type)),
+            None => error.message.clone(),
+        };
+        error.message = format!("column '{}' of table '{}': {why}", column.name, table.name);
+    }
+    errors
 }
 
 fn can_cast(from: &DataType, to: &DataType) -> bool {

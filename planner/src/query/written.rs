@@ -5,7 +5,7 @@
 use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::error::Result;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 
@@ -54,12 +54,16 @@ impl<'a> Written<'a> {
     /// Finds the first expression whose value may not keep what it says as one of another type.
     ///
     /// # Errors
-    /// A constant that is none of that type.
-    pub(super) fn first_misfit(&self, to: &DataType) -> Result<Option<usize>> {
-        let constants = self.exprs.iter().filter_map(|expr| constant(expr));
-        for value in constants.filter(|value| !value.is_null()) {
-            if can_cast_types(&value.data_type(), to) {
-                value.cast_to(to)?;
+    /// The first constant that is none of that type, by its row.
+    pub(super) fn first_misfit(
+        &self,
+        to: &DataType,
+    ) -> Result<Option<usize>, (usize, DataFusionError)> {
+        for (row, expr) in self.exprs.iter().enumerate() {
+            if let Some(value) = constant(expr).filter(|value| !value.is_null())
+                && can_cast_types(&value.data_type(), to)
+            {
+                value.cast_to(to).map_err(|error| (row, error))?;
             }
         }
         Ok(self.exprs.iter().position(|expr| !keeps(expr, self.schema, to)))
