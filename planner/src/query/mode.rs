@@ -70,7 +70,7 @@ pub(super) fn choose<S, B>(
 ) -> Result<Planned<S, B>, SqlErrors> {
     match (mode, &inputs.endless) {
         (RuntimeMode::Streaming, _) | (RuntimeMode::Automatic, Some(_)) => {
-            stream().map(Planned::Stream)
+            stream().map(Planned::Stream).map_err(|refused| with_way_out(refused, inputs, batch))
         }
         (RuntimeMode::Batch, Some(table)) => {
             let message = format!("table '{table}' never ends: in batch mode it is not supported");
@@ -86,6 +86,28 @@ pub(super) fn choose<S, B>(
             planned => planned.map(Planned::Stream),
         },
     }
+}
+
+/// Says of what streams do not support that batch does.
+fn with_way_out<B>(
+    mut refused: SqlErrors,
+    inputs: &Inputs,
+    batch: impl FnOnce() -> Result<B, SqlErrors>,
+) -> SqlErrors {
+    if !is_unsupported(&refused) || batch().is_err() {
+        return refused;
+    }
+    let way_out = match &inputs.endless {
+        Some(table) => format!("over tables that end it is supported, but '{table}' never ends"),
+        None => "in batch mode it is supported".to_owned(),
+    };
+    for error in &mut refused.0 {
+        error.help = Some(match error.help.take() {
+            Some(help) => format!("{help}; {way_out}"),
+            None => way_out.clone(),
+        });
+    }
+    refused
 }
 
 fn is_unsupported(errors: &SqlErrors) -> bool {
