@@ -2,6 +2,7 @@
 
 mod culprit;
 mod place;
+mod sentences;
 mod words;
 
 use datafusion::common::Diagnostic;
@@ -10,6 +11,7 @@ use rainstorm_engine::wording::tidy;
 use sqlparser::ast::{Query, Spanned, Visit};
 use sqlparser::tokenizer::Span;
 
+use self::sentences::Place;
 use self::words::Described;
 use crate::error::{SqlError, SqlErrors, ViewError, span_from};
 use crate::session::QueryContext;
@@ -38,14 +40,30 @@ pub(crate) fn from_datafusion_in_query(
 ) -> SqlErrors {
     let errors = collected(error);
     let is_placed = |error: &SqlError| error.line > 0;
-    if errors.iter().all(is_placed) {
+    let is_whole = errors.iter().all(is_placed);
+    if is_whole && !errors.iter().any(|error| error.message.contains(LITERALS)) {
         return sorted(errors);
     }
     let errors = match culprit::find(context, query) {
+        Some(found) if is_whole => of_literals(errors, &found.0),
         Some(found) => found.0,
         None => errors,
     };
     sorted(errors.into_iter().map(|error| placed(error, query)).collect())
+}
+
+/// The type that DataFusion gives to every whole number that is written down.
+const LITERALS: &str = "BIGINT";
+
+/// Gives complaints the words of those that are the same but for the types of literals.
+fn of_literals(mut errors: Vec<SqlError>, better: &[SqlError]) -> Vec<SqlError> {
+    let plain = |error: &SqlError| error.message.replace(LITERALS, "INT");
+    for error in &mut errors {
+        if let Some(better) = better.iter().find(|better| plain(better) == plain(error)) {
+            error.message.clone_from(&better.message);
+        }
+    }
+    errors
 }
 
 fn sorted(mut errors: Vec<SqlError>) -> SqlErrors {
@@ -99,9 +117,9 @@ fn collect(error: &DataFusionError, diagnostic: Option<&Diagnostic>, errors: &mu
             errors.extend(inner.downcast_ref::<SqlError>().cloned());
         }
         other => {
-            let Described { code, message, help } = words::describe(other);
+            let Described { code, message, help, place } = words::describe(other);
             let span = diagnostic.and_then(|diagnostic| diagnostic.span);
-            let span = span.filter(|_| !words::is_about_clause(&message));
+            let span = span.filter(|_| place == Place::Expression);
             let span = span.as_ref().map_or_else(Span::empty, span_from);
             let mut complaint = SqlError::at(code, span, message);
             complaint.help = help.or_else(|| {

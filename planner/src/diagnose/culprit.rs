@@ -10,12 +10,13 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    Cte, Expr, Function, GroupByExpr, JoinConstraint, Query, Select, SelectItem, SetExpr, Spanned,
-    Value, Visit, Visitor, With, visit_expressions,
+    CastKind, Cte, DataType, Expr, Function, GroupByExpr, JoinConstraint, Query, Select,
+    SelectItem, SetExpr, Spanned, Value, Visit, Visitor, With, visit_expressions,
+    visit_expressions_mut,
 };
 use sqlparser::parser::Parser;
 
-use super::{collected, place};
+use super::{LITERALS, collected, of_literals, place};
 use crate::bind::bind_query;
 use crate::coerce::{Engine, typed};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors};
@@ -56,6 +57,13 @@ impl Trial<'_> {
             self.ctes.push(cte.clone());
         }
         let found = self.set_expr(&query.body);
+        let found = match (found, query.body.as_ref(), &query.order_by) {
+            (Found::Continue(()), SetExpr::Select(select), Some(order_by)) => {
+                let select = &without_conditions(select);
+                order_by.visit(&mut Expressions { trial: self, select, depth: 0 })
+            }
+            (found, ..) => found,
+        };
         self.ctes.truncate(outside);
         found
     }
@@ -99,10 +107,14 @@ impl Trial<'_> {
     /// Tries an expression that is right by itself as the condition of WHERE.
     fn condition(&mut self, select: &Select, condition: &Expr) -> Found {
         let filtered = Select { selection: Some(condition.clone()), ..select.clone() };
-        let errors =
+        let mut errors =
             self.errors(&filtered, &one()).map_or_else(Vec::new, |error| collected(&error));
         if errors.is_empty() || !errors.iter().all(is_of_expression) {
             return Found::Continue(());
+        }
+        let filtered = Select { selection: Some(with_types(condition)), ..filtered };
+        if let Some(error) = self.errors(&filtered, &one()) {
+            errors = of_literals(errors, &collected(&error));
         }
         let place = |error: SqlError| error.or_at(condition.span());
         Found::Break(SqlErrors(errors.into_iter().map(place).collect()))
@@ -135,9 +147,14 @@ impl Trial<'_> {
             return Found::Continue(());
         }
         let Some(error) = self.errors(select, expr) else { return Found::Continue(()) };
-        let errors = collected(&error);
+        let mut errors = collected(&error);
         if !errors.iter().all(is_of_expression) {
             return Found::Continue(());
+        }
+        if errors.iter().any(|error| error.message.contains(LITERALS))
+            && let Some(error) = self.errors(select, &with_types(expr))
+        {
+            errors = of_literals(errors, &collected(&error));
         }
         let place = |error: SqlError| {
             let literal = place::literal_in(&error.message, expr)
@@ -165,6 +182,27 @@ impl Trial<'_> {
         });
         found.is_break()
     }
+}
+
+/// Says of whole numbers that are written down which type they have in SQL, where that is INT.
+fn with_types(expr: &Expr) -> Expr {
+    let mut expr = expr.clone();
+    let _ = visit_expressions_mut(&mut expr, |part| {
+        if let Expr::Value(value) = part
+            && let Value::Number(digits, _) = &value.value
+            && digits.parse::<i32>().is_ok()
+        {
+            *part = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(part.clone()),
+                data_type: DataType::Int(None),
+                array: false,
+                format: None,
+            };
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    expr
 }
 
 fn one() -> Expr {

@@ -3,10 +3,12 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, LimitClause, OrderByKind, Query, Select, SetExpr, Spanned,
-    TableFactor, TypedString, Value, Visit, Visitor, visit_expressions,
+    Distinct, Expr, GroupByExpr, JoinConstraint, LimitClause, OrderByKind, Query, Select, SetExpr,
+    Spanned, TableFactor, TypedString, Value, Visit, Visitor, visit_expressions,
 };
 use sqlparser::tokenizer::Span;
+
+use crate::resolve::constraint;
 
 /// Finds the only literal in `node` that a message about a cast can mean.
 pub(super) fn literal_in<T: Visit>(message: &str, node: &T) -> Option<Span> {
@@ -111,6 +113,7 @@ const NAMES: &[&str] = &[
     SUBQUERY,
     SQL_JOIN,
     JOIN,
+    ON,
     WHERE,
 ];
 const TABLE_FUNCTION: &str = "table functions";
@@ -132,6 +135,7 @@ const DISTINCT: &str = "DISTINCT";
 const SUBQUERY: &str = "subquery";
 const JOIN: &str = "join";
 const SQL_JOIN: &str = "JOIN";
+const ON: &str = "ON";
 const WHERE: &str = "condition";
 
 /// Constructs of a query with their places, in the order of its text.
@@ -209,6 +213,10 @@ impl Visitor for Constructs {
         for from in &select.from {
             for join in &from.joins {
                 self.add_join(&join.relation);
+                let mut operator = join.join_operator.clone();
+                if let Some(JoinConstraint::On(condition)) = constraint(&mut operator) {
+                    self.add(ON, condition.span());
+                }
             }
         }
         for from in select.from.iter().skip(1) {

@@ -403,8 +403,12 @@ impl From<ParserError> for SqlError {
         let message = match message.strip_prefix("Expected: ") {
             Some(rest) => format!("expected {rest}"),
             None if message.starts_with("Expected ") => message.replacen('E', "e", 1),
+            None if message.starts_with("No infix parser for token") => {
+                "there is no such operator".to_owned()
+            }
             None => message.trim_start_matches("sql parser error: ").to_owned(),
         };
+        let message = message.replace("literal int", "a whole number");
         let found = message.split_once(", found: ").map(|(_, found)| found.to_owned());
         let mut error = Self::at_location(SqlErrorCode::Parse, location, message);
         error.help = help;
