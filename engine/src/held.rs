@@ -4,7 +4,7 @@
 //! that came from another process are all slices of one message, and the batches into which a
 //! large one was cut share its buffers: both were counted many times over.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayData, AsArray, RecordBatch, downcast_primitive_array};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
@@ -25,10 +25,39 @@ pub fn row_bytes(rows: &RecordBatch) -> usize {
     rows.columns().iter().map(|column| array_bytes(column.as_ref())).sum()
 }
 
+/// Returns the bytes that nobody but these batches keeps alive: what an operator has as well is on
+/// its own books.
+pub(crate) fn own_bytes<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> usize {
+    let mut held = Held::default();
+    let columns = batches.into_iter().flat_map(RecordBatch::columns);
+    columns.for_each(|column| held.add_array(column.as_ref()));
+    let own = |seen: &&Seen| seen.references <= seen.references_here;
+    held.seen.values().filter(own).map(|seen| seen.bytes).sum()
+}
+
+/// Returns what an allocation of so many bytes takes: allocators hand out multiples of 16.
+pub(crate) const fn allocated_bytes(bytes: usize) -> usize {
+    bytes.next_multiple_of(16)
+}
+
+/// Returns what a hash table takes that has room for `capacity` entries of `entry_bytes`: one slot
+/// in eight is kept free, and each has a byte of control.
+pub(crate) const fn hash_table_bytes(capacity: usize, entry_bytes: usize) -> usize {
+    capacity / 7 * 8 * (entry_bytes + 1)
+}
+
 #[derive(Default)]
 struct Held {
-    seen: HashSet<usize>,
+    seen: HashMap<usize, Seen>,
     bytes: usize,
+}
+
+/// An allocation.
+struct Seen {
+    bytes: usize,
+    /// How many buffers refer to it, and how many of them were seen.
+    references: usize,
+    references_here: usize,
 }
 
 impl Held {
@@ -37,9 +66,9 @@ impl Held {
     fn add_array(&mut self, array: &dyn Array) {
         downcast_primitive_array!(
             array => {
-                self.add_buffer(array.values().inner());
+                self.add_buffer(array.values().inner(), 1);
                 if let Some(nulls) = array.nulls() {
-                    self.add_buffer(nulls.buffer());
+                    self.add_buffer(nulls.buffer(), 1);
                 }
             },
             _ => self.add(&array.to_data()),
@@ -49,15 +78,20 @@ impl Held {
     fn add(&mut self, data: &ArrayData) {
         let nulls = data.nulls().map(NullBuffer::buffer);
         for buffer in data.buffers().iter().chain(nulls) {
-            self.add_buffer(buffer);
+            // The array refers to it, and its description.
+            self.add_buffer(buffer, 2);
         }
         data.child_data().iter().for_each(|child| self.add(child));
     }
 
-    fn add_buffer(&mut self, buffer: &Buffer) {
-        if self.seen.insert(buffer.data_ptr().addr().get()) {
-            self.bytes += buffer.capacity();
-        }
+    fn add_buffer(&mut self, buffer: &Buffer, references: usize) {
+        let bytes = buffer.capacity();
+        let seen = self.seen.entry(buffer.data_ptr().addr().get()).or_insert_with(|| {
+            self.bytes += bytes;
+            Seen { bytes, references: 0, references_here: 0 }
+        });
+        seen.references = seen.references.max(buffer.strong_count());
+        seen.references_here += references;
     }
 }
 
@@ -123,6 +157,25 @@ mod tests {
         assert!((80_000..90_000).contains(&one), "{one}");
         let parts = (0..10).map(|part| all.slice(part * 1000, 1000));
         assert_eq!(held_bytes(&rows(parts)), one);
+    }
+
+    #[test]
+    fn what_somebody_else_keeps_is_not_own() {
+        let all = rows([numbers(1000)]);
+        assert!((8000..9000).contains(&own_bytes([&all])), "{}", own_bytes([&all]));
+        let part = all.slice(0, 10);
+        assert_eq!(own_bytes([&part]), 0);
+        assert_eq!(own_bytes([&part, &all]), held_bytes(&all));
+        let text: ArrayRef = Arc::new(StringViewArray::from_iter_values(
+            (0..1000).map(|n| format!("a text that is too long for a view: {n}")),
+        ));
+        let text = rows([text]);
+        let copy = arrow::compute::concat_batches(&text.schema(), [&text, &text]).unwrap();
+        let views = 2000 * size_of::<u128>();
+        let own = own_bytes([&copy]);
+        assert!((views..views + 2000).contains(&own), "{own} of {}", held_bytes(&copy));
+        drop(text);
+        assert!(own_bytes([&copy]) > views + 36_000);
     }
 
     #[test]

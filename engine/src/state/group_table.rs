@@ -8,6 +8,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::held::hash_table_bytes;
 use crate::{Error, Result};
 
 /// Bytes of freed keys that are worth the effort of closing the gaps.
@@ -174,7 +175,8 @@ impl GroupTable {
         let per_id = size_of::<u64>() + size_of::<(usize, usize)>();
         self.bytes.capacity()
             + self.hashes.capacity() * per_id
-            + self.ids.capacity() * (size_of::<u32>() + 1)
+            + self.free.capacity() * size_of::<u32>()
+            + hash_table_bytes(self.ids.capacity(), size_of::<u32>())
     }
 }
 

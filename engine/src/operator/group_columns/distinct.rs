@@ -10,6 +10,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::values::Values;
 use super::{Column, lists, unlist};
+use crate::held::hash_table_bytes;
 use crate::{Error, Result};
 
 /// Counts each group's values, and hands a value on when it appears and when it disappears.
@@ -190,7 +191,8 @@ impl<V: Values> Column for Distinct<V> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.counts.entries.capacity() * (size_of::<Held<V::Owned>>() + 1)
+        hash_table_bytes(self.counts.entries.capacity(), size_of::<Held<V::Owned>>())
+            + self.counts.of_group.capacity() * size_of::<u32>()
             + self.counts.heap_bytes
             + self.inner.memory_bytes()
     }

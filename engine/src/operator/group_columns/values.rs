@@ -14,6 +14,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, ToByteSlice};
 use arrow::row::{RowConverter, SortField};
 
+use crate::held::allocated_bytes;
 use crate::{Error, Result};
 
 /// A kind of values: how they are taken out of columns, held, and put into columns again.
@@ -203,6 +204,6 @@ impl Values for RowValues {
     }
 
     fn heap_bytes(value: &[u8]) -> usize {
-        value.len()
+        allocated_bytes(value.len())
     }
 }
