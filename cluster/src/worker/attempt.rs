@@ -244,6 +244,8 @@ impl Attempt {
 
     /// Stops everything and returns when the tasks have stopped.
     pub(super) async fn stop(&self) {
+        let bytes = self.memory.peak_bytes();
+        tracing::info!(job_id = %self.id.job, bytes, "the most memory that was accounted for");
         self.stop.cancel();
         self.cancel_tasks();
         // What was never started goes with its channels.

@@ -6,6 +6,7 @@
 mod memory;
 mod source;
 mod table;
+mod window_memory;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,8 +23,10 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableSource, TableType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt as _;
 
 use self::memory::BudgetPool;
 pub use self::source::source_of;
@@ -97,8 +100,9 @@ pub async fn run(
 ) -> Result<SendableRecordBatchStream> {
     let plan = with_tables(&query.plan, connectors, skipped_rows)?;
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let pool = Arc::new(BudgetPool::new(Arc::clone(memory)));
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(BudgetPool::new(Arc::clone(memory))))
+        .with_memory_pool(Arc::clone(&pool) as _)
         .with_disk_manager_builder(disk);
     let state = SessionStateBuilder::new_with_default_features()
         .with_config(SessionConfig::new())
@@ -107,7 +111,10 @@ pub async fn run(
     // This notes when the query starts, too.
     let state = SessionContext::new_with_state(state).state();
     let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
-    execute_stream(plan, state.task_ctx())
+    let rows = execute_stream(window_memory::counted(plan)?, state.task_ctx())?;
+    let schema = rows.schema();
+    let rows = rows.map_err(move |error| pool.explain(error));
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
 }
 
 /// Puts tables that can be read in place of what scans carry.

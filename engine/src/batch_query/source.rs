@@ -107,4 +107,9 @@ impl SplitReader for QueryReader {
     fn skipped_rows(&self) -> u64 {
         self.skipped_rows.load(Ordering::Relaxed)
     }
+
+    fn memory_bytes(&self) -> usize {
+        // What its operators hold is counted as they ask for it.
+        0
+    }
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -23,6 +24,9 @@ use crate::graph::{OperatorNode, SourceSpec};
 use crate::operator::{self, Operator, OperatorContext, Output};
 use crate::time::ClockRef;
 use crate::{Error, Result};
+
+/// The name by which memory is asked for.
+pub(super) const CONSUMER: &str = "Table";
 
 /// Reads a bounded source as a table: every split once, without watermarks.
 ///
@@ -135,12 +139,13 @@ impl PartitionStream for Partition {
         &self.schema
     }
 
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let reading = Reading {
             source: Arc::clone(&self.source),
             clock: Arc::clone(&self.clock),
             splits: self.splits.clone().into_iter(),
             reader: None,
+            memory: MemoryConsumer::new(CONSUMER).register(context.memory_pool()),
             chain: None,
             prepare: self.prepare.clone(),
             kept: self.kept.clone(),
@@ -159,6 +164,8 @@ struct Reading {
     clock: ClockRef,
     splits: std::vec::IntoIter<Split>,
     reader: Option<Box<dyn SplitReader>>,
+    /// What the reader holds.
+    memory: MemoryReservation,
     chain: Option<Vec<Box<dyn Operator>>>,
     prepare: Vec<OperatorNode>,
     kept: Option<Vec<usize>>,
@@ -173,7 +180,10 @@ impl Reading {
                 self.reader = Some(self.source.open(&split).await?);
                 continue;
             };
-            match reader.read().await? {
+            let read = reader.read().await?;
+            let held = self.memory.try_resize(reader.memory_bytes());
+            held.map_err(|error| Error::compute("read a table", error))?;
+            match read {
                 Read::Rows(rows) => {
                     let rows = self.prepare(rows)?;
                     if rows.num_rows() > 0 {

@@ -95,6 +95,9 @@ pub trait SplitReader: Send {
 
     /// Returns the number of malformed rows that were skipped since the split was opened.
     fn skipped_rows(&self) -> u64;
+
+    /// Returns an estimate of the bytes that it holds between two reads.
+    fn memory_bytes(&self) -> usize;
 }
 
 /// Something that a sink's writer has made ready and that its committer publishes, in the

@@ -14,6 +14,7 @@ use super::counted::{option, wrong_option};
 use super::{ConnectorContext, Read, Source, Split, SplitReader};
 use crate::format::{JsonDecoder, RowDecoder};
 use crate::graph::SourceSpec;
+use crate::held::held_bytes;
 use crate::time::{ClockRef, TimestampMs};
 use crate::{Error, Result};
 
@@ -119,7 +120,9 @@ impl Source for ValuesSource {
         })?;
         let Self { batches, pace, clock, .. } = self;
         let (batches, clock) = (batches.clone(), clock.clone());
-        Ok(Box::new(ValuesReader { batches, pace: *pace, next, first: next, started: None, clock }))
+        let held_bytes = batches.iter().map(held_bytes).sum();
+        let (pace, first, started) = (*pace, next, None);
+        Ok(Box::new(ValuesReader { batches, held_bytes, pace, first, next, started, clock }))
     }
 }
 
@@ -127,6 +130,7 @@ impl Source for ValuesSource {
 struct ValuesReader {
     batches: Vec<RecordBatch>,
     pace: Pace,
+    held_bytes: usize,
     first: usize,
     next: usize,
     started: Option<TimestampMs>,
@@ -165,6 +169,10 @@ impl SplitReader for ValuesReader {
 
     fn skipped_rows(&self) -> u64 {
         0
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.held_bytes
     }
 }
 

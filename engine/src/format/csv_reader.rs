@@ -173,6 +173,10 @@ impl RowDecoder for CsvDecoder {
         self.records.line
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.records.memory_bytes()
+    }
+
     fn take(&mut self) -> Result<Decoded> {
         let rows = self.decode()?;
         self.records.clear();

@@ -64,6 +64,14 @@ enum State {
 }
 
 impl Records {
+    /// Returns the bytes that its buffers take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.data.capacity()
+            + self.fields.capacity() * size_of::<FieldPlace>()
+            + self.widths.capacity() * size_of::<usize>()
+            + self.lines.capacity() * size_of::<u64>()
+    }
+
     pub(super) fn new(style: &CsvStyle) -> Self {
         let mut is_special = [false; 256];
         let special = [Some(style.delimiter), style.escape, Some(b'\n'), Some(b'\r')];

@@ -308,6 +308,10 @@ impl RowDecoder for JsonDecoder {
         self.line
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.lines.capacity() + self.ends.capacity() * size_of::<(usize, u64)>()
+    }
+
     fn take(&mut self) -> Result<Decoded> {
         let (rows, malformed) = match self.decode(&self.lines, self.ends.len()) {
             Ok(rows) => (rows, Vec::new()),

@@ -143,6 +143,9 @@ pub(crate) trait RowDecoder: Send {
 
     /// Decodes the gathered rows.
     fn take(&mut self) -> Result<Decoded>;
+
+    /// Returns an estimate of the bytes that it holds.
+    fn memory_bytes(&self) -> usize;
 }
 
 /// The rows of a batch, and what became of those that are no rows.

@@ -26,11 +26,16 @@ use crate::{Error, Result};
 /// Fetches the last so many bytes of a file at once: the footer of most.
 const FOOTER_BYTES: usize = 64 << 10;
 
+/// What is decoded at a time of a column, at most, by the usual sizes of pages and dictionaries.
+const DECODED_BYTES: i64 = 2 << 20;
+
 /// Reads a Parquet file from one of its rows on.
 pub(crate) struct ParquetFile {
     name: String,
     rows: Rows,
     rows_left: u64,
+    /// What is in memory of the file while it is being read.
+    held_bytes: usize,
     schema: SchemaRef,
 }
 
@@ -61,9 +66,15 @@ impl ParquetFile {
                 TimeUnit::Nanosecond if is_long => checked(rows(unit)?, rows(TimeUnit::Second)?),
                 _ => rows(unit)?,
             },
+            held_bytes: held_bytes(metadata.metadata(), &leaves),
             rows_left: (metadata.metadata().file_metadata().num_rows() as u64).saturating_sub(skip),
             schema: Arc::clone(schema),
         })
+    }
+
+    /// Returns an estimate of the bytes that it holds.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        if self.ended() { 0 } else { self.held_bytes }
     }
 
     /// Tells whether the rows that were returned are all.
@@ -138,6 +149,20 @@ fn batch_rows(metadata: &ParquetMetaData, leaves: &[usize]) -> usize {
     };
     let rows = groups.filter(|group| group.num_rows() > 0).map(group_rows).min();
     rows.unwrap_or(i64::MAX).clamp(1, TARGET_BATCH_ROWS as i64) as usize
+}
+
+/// Returns what reading leaves takes: the wanted columns of a row group as they are in the file, and
+/// of each a page and a dictionary that are decoded.
+fn held_bytes(metadata: &ParquetMetaData, leaves: &[usize]) -> usize {
+    let bytes = |group: &RowGroupMetaData| {
+        let column = |leaf: &usize| {
+            let column = group.column(*leaf);
+            column.compressed_size() + column.uncompressed_size().min(DECODED_BYTES)
+        };
+        leaves.iter().map(column).sum::<i64>()
+    };
+    let largest = metadata.row_groups().iter().map(bytes).max();
+    usize::try_from(largest.unwrap_or(0)).unwrap_or(0)
 }
 
 /// Refuses times that were read in nanoseconds and are not those that were read in seconds.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Holding;
 use crate::batch::Batch;
 use crate::function;
 use crate::graph::OperatorNode;
@@ -159,16 +160,9 @@ impl Chain {
         Ok(snapshot)
     }
 
-    /// Returns the bytes that the operators hold, and the name of the one that holds most.
-    pub(crate) fn memory(&self) -> (usize, &'static str) {
-        let sizes =
-            self.links.iter().map(|link| (link.operator.memory_bytes(), link.operator.name()));
-        let (mut total, mut largest) = (0, (0, "none"));
-        for (bytes, name) in sizes {
-            total += bytes;
-            largest = largest.max((bytes, name));
-        }
-        (total, largest.1)
+    /// Returns what each operator holds.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = Holding> {
+        self.links.iter().map(|link| (link.operator.name(), link.operator.memory_bytes()))
     }
 
     /// Returns the number of rows dropped for being late.

@@ -16,13 +16,15 @@ const CONTROL_BYTES: usize = 64;
 #[must_use]
 pub fn channel(capacity_bytes: usize) -> (Sender, Receiver) {
     let queue = Arc::new(Mutex::new(Queue { capacity_bytes, ..Queue::default() }));
-    (Sender { queue: Arc::clone(&queue) }, Receiver { queue })
+    (Sender { queue: Arc::clone(&queue), leaves: false }, Receiver { queue })
 }
 
 /// The sending end of a channel. Dropping it without [`Message::End`] means that the sender failed.
 #[derive(Debug)]
 pub struct Sender {
     queue: Arc<Mutex<Queue>>,
+    /// Whether what is queued goes to another process.
+    leaves: bool,
 }
 
 /// The receiving end of a channel.
@@ -71,6 +73,16 @@ impl Sender {
         };
         wake(waker);
         Ok(())
+    }
+
+    /// Notes that what is queued goes to another process.
+    pub(super) fn leave(&mut self) {
+        self.leaves = true;
+    }
+
+    /// Returns the bytes that are queued and go to another process.
+    pub(crate) fn leaving_bytes(&self) -> usize {
+        if self.leaves { lock(&self.queue).bytes } else { 0 }
     }
 
     /// Tells whether the receiver has taken everything and waits for more.

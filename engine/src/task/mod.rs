@@ -30,7 +30,7 @@ use crate::state::{StateTable, TaskSnapshot};
 use crate::time::Watermark;
 pub use channel::{Receiver, Sender, channel};
 pub use local::{run_local, run_local_to};
-pub use memory::{Hold, MemoryBudget};
+pub use memory::{Hold, Holding, MemoryBudget};
 pub use metrics::TaskMetrics;
 pub use run::run;
 pub use wire::{CHANNEL_BYTES, ChannelId, RemoteEnd, TaskChannels, channels_of, wire};

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use arrow::array::Array;
 
 use super::output::{Control, EdgeWriter, FlushWhen};
-use super::{ClientSink, TaskMetrics};
+use super::{ClientSink, Holding, TaskMetrics};
 use crate::batch::Batch;
 use crate::connector::{Committable, SinkWriter};
 use crate::graph::SinkSpec;
@@ -146,12 +146,14 @@ impl Outlet {
         }
     }
 
-    /// Returns an estimate of the bytes that wait here to be sent or written.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    /// Returns an estimate of the bytes that wait here to be sent or written, and what they are
+    /// called.
+    pub(crate) fn memory(&self) -> Holding {
         match self {
-            Self::Edges(edges) => edges.iter().map(EdgeWriter::gathered_bytes).sum(),
-            Self::Table(table) => table.writer.memory_bytes(),
-            Self::Client(_) => 0,
+            Self::Edges(edges) => ("Exchange", edges.iter().map(EdgeWriter::memory_bytes).sum()),
+            Self::Table(table) => ("Sink", table.writer.memory_bytes()),
+            // A few batches wait for the client at most.
+            Self::Client(_) => ("Client", 0),
         }
     }
 

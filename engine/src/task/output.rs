@@ -146,9 +146,12 @@ impl EdgeWriter {
         self.receivers.iter().filter_map(|receiver| receiver.waiting_since).min()
     }
 
-    /// Returns the bytes of the rows that are being gathered.
-    pub(crate) fn gathered_bytes(&self) -> usize {
-        self.receivers.iter().map(|receiver| receiver.gather.bytes_waiting).sum()
+    /// Returns the bytes of the rows that are being gathered and of those that wait to leave the
+    /// process, which no receiver here counts.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let bytes =
+            |receiver: &Receiver| receiver.gather.bytes_waiting + receiver.sender.leaving_bytes();
+        self.receivers.iter().map(bytes).sum()
     }
 
     fn scatter(&mut self, batch: &Batch, keys: &[ArrayRef], now: TimestampMs) -> Result<()> {

@@ -11,7 +11,7 @@ use super::gate::{Event, Gate};
 use super::outlet::{Outlet, TableWriter};
 use super::output::{EdgeWriter, FlushWhen};
 use super::source::{SourceDriver, SourceEvent};
-use super::{MemoryBudget, Task, TaskCommand, TaskEvent, TaskMetrics};
+use super::{Holding, MemoryBudget, Task, TaskCommand, TaskEvent, TaskMetrics};
 use crate::batch::Batch;
 use crate::batch_query::source_of;
 use crate::connector;
@@ -135,7 +135,7 @@ struct Running {
     last_rows_at: TimestampMs,
     watermark: Watermark,
     last_epoch: Epoch,
-    held_bytes: usize,
+    held: Vec<Holding>,
     events: u32,
 }
 
@@ -168,7 +168,7 @@ impl Running {
             dirty_since: None,
             watermark: Watermark::MIN,
             last_epoch: Epoch::default(),
-            held_bytes: 0,
+            held: Vec::new(),
             events: 0,
         })
     }
@@ -350,17 +350,17 @@ impl Running {
         let snapshot = self.snapshot()?;
         let committables = self.outlet.end(Epoch(self.last_epoch.0 + 1)).await?;
         self.count();
-        self.memory.resize("finished task", self.held_bytes, 0)?;
+        self.memory.change(&std::mem::take(&mut self.held), &[])?;
         Ok(TaskEvent::Finished { snapshot, committables })
     }
 
     fn snapshot(&mut self) -> Result<TaskSnapshot> {
         let mut snapshot = self.chain.snapshot()?;
-        // The tables, and the file that is made of them.
-        let bytes = 2 * snapshot.memory_bytes();
+        let bytes = snapshot.memory_bytes();
         if bytes > 0 {
-            let (_, largest) = self.chain.memory();
-            snapshot.hold = Some(Arc::new(self.memory.hold(largest, bytes)?));
+            let largest = self.chain.memory().max_by_key(|holding| holding.1);
+            let (holder, _) = largest.unwrap_or_default();
+            snapshot.hold = Some(Arc::new(self.memory.hold(holder, bytes)?));
         }
         if let Inlet::Source(source) = &self.inlet {
             snapshot.splits = source.snapshot();
@@ -405,12 +405,12 @@ impl Running {
     /// `emitted_bytes` that are on their way between.
     fn account_with(&mut self, emitted_bytes: usize) -> Result<()> {
         self.count();
-        let (state_bytes, largest) = self.chain.memory();
-        let waiting_bytes = self.inlet.queued_bytes() + self.outlet.memory_bytes();
-        let bytes = state_bytes + waiting_bytes + emitted_bytes;
-        let before = std::mem::replace(&mut self.held_bytes, bytes);
+        let mut now = vec![self.inlet.memory(), self.outlet.memory(), ("Output", emitted_bytes)];
+        now.extend(self.chain.memory());
+        let bytes = now.iter().map(|holding| holding.1).sum();
         self.metrics.state_bytes.store(bytes, Ordering::Relaxed);
-        self.memory.resize(largest, before, bytes)
+        let before = std::mem::replace(&mut self.held, now);
+        self.memory.change(&before, &self.held)
     }
 
     fn count(&self) {
@@ -423,10 +423,11 @@ impl Running {
 }
 
 impl Inlet {
-    fn queued_bytes(&self) -> usize {
+    /// Returns the bytes that wait to be read, and what they are called.
+    fn memory(&self) -> Holding {
         match self {
-            Self::Gate(gate) => gate.queued_bytes(),
-            Self::Source(_) => 0,
+            Self::Gate(gate) => ("Exchange", gate.queued_bytes()),
+            Self::Source(source) => ("Source", source.memory_bytes()),
         }
     }
 
@@ -455,8 +456,7 @@ fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Resu
     };
     let source = source_of(spec, &task.connectors, &task.memory)?;
     let prepare = Chain::build(&spec.prepare, context, &mut task.state)?;
-    let splits = std::mem::take(&mut task.splits);
-    let clock = Arc::clone(&task.connectors.clock);
+    let (clock, splits) = (Arc::clone(&task.connectors.clock), std::mem::take(&mut task.splits));
     let idle_timeout = task.graph.settings.idle_timeout;
     let driver = SourceDriver::new(source, clock, splits, prepare, spec, idle_timeout);
     Ok(Inlet::Source(Box::new(driver)))

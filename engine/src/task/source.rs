@@ -187,6 +187,7 @@ impl SourceDriver {
         (reader, read): (Box<dyn SplitReader>, Read),
     ) -> Result<Option<SourceEvent>> {
         let split = &mut self.splits[index];
+        split.reader_bytes = reader.memory_bytes();
         split.reader = Some(reader);
         match read {
             Read::Rows(rows) => return self.take_rows(index, rows).map(Some),
@@ -241,6 +242,11 @@ impl SourceDriver {
     /// Returns the positions of the splits.
     pub(crate) fn snapshot(&self) -> Vec<SplitState> {
         self.splits.iter().map(|split| split.state.clone()).collect()
+    }
+
+    /// Returns an estimate of the bytes that open readers hold.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.splits.iter().map(|split| split.reader_bytes).sum()
     }
 
     /// Returns the number of malformed rows that were skipped.

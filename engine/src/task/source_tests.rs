@@ -70,10 +70,15 @@ impl SplitReader for ScriptedReader {
     fn skipped_rows(&self) -> u64 {
         0
     }
+
+    fn memory_bytes(&self) -> usize {
+        READER_BYTES
+    }
 }
 
 const NEVER: TimestampMs = TimestampMs::MAX;
 const IDLE_MS: u64 = 1000;
+const READER_BYTES: usize = 1 << 20;
 
 fn schema() -> Arc<Schema> {
     let time = DataType::Timestamp(TimeUnit::Millisecond, None);
@@ -155,6 +160,15 @@ fn a_split_is_idle_once_its_reader_was_asked_for_rows_and_had_none_for_the_timeo
         assert_eq!(case.at_time(1000), "nothing", "it is said once");
         assert_eq!(case.at_time(1500), "1 rows, watermark Some(19)");
     }
+}
+
+#[test]
+fn a_split_that_has_ended_holds_no_reader() {
+    let mut case = Case::new(&[&[(0, &[10])]], false);
+    assert_eq!(case.at_time(0), "1 rows, watermark Some(9)");
+    assert_eq!(case.driver.memory_bytes(), READER_BYTES);
+    assert_eq!(case.at_time(0), "ended");
+    assert_eq!(case.driver.memory_bytes(), 0);
 }
 
 #[test]

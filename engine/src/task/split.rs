@@ -15,6 +15,8 @@ pub(crate) struct OpenSplit {
     pub(crate) reader: Option<Box<dyn SplitReader>>,
     pub(crate) rows: u64,
     pub(crate) skipped_rows: u64,
+    /// What the reader held when it was asked last.
+    pub(crate) reader_bytes: usize,
     /// The reader has nothing before this time.
     not_before: TimestampMs,
     /// Since when the reader has found nothing, less the time in which it was not asked; `None`
@@ -25,7 +27,15 @@ pub(crate) struct OpenSplit {
 impl OpenSplit {
     pub(crate) fn new(state: SplitState) -> Self {
         let not_before = TimestampMs::MIN;
-        Self { state, reader: None, rows: 0, skipped_rows: 0, not_before, silent_since: None }
+        Self {
+            state,
+            reader: None,
+            rows: 0,
+            skipped_rows: 0,
+            reader_bytes: 0,
+            not_before,
+            silent_since: None,
+        }
     }
 
     /// Returns when it may be read.
@@ -72,6 +82,7 @@ impl OpenSplit {
     pub(crate) fn finish(&mut self) {
         self.note_position();
         self.reader = None;
+        self.reader_bytes = 0;
         self.state.finished = true;
     }
 

@@ -57,7 +57,10 @@ pub fn wire(
             if !sends && !receives {
                 continue;
             }
-            let (sender, receiver) = channel(CHANNEL_BYTES);
+            let (mut sender, receiver) = channel(CHANNEL_BYTES);
+            if !receives {
+                sender.leave();
+            }
             match tasks.get_mut(&from) {
                 Some(task) => push_sender(task, index, sender),
                 None => remote(id, RemoteEnd::Comes(sender)),

@@ -145,4 +145,8 @@ impl SplitReader for DatagenReader {
     fn skipped_rows(&self) -> u64 {
         0
     }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
 }

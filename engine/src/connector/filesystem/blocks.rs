@@ -25,6 +25,8 @@ pub(super) struct Blocks {
     next: u64,
     block_bytes: u64,
     fetched: Bytes,
+    /// How large the block was that was fetched last.
+    fetched_bytes: usize,
     decompressor: Option<Decompressor>,
     /// How much content is still to be passed over.
     skip: u64,
@@ -49,6 +51,7 @@ impl Blocks {
             next: if plain { skip } else { 0 },
             block_bytes: FIRST_BLOCK_BYTES,
             fetched: Bytes::new(),
+            fetched_bytes: 0,
             decompressor,
             skip: if plain { 0 } else { skip },
             ended: false,
@@ -76,6 +79,11 @@ impl Blocks {
         }
     }
 
+    /// Returns the bytes that are in memory of what was fetched.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.fetched_bytes
+    }
+
     async fn fetch(&mut self) -> Result<()> {
         let end = self.meta.size.min(self.next + self.block_bytes);
         if self.next >= end {
@@ -84,6 +92,7 @@ impl Blocks {
         let block = self.store.get_range(&self.meta.location, self.next..end).await;
         self.fetched =
             block.map_err(|error| Error::storage(format!("read '{}'", self.name), error))?;
+        self.fetched_bytes = self.fetched.len();
         self.next = end;
         self.block_bytes = BLOCK_BYTES;
         Ok(())

@@ -173,6 +173,13 @@ impl SplitReader for FileReader {
     fn skipped_rows(&self) -> u64 {
         self.skipped_rows
     }
+
+    fn memory_bytes(&self) -> usize {
+        match &self.rows {
+            Rows::Parquet(file) => file.memory_bytes(),
+            Rows::Text(text) => text.memory_bytes(),
+        }
+    }
 }
 
 /// Opens a CSV file. Columns that its header lacks are null, like those of a folder without value.
@@ -234,6 +241,10 @@ impl SplitReader for EndedReader {
     }
 
     fn skipped_rows(&self) -> u64 {
+        0
+    }
+
+    fn memory_bytes(&self) -> usize {
         0
     }
 }

@@ -163,6 +163,13 @@ impl TextRows {
         position.ended = self.ended;
     }
 
+    /// Returns an estimate of the bytes that it holds.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let Rest { blocks, block, .. } = &self.rest;
+        // What is left of a block keeps it whole.
+        block.len().max(blocks.memory_bytes()) + self.decoder.memory_bytes()
+    }
+
     /// Returns the next rows, or `None` at the end. Dropping the future loses nothing.
     pub(super) async fn read(&mut self) -> Result<Option<Decoded>> {
         if self.ended {

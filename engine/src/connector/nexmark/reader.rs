@@ -207,7 +207,12 @@ impl SplitReader for NexmarkReader {
     fn position(&self) -> String {
         self.counter.share.position()
     }
+
     fn skipped_rows(&self) -> u64 {
         0
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.numbers.capacity() * size_of::<u64>()
     }
 }
