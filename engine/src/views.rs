@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, GenericByteViewArray, ListArray, RecordBatch, StructArray,
 };
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::{ByteViewType, DataType};
 
 /// Buffers may be this much larger than what is shown before they are copied, in bytes.
@@ -47,8 +47,10 @@ fn compact_array(array: &ArrayRef) -> ArrayRef {
         }
         DataType::List(field) => {
             let list = array.as_list::<i32>();
-            let values = compact_array(list.values());
-            let offsets = list.offsets().clone();
+            // A slice of lists has the values of all of them.
+            let (first, last) = (list.offsets()[0] as usize, list.offsets()[list.len()] as usize);
+            let values = compact_array(&list.values().slice(first, last - first));
+            let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
             Arc::new(ListArray::new(Arc::clone(field), offsets, values, list.nulls().cloned()))
         }
         _ => Arc::clone(array),

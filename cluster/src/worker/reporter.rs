@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use rainstorm_engine::state::{StateTable, file};
-use rainstorm_engine::task::{TaskEvent, TaskId};
+use rainstorm_engine::task::{Hold, TaskEvent, TaskId};
 use rainstorm_engine::{Epoch, Error, ErrorKind, OperatorId, Result};
 use rainstorm_proto::master::report_request::Report;
 use rainstorm_proto::master::{
@@ -201,10 +202,10 @@ impl Reporter {
     }
 
     async fn snapshot_report(&self, epoch: Epoch, gathered: Gathered) -> Result<SnapshotReport> {
-        let Gathered { tables, splits, committables, holds: _holds } = gathered;
+        let Gathered { tables, splits, committables, holds } = gathered;
         Ok(SnapshotReport {
             epoch: epoch.0,
-            state: self.store_state(epoch, tables).await?,
+            state: self.store_state(epoch, tables, holds).await?,
             sources: splits.into_iter().map(|(id, splits)| source_splits(id, splits)).collect(),
             sinks: committables
                 .into_iter()
@@ -216,24 +217,30 @@ impl Reporter {
         })
     }
 
-    /// Writes the state of all tasks as one file.
+    /// Writes the state of all tasks as one file. The tables go as soon as it is made of them.
     async fn store_state(
         &self,
         epoch: Epoch,
         tables: Vec<(OperatorId, StateTable)>,
+        holds: Vec<Arc<Hold>>,
     ) -> Result<Option<StateReference>> {
         if tables.is_empty() {
             return Ok(None);
         }
-        let encode = move || file::encode(tables.iter().map(|(id, table)| (*id, table)));
-        let bytes = self.shared.compute.run(encode).await?;
-        let size_bytes = bytes.len() as u64;
-        if bytes.len() < INLINE_BYTES {
-            let location = Some(Location::Inline(bytes));
+        let encode = move || {
+            let pieces = file::encode(tables.iter().map(|(id, table)| (*id, table)))?;
+            let bytes = pieces.iter().map(Bytes::len).sum::<usize>();
+            let hold = holds.first().map(|hold| hold.beside(bytes)).transpose()?;
+            Ok((pieces, bytes, hold))
+        };
+        let (pieces, bytes, _hold) = self.shared.compute.run(encode).await?;
+        let size_bytes = bytes as u64;
+        if bytes < INLINE_BYTES {
+            let location = Some(Location::Inline(pieces.concat().into()));
             return Ok(Some(StateReference { location, size_bytes }));
         }
         let path = self.state_path(epoch);
-        let payload = PutPayload::from_bytes(bytes);
+        let payload = pieces.into_iter().collect::<PutPayload>();
         self.shared
             .config
             .state

@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 
 use crate::connector::SplitState;
-use crate::held::held_bytes;
+use crate::held::own_bytes;
 use crate::task::Hold;
 use crate::{OperatorId, Result};
 
@@ -87,9 +87,11 @@ pub struct TaskSnapshot {
 }
 
 impl TaskSnapshot {
-    /// Returns the bytes that its tables keep alive.
+    /// Returns the bytes that its tables keep alive, less those that operators have as well.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.operators.values().flatten().map(|table| held_bytes(&table.rows)).sum()
+        let tables = || self.operators.values().flatten();
+        let groups = tables().filter_map(|table| table.key_groups.as_ref()).map(Vec::capacity);
+        own_bytes(tables().map(|table| &table.rows)) + groups.sum::<usize>() * size_of::<u16>()
     }
 }
 

@@ -1,14 +1,18 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, ListBuilder, RecordBatch,
+    StringViewArray, StringViewBuilder,
+};
 use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-use super::{Selection, decode, encode, read};
+use super::{Selection, decode, read};
 use crate::OperatorId;
+use crate::held::row_bytes;
 use crate::state::{StateKind, StateTable};
 
 fn rows(values: impl Iterator<Item = i64> + Clone) -> RecordBatch {
@@ -23,6 +27,12 @@ fn rows(values: impl Iterator<Item = i64> + Clone) -> RecordBatch {
         ("kind", Arc::new(kinds)),
     ])
     .unwrap()
+}
+
+fn encode<'a>(
+    tables: impl IntoIterator<Item = (OperatorId, &'a StateTable)>,
+) -> Result<Bytes, crate::Error> {
+    super::encode(tables).map(|pieces| pieces.concat().into())
 }
 
 /// A table whose row n has value n and key group n mod 256.
@@ -97,6 +107,32 @@ async fn only_the_blocks_of_wanted_key_groups_are_read() {
     assert_eq!(last, (0..300_000).filter(|value| value % 256 >= 250).count());
     let all = read(&store, &path, size, &everything()).await.unwrap();
     assert_eq!(all.iter().map(|(_, table)| table.rows.num_rows()).sum::<usize>(), 300_002);
+}
+
+#[test]
+fn rows_of_long_lists_have_blocks_of_their_own_and_are_written_once() {
+    let mut lists = ListBuilder::new(StringViewBuilder::new());
+    for row in 0..4 {
+        for value in 0..40_000 {
+            lists
+                .values()
+                .append_value(format!("a text that is too long for a view: {row} {value}"));
+        }
+        lists.append(true);
+    }
+    let rows = RecordBatch::try_from_iter([("all", Arc::new(lists.finish()) as ArrayRef)]).unwrap();
+    let bytes = row_bytes(&rows);
+    for key_groups in [vec![1, 2, 3, 4], vec![4, 3, 2, 1]] {
+        let table = StateTable { rows: rows.clone(), key_groups: Some(key_groups), ..keyed(0) };
+        let file = encode([(KEYED, &table)]).unwrap();
+        assert!(file.len() < bytes, "{} bytes of {bytes}", file.len());
+        let tables = decode("a file", &file, &everything()).unwrap();
+        let found = tables.iter().map(|(_, table)| table.key_groups.clone().unwrap());
+        assert_eq!(found.collect::<Vec<_>>(), [[1], [2], [3], [4]]);
+        let lengths =
+            tables.iter().map(|(_, table)| table.rows.column(0).as_list::<i32>().value(0).len());
+        assert_eq!(lengths.sum::<usize>(), 160_000);
+    }
 }
 
 #[test]
