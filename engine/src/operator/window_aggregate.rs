@@ -38,6 +38,8 @@ pub(super) struct WindowAggregate {
     passed: Passed,
     /// The clock, where windows are of processing time.
     clock: Option<WindowClock>,
+    /// What the windows took that fired together last, until rows come again or all is flushed.
+    fired_bytes: usize,
     late_rows: u64,
     untimed_rows: u64,
     schema: SchemaRef,
@@ -69,6 +71,7 @@ impl WindowAggregate {
                 WindowSpec::ProcessingTime { window } => Some(WindowClock::new(window)),
                 WindowSpec::EventTime { .. } | WindowSpec::Attached { .. } => None,
             },
+            fired_bytes: 0,
             late_rows: 0,
             untimed_rows: 0,
             schema: Arc::clone(&node.output),
@@ -171,6 +174,7 @@ impl WindowAggregate {
             None => self.slices.take(&[window])?,
             Some(cut) => self.fire_slices(cut, window)?,
         };
+        self.fired_bytes = self.fired_bytes.max(self.slices.take_fired_bytes());
         let (columns, groups) = self.unfired(window, columns, groups)?;
         let mut columns = columns
             .into_iter()
@@ -259,6 +263,7 @@ impl Operator for WindowAggregate {
         if batch.is_empty() {
             return Ok(());
         }
+        self.fired_bytes = 0;
         if self.merges { self.merge(batch) } else { self.add(batch, now) }
     }
 
@@ -292,6 +297,7 @@ impl Operator for WindowAggregate {
     }
 
     fn flush(&mut self, _out: &mut Output) -> Result<()> {
+        self.fired_bytes = 0;
         Ok(())
     }
 
@@ -320,7 +326,7 @@ impl Operator for WindowAggregate {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.slices.memory_bytes()
+        self.slices.memory_bytes() + self.fired_bytes
     }
 
     fn late_rows(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! The groups of each slice, and how windows are read from them.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -44,8 +45,7 @@ impl Slice {
             self.add_part(open.seal(grouping)?);
         }
         if self.parts.len() > PARTS_MAX {
-            let merged = merge(grouping, self.parts.iter())?.seal(grouping)?;
-            self.parts.clear();
+            let merged = merge(grouping, self.parts.drain(..))?.seal(grouping)?;
             self.parts_bytes = 0;
             self.add_part(merged);
         }
@@ -65,12 +65,14 @@ impl Slice {
     }
 }
 
-fn merge<'a>(
+/// Merges parts, of which each may go once it has been read.
+fn merge<P: Borrow<RecordBatch>>(
     grouping: &Grouping,
-    parts: impl Iterator<Item = &'a RecordBatch>,
+    parts: impl Iterator<Item = P>,
 ) -> Result<PartialGroups> {
     let mut merged = PartialGroups::new(grouping)?;
     for part in parts {
+        let part: &RecordBatch = part.borrow();
         merged.merge(grouping, part.num_rows(), part.columns())?;
     }
     Ok(merged)
@@ -84,12 +86,13 @@ pub(super) struct Slices {
     grouping: Grouping,
     by_span: BTreeMap<Span, Slice>,
     held_bytes: usize,
+    fired_bytes: usize,
 }
 
 impl Slices {
     /// Starts without slices.
     pub(super) fn new(grouping: Grouping) -> Self {
-        Self { grouping, by_span: BTreeMap::new(), held_bytes: 0 }
+        Self { grouping, by_span: BTreeMap::new(), held_bytes: 0, fired_bytes: 0 }
     }
 
     /// Returns what is grouped by and aggregated.
@@ -168,6 +171,8 @@ impl Slices {
     /// number of rows.
     pub(super) fn take(&mut self, spans: &[Span]) -> Result<(Vec<ArrayRef>, usize)> {
         let merged = self.take_groups(spans)?;
+        // The groups, and what they come from or become.
+        self.fired_bytes = 2 * merged.memory_bytes();
         merged.finish(&self.grouping)
     }
 
@@ -189,7 +194,7 @@ impl Slices {
         for slice in &mut taken {
             slice.seal(&self.grouping)?;
         }
-        merge(&self.grouping, taken.iter().flat_map(|slice| &slice.parts))
+        merge(&self.grouping, taken.into_iter().flat_map(|slice| slice.parts))
     }
 
     /// Merges slices that will be read again into columns of keys and results, with their number
@@ -199,7 +204,15 @@ impl Slices {
             self.change(*span, Slice::seal)?;
         }
         let parts = spans.iter().filter_map(|span| self.by_span.get(span));
-        merge(&self.grouping, parts.flat_map(|slice| &slice.parts))?.finish(&self.grouping)
+        let merged = merge(&self.grouping, parts.flat_map(|slice| &slice.parts))?;
+        // The groups, and what they come from or become.
+        self.fired_bytes = 2 * merged.memory_bytes();
+        merged.finish(&self.grouping)
+    }
+
+    /// Returns what was taken to make the last results, and forgets it.
+    pub(super) fn take_fired_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.fired_bytes)
     }
 
     /// Puts what slices hold into the first of them, for windows that all have them in common.
