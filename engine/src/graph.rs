@@ -38,6 +38,10 @@ pub struct JobSettings {
     /// `table.exec.source.idle-timeout`: after this long without rows a split no longer holds
     /// the watermark back; `None` never.
     pub idle_timeout: Option<Duration>,
+    /// `table.exec.source.stays-open`: how long sources stay open after their last row, so that
+    /// people and tests see what comes before the end; `None` not at all. Tables of a LookupJoin,
+    /// which are read to their end first, end at once.
+    pub stays_open: Option<Duration>,
     /// `execution.buffer-timeout`: how long rows may wait for their batch to fill before they
     /// are sent on. Shorter means less latency and smaller batches.
     pub buffer_timeout: Duration,
@@ -55,6 +59,7 @@ impl Default for JobSettings {
         Self {
             checkpoint_interval: Some(Duration::from_secs(10)),
             idle_timeout: None,
+            stays_open: None,
             buffer_timeout: Duration::from_millis(5),
             memory_budget_bytes: 8 << 30,
             state_ttl: None,
@@ -301,6 +306,9 @@ pub struct IntervalJoinSpec {
     pub filter: Option<Arc<dyn PhysicalExpr>>,
 }
 
+/// The input port of a LookupJoin at which its table is read, to its end and first.
+pub(crate) const LOOKUP_TABLE: usize = 1;
+
 /// Output columns: the stream's (left), then the table's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LookupJoinSpec {
@@ -447,6 +455,25 @@ impl JobGraph {
         }
         let sources = self.stages.iter().filter(|stage| stage.source.is_some());
         sources.map(|stage| stage.id).filter(|id| !needed.contains(id)).collect()
+    }
+
+    /// Returns how long the source of a stage stays open after its last row.
+    pub(crate) fn stays_open(&self, id: StageId) -> Option<Duration> {
+        self.settings.stays_open.filter(|_| !self.is_table_of_lookup(id))
+    }
+
+    fn is_table_of_lookup(&self, id: StageId) -> bool {
+        let is_lookup = |edge: &Edge| {
+            let first = self.stage(edge.to).chain.first();
+            first.is_some_and(|node| matches!(node.spec, OperatorSpec::LookupJoin(_)))
+        };
+        self.outputs(id).any(|edge| {
+            if is_lookup(edge) {
+                edge.port == LOOKUP_TABLE
+            } else {
+                self.is_table_of_lookup(edge.to)
+            }
+        })
     }
 
     /// Returns the number of subtasks of all stages.

@@ -46,6 +46,7 @@ const RUNTIME_MODE: &str = "execution.runtime-mode";
 const TIME_ZONE: &str = "table.local-time-zone";
 const ARITHMETIC_OVERFLOW: &str = "table.exec.arithmetic-overflow";
 const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
+const STAYS_OPEN: &str = "table.exec.source.stays-open";
 const STATE_TTL: &str = "table.exec.state.ttl";
 
 /// What arithmetic does whose result does not fit its type.
@@ -118,6 +119,12 @@ const KEYS: &[Key] = &[
         default: "0 ms",
         kind: Kind::Duration,
         description: "after this long without rows a source no longer holds the watermark back; 0: never",
+    },
+    Key {
+        name: STAYS_OPEN,
+        default: "0 ms",
+        kind: Kind::Duration,
+        description: "how long sources stay open after their last row, to see what comes before the end",
     },
     Key {
         name: STATE_TTL,
@@ -270,6 +277,7 @@ impl Settings {
             memory_budget_bytes: parse_memory(self.value(MEMORY_BUDGET))
                 .expect("values are checked when they are set")
                 as usize,
+            stays_open: self.duration(STAYS_OPEN),
             state_ttl: self.duration(STATE_TTL),
             key_groups: self
                 .value(MAX_PARALLELISM)

@@ -51,6 +51,7 @@ fn encode_settings(settings: &JobSettings) -> proto::Settings {
     proto::Settings {
         checkpoint_interval_ms: settings.checkpoint_interval.map(millis),
         idle_timeout_ms: settings.idle_timeout.map(millis),
+        stays_open_ms: settings.stays_open.map(millis),
         buffer_timeout_us: settings.buffer_timeout.as_micros() as u64,
         memory_budget_bytes: settings.memory_budget_bytes as u64,
         state_ttl_ms: settings.state_ttl.map(millis),
@@ -62,6 +63,7 @@ fn decode_settings(settings: &proto::Settings) -> Result<JobSettings> {
     Ok(JobSettings {
         checkpoint_interval: settings.checkpoint_interval_ms.map(Duration::from_millis),
         idle_timeout: settings.idle_timeout_ms.map(Duration::from_millis),
+        stays_open: settings.stays_open_ms.map(Duration::from_millis),
         buffer_timeout: Duration::from_micros(settings.buffer_timeout_us),
         memory_budget_bytes: settings.memory_budget_bytes as usize,
         state_ttl: settings.state_ttl_ms.map(Duration::from_millis),

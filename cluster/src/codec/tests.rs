@@ -239,6 +239,7 @@ fn graph() -> JobGraph {
     });
     let settings = JobSettings {
         idle_timeout: Some(std::time::Duration::from_millis(1500)),
+        stays_open: Some(std::time::Duration::from_millis(2500)),
         ..JobSettings::default()
     };
     JobGraph { stages, edges, settings }

@@ -12,13 +12,13 @@ use super::join::shape::JoinShape;
 use super::join::table::Table;
 use super::{Operator, OperatorContext, Output};
 use crate::batch::{Batch, TARGET_BATCH_ROWS};
-use crate::graph::{LookupJoinSpec, OperatorNode};
+use crate::graph::{LOOKUP_TABLE, LookupJoinSpec, OperatorNode};
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 use crate::{Error, Result};
 
 const STREAM: usize = 0;
-const TABLE: usize = 1;
+const TABLE: usize = LOOKUP_TABLE;
 const VERSION: u16 = 1;
 
 /// Joins each row of port 0 with the rows of port 1, which every subtask gets all of and which

@@ -458,7 +458,8 @@ fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Resu
     let prepare = Chain::build(&spec.prepare, context, &mut task.state)?;
     let (clock, splits) = (Arc::clone(&task.connectors.clock), std::mem::take(&mut task.splits));
     let idle_timeout = task.graph.settings.idle_timeout;
-    let driver = SourceDriver::new(source, clock, splits, prepare, spec, idle_timeout);
+    let driver = SourceDriver::new(source, clock, splits, prepare, spec, idle_timeout)
+        .staying_open(task.graph.stays_open(stage.id));
     Ok(Inlet::Source(Box::new(driver)))
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct SourceDriver {
     prepare: Chain,
     watermark: Option<WatermarkSpec>,
     idle_timeout: Option<Duration>,
+    /// How long splits stay open after their last row.
+    stays_open: Option<Duration>,
     limit: Option<u64>,
     emitted_watermark: Watermark,
     said_idle: bool,
@@ -92,6 +94,7 @@ impl SourceDriver {
             prepare,
             watermark: spec.watermark.clone(),
             idle_timeout,
+            stays_open: None,
             limit: spec.limit,
             emitted_watermark: Watermark::MIN,
             said_idle: false,
@@ -99,6 +102,11 @@ impl SourceDriver {
             reading: None,
             unasked_since: None,
         }
+    }
+
+    /// Makes splits stay open for a while after their last row.
+    pub(crate) fn staying_open(self, stays_open: Option<Duration>) -> Self {
+        Self { stays_open, ..self }
     }
 
     /// Returns what comes next. Dropping the future before it is done loses nothing: a read that
@@ -119,6 +127,7 @@ impl SourceDriver {
     async fn go_on(&mut self) -> Result<SourceEvent> {
         loop {
             let now = self.clock.now_ms();
+            self.splits.iter_mut().for_each(|split| split.finish_if_due(now));
             self.ask(now);
             if self.splits.iter().all(|split| split.state.finished) {
                 return Ok(SourceEvent::Ended);
@@ -192,7 +201,10 @@ impl SourceDriver {
         match read {
             Read::Rows(rows) => return self.take_rows(index, rows).map(Some),
             Read::NotBefore(time) => split.found_none_before(time),
-            Read::End => split.finish(),
+            Read::End => match self.stays_open {
+                Some(stays_open) => split.finish_after(stays_open, self.clock.now_ms()),
+                None => split.finish(),
+            },
         }
         Ok(None)
     }

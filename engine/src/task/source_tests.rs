@@ -163,11 +163,15 @@ fn a_split_is_idle_once_its_reader_was_asked_for_rows_and_had_none_for_the_timeo
 }
 
 #[test]
-fn a_split_that_has_ended_holds_no_reader() {
-    let mut case = Case::new(&[&[(0, &[10])]], false);
+fn splits_stay_open_after_their_last_row_and_hold_no_reader_once_they_have_ended() {
+    let Case { driver, clock } = Case::new(&[&[(0, &[10])]], false);
+    let driver = driver.staying_open(Some(Duration::from_millis(500)));
+    let mut case = Case { driver, clock };
     assert_eq!(case.at_time(0), "1 rows, watermark Some(9)");
     assert_eq!(case.driver.memory_bytes(), READER_BYTES);
-    assert_eq!(case.at_time(0), "ended");
+    assert_eq!(case.at_time(0), "nothing");
+    assert_eq!(case.at_time(499), "nothing");
+    assert_eq!(case.at_time(500), "ended");
     assert_eq!(case.driver.memory_bytes(), 0);
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct OpenSplit {
     pub(crate) reader_bytes: usize,
     /// The reader has nothing before this time.
     not_before: TimestampMs,
+    /// When it ends, where its reader has but the split stays open.
+    ends_at: Option<TimestampMs>,
     /// Since when the reader has found nothing, less the time in which it was not asked; `None`
     /// where it found rows when it was last asked.
     silent_since: Option<TimestampMs>,
@@ -34,6 +36,7 @@ impl OpenSplit {
             skipped_rows: 0,
             reader_bytes: 0,
             not_before,
+            ends_at: None,
             silent_since: None,
         }
     }
@@ -84,6 +87,22 @@ impl OpenSplit {
         self.reader = None;
         self.reader_bytes = 0;
         self.state.finished = true;
+    }
+
+    /// Lets it end some time later, without a row in the meantime.
+    pub(crate) fn finish_after(&mut self, stays_open: Duration, now: TimestampMs) {
+        let open_ms = i64::try_from(stays_open.as_millis()).unwrap_or(i64::MAX);
+        self.note_position();
+        self.not_before = now.saturating_add(open_ms);
+        self.ends_at = Some(self.not_before);
+    }
+
+    /// Ends it where it has stayed open for as long as it is to.
+    pub(crate) fn finish_if_due(&mut self, now: TimestampMs) {
+        if self.ends_at.is_some_and(|ends_at| ends_at <= now) {
+            self.finish();
+            self.ends_at = None;
+        }
     }
 
     /// Returns when the split becomes idle, or since when it is, where its reader finds nothing

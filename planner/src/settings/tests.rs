@@ -32,11 +32,13 @@ fn values_reach_the_job() {
     let mut settings = Settings::default();
     settings.set("execution.checkpointing.interval", "0").unwrap();
     settings.set("table.exec.source.idle-timeout", "2 s").unwrap();
+    settings.set("table.exec.source.stays-open", "1 h").unwrap();
     settings.set("state.memory-budget", "64 mb").unwrap();
     settings.set("parallelism.default", "4").unwrap();
     let job = settings.job_settings();
     assert_eq!(job.checkpoint_interval, None);
     assert_eq!(job.idle_timeout, Some(Duration::from_secs(2)));
+    assert_eq!(job.stays_open, Some(Duration::from_hours(1)));
     assert_eq!(job.memory_budget_bytes, 64 << 20);
     assert_eq!(settings.parallelism(), Some(4));
     settings.reset("parallelism.default").unwrap();
