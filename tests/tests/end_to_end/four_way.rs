@@ -3,13 +3,12 @@
 //! batch engine gives for the same events. The events come out of order, within the bound of the
 //! watermark.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use super::before_end::expect_shown;
 use super::oracle;
 use super::program::{LocalCluster, Place, ended, expect_equal, repository, trial};
 
@@ -19,9 +18,6 @@ const QUERIES: [&str; 11] = ["q0", "q1", "q2", "q5", "q7", "q8", "q13", "q14", "
 /// Queries of which every row is due before the input ends; windows that wait for it are looked at
 /// in the tests of plans.
 const BEFORE_THE_END: [&str; 8] = ["q0", "q1", "q2", "q13", "q14", "q17", "q21", "q22"];
-/// How long a query may take to emit what is due, and how long nothing else may come after it.
-const DUE: Duration = Duration::from_mins(1);
-const SILENCE: Duration = Duration::from_millis(300);
 /// How many events are shuffled: three seconds, of the watermark's four.
 const SHUFFLED: &str = "30000";
 
@@ -106,41 +102,8 @@ async fn before_the_end(query: &'static str) -> Result<(), Failed> {
     let script = script.to_str().expect("a path of plain characters");
     let arguments = ["run", script, "--format", "changelog", "--parallelism", "3"];
     let variables = variables.iter().map(String::as_str);
-    let mut child = place.start(arguments.into_iter().chain(variables));
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    // The header comes first.
-    let header = tokio::time::timeout(DUE, lines.next_line()).await??;
-    let mut rows: BTreeMap<String, i64> = BTreeMap::new();
-    let stands = |rows: &BTreeMap<String, i64>| {
-        let copies = |(row, count): (&'_ String, &i64)| {
-            let count = usize::try_from(*count).unwrap_or(0);
-            std::iter::repeat_n(row.clone(), count)
-        };
-        rows.iter().flat_map(copies).eq(expected.iter().copied())
-    };
-    let mut left = expected.len() as i64;
-    while left != 0 || !stands(&rows) {
-        let line = tokio::time::timeout(DUE, lines.next_line()).await;
-        let line = line.map_err(|_| missing(&rows, &expected))??;
-        let line = line.ok_or_else(|| format!("it ended after {header:?}"))?;
-        let (kind, row) = line.split_once(',').ok_or_else(|| Failed::from(&line))?;
-        let count = rows.entry(row.to_owned()).or_default();
-        let change = if kind.starts_with('+') { 1 } else { -1 };
-        (*count, left) = (*count + change, left - change);
-        if *count == 0 {
-            rows.remove(row);
-        }
-    }
-    match tokio::time::timeout(SILENCE, lines.next_line()).await {
-        Err(_) => Ok(child.kill().await?),
-        Ok(line) => Err(format!("all rows had come, and then {line:?}").into()),
-    }
-}
-
-fn missing(rows: &BTreeMap<String, i64>, expected: &[&str]) -> Failed {
-    let first = expected.iter().find(|row| !rows.contains_key(**row));
-    let (came, due) = (rows.values().sum::<i64>(), expected.len());
-    format!("{came} of {due} rows came before the end; one that did not: {first:?}").into()
+    let child = place.start(arguments.into_iter().chain(variables));
+    expect_shown(child, &expected).await
 }
 
 /// Stops a job that writes a table and restores it at another parallelism, until it has finished.

@@ -4,6 +4,7 @@
 //! with the arguments after it, so that tests and the child processes of `rainstorm local` are
 //! real processes without a second binary.
 
+mod before_end;
 mod command_line;
 mod examples;
 mod four_way;
@@ -17,6 +18,10 @@ mod scripts;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+
+/// That of the program, whose memory is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().collect::<Vec<_>>();
