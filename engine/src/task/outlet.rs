@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use arrow::array::Array;
 
 use super::output::{Control, EdgeWriter, FlushWhen};
-use super::{ClientSink, Holding, TaskMetrics};
+use super::{ClientSink, Holding, Task, TaskMetrics};
 use crate::batch::Batch;
-use crate::connector::{Committable, SinkWriter};
-use crate::graph::SinkSpec;
+use crate::connector::{self, Committable, SinkWriter};
+use crate::graph::{SinkSpec, SinkTarget, Stage};
 use crate::time::{TimestampMs, Watermark};
 use crate::{Epoch, Error, Result};
 
@@ -61,6 +61,33 @@ pub(crate) enum Outlet {
 }
 
 impl Outlet {
+    /// Opens the end of the chain of a task of `stage`.
+    pub(crate) async fn open(task: &mut Task, stage: &Stage) -> Result<Self> {
+        let Some(spec) = &stage.sink else {
+            let (outputs, graph) = (std::mem::take(&mut task.outputs), &task.graph);
+            let edges = outputs.into_iter().map(|channels| {
+                let edge = &graph.edges[channels.edge];
+                EdgeWriter::new(edge, channels, graph.settings.key_groups)
+            });
+            return Ok(Self::Edges(edges.collect()));
+        };
+        match &spec.target {
+            SinkTarget::Connector { .. } => {
+                let sink = connector::sink(spec, &task.connectors)?;
+                let attempt =
+                    format!("{}-{}-{}-{}", task.job, task.generation, task.attempt, stage.id);
+                let writer = sink.writer(task.id.subtask, &attempt).await?;
+                Ok(Self::Table(TableWriter::new(spec, writer)))
+            }
+            SinkTarget::Client => {
+                let client = task.client.take().ok_or_else(|| {
+                    Error::Internal("a stage that ends at a client has none".to_owned())
+                })?;
+                Ok(Self::Client(client))
+            }
+        }
+    }
+
     /// Hands on what the chain has emitted.
     pub(crate) async fn write(
         &mut self,

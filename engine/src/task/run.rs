@@ -8,14 +8,13 @@ use tokio::sync::mpsc;
 
 use super::chain::{Chain, Ports};
 use super::gate::{Event, Gate};
-use super::outlet::{Outlet, TableWriter};
-use super::output::{EdgeWriter, FlushWhen};
+use super::outlet::Outlet;
+use super::output::FlushWhen;
 use super::source::{SourceDriver, SourceEvent};
 use super::{Holding, MemoryBudget, Task, TaskCommand, TaskEvent, TaskMetrics};
 use crate::batch::Batch;
 use crate::batch_query::source_of;
-use crate::connector;
-use crate::graph::{SinkTarget, Stage};
+use crate::graph::Stage;
 use crate::hash::key_groups_of;
 use crate::operator::OperatorContext;
 use crate::state::TaskSnapshot;
@@ -25,8 +24,9 @@ use crate::{Epoch, Error, Result};
 /// Under load gathered changes are held back this many buffer timeouts, so that a key that
 /// changes often is emitted seldom; a task whose input pauses emits after one.
 const BUSY_TIMEOUTS: i64 = 10;
-/// Events between two looks at the memory that operators hold.
+/// Events between two looks at the memory that operators hold, and what their rows may take.
 const EVENTS_PER_ACCOUNT: u32 = 16;
+const BYTES_PER_ACCOUNT: usize = 4 << 20;
 /// More batches than this that are emitted at once count before they are sent.
 const MANY_BATCHES: usize = 8;
 /// Events after which a task lets others run.
@@ -136,6 +136,8 @@ struct Running {
     watermark: Watermark,
     last_epoch: Epoch,
     held: Vec<Holding>,
+    /// What rows took that have come since the last look at memory.
+    unaccounted_bytes: usize,
     events: u32,
 }
 
@@ -154,7 +156,7 @@ impl Running {
         let clock = Arc::clone(&task.connectors.clock);
         let chain = Chain::build(&stage.chain, &context, &mut task.state)?;
         let inlet = open_inlet(&mut task, stage, &context)?;
-        let outlet = open_outlet(&mut task, stage).await?;
+        let outlet = Outlet::open(&mut task, stage).await?;
         Ok(Self {
             inlet,
             chain,
@@ -169,6 +171,7 @@ impl Running {
             watermark: Watermark::MIN,
             last_epoch: Epoch::default(),
             held: Vec::new(),
+            unaccounted_bytes: 0,
             events: 0,
         })
     }
@@ -299,6 +302,7 @@ impl Running {
     async fn push(&mut self, port: usize, batch: Batch) -> Result<()> {
         let now = self.clock.now_ms();
         self.metrics.rows_in.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.unaccounted_bytes += batch.memory_bytes();
         self.last_rows_at = now;
         self.dirty_since.get_or_insert(now);
         self.chain.push(port, batch, now, &mut self.emitted)?;
@@ -388,7 +392,8 @@ impl Running {
     /// Lets other tasks run and keeps the books, every few events.
     async fn breathe(&mut self) -> Result<()> {
         self.events = self.events.wrapping_add(1);
-        if self.events.is_multiple_of(EVENTS_PER_ACCOUNT) {
+        let is_much = self.unaccounted_bytes > BYTES_PER_ACCOUNT;
+        if is_much || self.events.is_multiple_of(EVENTS_PER_ACCOUNT) {
             self.account()?;
         }
         if self.events.is_multiple_of(EVENTS_PER_YIELD) {
@@ -405,6 +410,7 @@ impl Running {
     /// `emitted_bytes` that are on their way between.
     fn account_with(&mut self, emitted_bytes: usize) -> Result<()> {
         self.count();
+        self.unaccounted_bytes = 0;
         let mut now = vec![self.inlet.memory(), self.outlet.memory(), ("Output", emitted_bytes)];
         now.extend(self.chain.memory());
         let bytes = now.iter().map(|holding| holding.1).sum();
@@ -461,31 +467,6 @@ fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Resu
     let driver = SourceDriver::new(source, clock, splits, prepare, spec, idle_timeout)
         .staying_open(task.graph.stays_open(stage.id));
     Ok(Inlet::Source(Box::new(driver)))
-}
-
-async fn open_outlet(task: &mut Task, stage: &Stage) -> Result<Outlet> {
-    let Some(spec) = &stage.sink else {
-        let (outputs, graph) = (std::mem::take(&mut task.outputs), &task.graph);
-        let edges = outputs.into_iter().map(|channels| {
-            let edge = &graph.edges[channels.edge];
-            EdgeWriter::new(edge, channels, graph.settings.key_groups)
-        });
-        return Ok(Outlet::Edges(edges.collect()));
-    };
-    match &spec.target {
-        SinkTarget::Connector { .. } => {
-            let sink = connector::sink(spec, &task.connectors)?;
-            let attempt = format!("{}-{}-{}-{}", task.job, task.generation, task.attempt, stage.id);
-            let writer = sink.writer(task.id.subtask, &attempt).await?;
-            Ok(Outlet::Table(TableWriter::new(spec, writer)))
-        }
-        SinkTarget::Client => {
-            let client = task.client.take().ok_or_else(|| {
-                Error::Internal("a stage that ends at a client has none".to_owned())
-            })?;
-            Ok(Outlet::Client(client))
-        }
-    }
 }
 
 async fn sleep_until(clock: &ClockRef, deadline: Option<TimestampMs>) {
