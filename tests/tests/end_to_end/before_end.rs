@@ -16,8 +16,9 @@ const SILENCE: Duration = Duration::from_millis(300);
 pub(crate) async fn expect_shown(mut child: Child, due: &[&str]) -> Result<(), Failed> {
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     // The header comes first.
-    let header = tokio::time::timeout(DUE, lines.next_line()).await??;
     let mut shown = Shown::default();
+    let header = tokio::time::timeout(DUE, lines.next_line()).await;
+    let header = header.map_err(|_| shown.missing(due))??;
     while !shown.are(due) {
         let line = tokio::time::timeout(DUE, lines.next_line()).await;
         let line = line.map_err(|_| shown.missing(due))??;

@@ -118,6 +118,10 @@ impl Prompt<'_> {
         } else if WAIT.iter().any(|operator| plan.stdout.contains(operator)) {
             return Ok(());
         }
+        let is_nothing = |row: &&str| row.split(',').all(|cell| matches!(cell, "" | "0"));
+        if plan.stdout.contains("GroupAggregate: keys []") && expected.len() == 1 {
+            expected.retain(|row| !is_nothing(row));
+        }
         if expected.is_empty() {
             return Ok(());
         }
