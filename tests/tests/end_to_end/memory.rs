@@ -169,7 +169,7 @@ async fn fails_within_its_budget(case: &'static Case) -> Result<(), Failed> {
 }
 
 async fn takes_what_the_books_say(case: &'static Case) -> Result<(), Failed> {
-    let (grown, ended) = run(case, 8 << 30, 100_000).await?;
+    let (grown, ended) = run(case, 8 << 30, 60_000).await?;
     let logged = format!("{}{}", ended.stdout, ended.stderr);
     ended.success()?;
     let counted = logged.lines().filter(|line| line.contains("that was accounted for"));
