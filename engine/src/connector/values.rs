@@ -122,7 +122,7 @@ impl Source for ValuesSource {
         let (batches, clock) = (batches.clone(), clock.clone());
         let held_bytes = batches.iter().map(held_bytes).sum();
         let (pace, first, started) = (*pace, next, None);
-        Ok(Box::new(ValuesReader { batches, held_bytes, pace, first, next, started, clock }))
+        Ok(Box::new(ValuesReader { batches, pace, held_bytes, first, next, started, clock }))
     }
 }
 
