@@ -158,6 +158,8 @@ pub enum OperatorSpec {
     LookupJoin(LookupJoinSpec),
     /// Passes on the first rows of an append-only stream, in one subtask.
     Limit(LimitSpec),
+    /// Emits the rows of an append-only stream in order once it has ended, in one subtask.
+    Sort(SortSpec),
 }
 
 impl OperatorSpec {
@@ -176,7 +178,8 @@ impl OperatorSpec {
             | Self::WindowJoin(_)
             | Self::IntervalJoin(_)
             | Self::LookupJoin(_)
-            | Self::Limit(_) => false,
+            | Self::Limit(_)
+            | Self::Sort(_) => false,
         }
     }
 }
@@ -327,6 +330,26 @@ pub struct LimitSpec {
     pub offset: u64,
     /// How many rows are passed on after that.
     pub count: u64,
+}
+
+/// ORDER BY of rows that end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortSpec {
+    /// What the rows are sorted by, the first first.
+    pub keys: Vec<SortKey>,
+    /// How many of the first rows are wanted at most.
+    pub count: u64,
+}
+
+/// One column that rows are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortKey {
+    /// The column.
+    pub column: usize,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST.
+    pub nulls_first: bool,
 }
 
 /// A table that is read.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::TaskContext;
-use rainstorm_engine::graph::{LimitSpec, OperatorNode, OperatorSpec};
+use rainstorm_engine::graph::{LimitSpec, OperatorNode, OperatorSpec, SortKey, SortSpec};
 use rainstorm_engine::{OperatorId, Result};
 use rainstorm_proto::graph as proto;
 use rainstorm_proto::graph::operator::Spec;
@@ -43,7 +43,17 @@ fn encode_spec(spec: &OperatorSpec) -> Result<Spec> {
         OperatorSpec::Limit(LimitSpec { offset, count }) => {
             Spec::Limit(proto::Limit { offset: *offset, count: *count })
         }
+        OperatorSpec::Sort(spec) => Spec::Sort(encode_sort(spec)),
     })
+}
+
+fn encode_sort(spec: &SortSpec) -> proto::Sort {
+    let keys = spec.keys.iter().map(|key| proto::SortKey {
+        column: key.column as u32,
+        descending: key.descending,
+        nulls_first: key.nulls_first,
+    });
+    proto::Sort { keys: keys.collect(), count: spec.count }
 }
 
 pub(super) fn decode_all(
@@ -84,6 +94,14 @@ fn decode_spec(spec: &Spec, decoder: Decoder<'_>) -> Result<OperatorSpec> {
         Spec::LookupJoin(spec) => OperatorSpec::LookupJoin(join::decode_lookup(spec, decoder)?),
         Spec::Limit(proto::Limit { offset, count }) => {
             OperatorSpec::Limit(LimitSpec { offset: *offset, count: *count })
+        }
+        Spec::Sort(proto::Sort { keys, count }) => {
+            let keys = keys.iter().map(|key| SortKey {
+                column: key.column as usize,
+                descending: key.descending,
+                nulls_first: key.nulls_first,
+            });
+            OperatorSpec::Sort(SortSpec { keys: keys.collect(), count: *count })
         }
     })
 }

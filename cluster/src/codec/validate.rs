@@ -68,9 +68,11 @@ fn check_stage(graph: &JobGraph, stage: &Stage) -> Result<()> {
         format!("stage {id} has a later operator with several inputs")
     })?;
     stage.chain.iter().try_for_each(check_operator)?;
-    let limits = stage.chain.iter().any(|operator| matches!(operator.spec, OperatorSpec::Limit(_)));
-    ensure(!limits || stage.parallelism == 1, || {
-        format!("stage {id} limits rows in {} subtasks", stage.parallelism)
+    let is_alone = |operator: &OperatorNode| {
+        matches!(operator.spec, OperatorSpec::Limit(_) | OperatorSpec::Sort(_))
+    };
+    ensure(!stage.chain.iter().any(is_alone) || stage.parallelism == 1, || {
+        format!("stage {id} limits or sorts rows in {} subtasks", stage.parallelism)
     })?;
     check_source(stage)?;
     check_sink(stage)
@@ -132,6 +134,10 @@ fn check_operator(operator: &OperatorNode) -> Result<()> {
             })
         }
         OperatorSpec::Filter(_) | OperatorSpec::Limit(_) => Ok(()),
+        OperatorSpec::Sort(spec) => {
+            let keys: Vec<usize> = spec.keys.iter().map(|key| key.column).collect();
+            check_columns(&keys, left, "a column to sort by")
+        }
         OperatorSpec::WindowAssign(window) => check_window(window, left),
         OperatorSpec::WindowAggregate(spec) => {
             check_window(&spec.window, spec.rows(left))?;

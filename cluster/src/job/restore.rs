@@ -144,6 +144,7 @@ fn state_name(node: &OperatorNode) -> Option<&'static str> {
         OperatorSpec::IntervalJoin(_) => Some("IntervalJoin"),
         OperatorSpec::LookupJoin(_) => Some("LookupJoin"),
         OperatorSpec::Limit(_) => Some("Limit"),
+        OperatorSpec::Sort(_) => Some("Sort"),
     }
 }
 

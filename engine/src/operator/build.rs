@@ -7,6 +7,7 @@ use super::limit::Limit;
 use super::local_window_aggregate::LocalWindowAggregate;
 use super::lookup_join::LookupJoin;
 use super::project::Project;
+use super::sort::Sort;
 use super::transform::TransformOperator;
 use super::window_aggregate::WindowAggregate;
 use super::window_assign::WindowAssign;
@@ -36,5 +37,6 @@ pub fn build(node: &OperatorNode, context: &OperatorContext) -> Result<Box<dyn O
         OperatorSpec::IntervalJoin(spec) => Box::new(IntervalJoin::new(spec, node, context)?),
         OperatorSpec::LookupJoin(spec) => Box::new(LookupJoin::new(spec, node, context)?),
         OperatorSpec::Limit(spec) => Box::new(Limit::new(*spec)),
+        OperatorSpec::Sort(spec) => Box::new(Sort::new(spec, &node.inputs[0])?),
     })
 }

@@ -18,6 +18,7 @@ mod lookup_join;
 mod partial_groups;
 mod passed;
 mod project;
+mod sort;
 mod split;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -11,8 +11,8 @@ use datafusion::physical_expr::expressions::CaseExpr;
 use rainstorm_engine::function::aggregate_name;
 use rainstorm_engine::graph::{
     AggregateCall, AggregatePhase, ChangelogMode, Edge, Emit, IntervalJoinSpec, JobGraph,
-    LimitSpec, OperatorSpec, Partitioning, SinkTarget, SourceSpec, Stage, WindowAggregateSpec,
-    WindowJoinSpec, WindowSpec,
+    LimitSpec, OperatorSpec, Partitioning, SinkTarget, SortSpec, SourceSpec, Stage,
+    WindowAggregateSpec, WindowJoinSpec, WindowSpec,
 };
 use rainstorm_engine::wording::{describe_ms, expression_sql as sql, with_sql_types};
 
@@ -220,6 +220,7 @@ pub(crate) fn operator_text(spec: &OperatorSpec, inputs: &[SchemaRef]) -> String
             condition(&spec.on, spec.filter.as_ref(), input, right)
         ),
         OperatorSpec::Limit(spec) => limit_text(*spec),
+        OperatorSpec::Sort(spec) => sort_text(spec, input),
     }
 }
 
@@ -229,6 +230,25 @@ fn limit_text(limit: LimitSpec) -> String {
         format!("Limit: {count}")
     } else {
         format!("Limit: {count} after {}", limit.offset)
+    }
+}
+
+fn sort_text(spec: &SortSpec, input: &SchemaRef) -> String {
+    let keys = spec.keys.iter().map(|key| {
+        let direction = if key.descending { " DESC" } else { "" };
+        let nulls = match (key.nulls_first, key.descending) {
+            (true, true) => " NULLS FIRST",
+            (false, false) => " NULLS LAST",
+            // As they come of themselves.
+            _ => "",
+        };
+        format!("{}{direction}{nulls}", input.field(key.column).name())
+    });
+    let keys = list(keys);
+    if spec.count == u64::MAX {
+        format!("Sort: {keys}; at the end")
+    } else {
+        format!("Sort: {keys}; the first {} at the end", spec.count)
     }
 }
 
@@ -332,6 +352,8 @@ fn state_text(spec: &OperatorSpec) -> Option<&'static str> {
         OperatorSpec::IntervalJoin(_) => Some("rows within the interval"),
         OperatorSpec::LookupJoin(_) => Some("the table"),
         OperatorSpec::Limit(_) => Some("a count"),
+        OperatorSpec::Sort(spec) if spec.count < u64::MAX => Some("the first rows"),
+        OperatorSpec::Sort(_) => Some("every row"),
     }
 }
 

@@ -111,7 +111,7 @@ fn passed(operator: &OperatorNode, ports: &[Together]) -> Option<Together> {
             Some(first.moved(&exprs.iter().map(column).collect::<Vec<_>>()))
         }
         OperatorSpec::Filter(_) | OperatorSpec::WindowAssign(_) => Some(first),
-        OperatorSpec::Limit(_) => (first == Together::All).then_some(first),
+        OperatorSpec::Limit(_) | OperatorSpec::Sort(_) => (first == Together::All).then_some(first),
         OperatorSpec::GroupAggregate(spec) => grouped(&spec.keys),
         OperatorSpec::WindowAggregate(spec) => match spec.phase {
             AggregatePhase::Complete => grouped(&spec.keys),

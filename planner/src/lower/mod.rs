@@ -11,6 +11,7 @@ mod relation;
 mod scan;
 mod sink;
 mod site;
+mod sort;
 mod stages;
 mod subexpression;
 mod subquery;
@@ -29,9 +30,9 @@ use rainstorm_engine::operator::split_window_aggregates;
 use sqlparser::tokenizer::Span;
 
 use self::expr::physical;
-use self::flow::{Distribution, Flow, FlowId, FlowKind, FlowNode, Port};
+use self::flow::{Flow, FlowId};
 use self::relation::{Layout, PendingWindow, Place, Relation, field_of};
-pub(crate) use self::sink::results_for;
+pub(crate) use self::sink::{results_for, results_of};
 use self::site::{Site, Sites};
 use crate::error::{fail, unsupported};
 use crate::stream::{
@@ -141,21 +142,6 @@ impl<'a> Lowering<'a> {
         Ok((relation, derived))
     }
 
-    /// Brings rows together and takes the first ones.
-    fn limit(&mut self, input: Relation, limit: LimitSpec) -> Result<Relation> {
-        let (input, _) = input.compact(&mut self.flow, &[])?;
-        let schema = Arc::clone(input.schema(&self.flow)?);
-        let node = self.flow.add(FlowNode {
-            kind: FlowKind::Operator(OperatorSpec::Limit(limit)),
-            ports: vec![Port { from: input.nodes, distribution: Distribution::Single }],
-            schema,
-            changelog: ChangelogMode::AppendOnly,
-            parallelism: 1,
-            partitioned: None,
-        });
-        Ok(Relation { nodes: vec![node], ..input })
-    }
-
     /// Lowers a plan whose rows go on to something else.
     fn lower(&mut self, node: &Derived<'_>) -> Result<Relation> {
         if let Some(site) = Site::of(node.plan) {
@@ -171,6 +157,8 @@ impl<'a> Lowering<'a> {
             (LogicalPlan::Values(values), _) => self.values(values),
             (LogicalPlan::EmptyRelation(empty), _) => self.empty(empty),
             (LogicalPlan::Extension(_), [input]) => self.extension(node.plan, input),
+            (LogicalPlan::Sort(sort), [input]) => self.sort(sort, input, u64::MAX),
+            (LogicalPlan::Limit(limit), [input]) => self.first(limit, input),
             (other, _) => self.refuse(other),
         }
     }
@@ -190,12 +178,6 @@ impl<'a> Lowering<'a> {
 
     fn refuse(&self, plan: &LogicalPlan) -> Result<Relation> {
         match plan {
-            LogicalPlan::Sort(_) => self.unsupported(
-                "ORDER BY inside a streaming query",
-                "ORDER BY works on the result of a SELECT over bounded tables",
-            ),
-            LogicalPlan::Limit(_) => self
-                .unsupported("LIMIT inside a streaming query", "LIMIT works at the end of a query"),
             LogicalPlan::Window(window) => {
                 let call = window.window_expr.first().map(|expr| unaliased(expr).to_string());
                 let name = call.unwrap_or_default().split('(').next().unwrap_or("").to_uppercase();

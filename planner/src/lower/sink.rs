@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use rainstorm_engine::OperatorId;
@@ -150,9 +151,9 @@ impl Lowering<'_> {
     pub(crate) fn select(
         &mut self,
         plan: &LogicalPlan,
-        first_rows: Option<LimitSpec>,
+        (results, first_rows): (Results, Option<LimitSpec>),
     ) -> Result<(ChangelogMode, Option<Vec<usize>>)> {
-        let (input, derived) = self.root(plan, Results::Changes, first_rows)?;
+        let (input, derived) = self.root(plan, results, first_rows)?;
         let changelog = derived.properties.changes;
         let nodes = self.laid_out(&input, plan.schema())?;
         let upsert_key = upsert_key(&derived.properties);
@@ -213,9 +214,25 @@ fn sink_of(table: &TableDefinition, overwrite: bool) -> SinkSpec {
 pub(crate) fn results_for(
     table: &TableDefinition,
     first_rows: Option<LimitSpec>,
+    plan: &LogicalPlan,
 ) -> Result<Results> {
     let is_insert = describe(table)?.sink == Some(SinkMode::Insert);
-    Ok(if is_insert || first_rows.is_some() { Results::Final } else { Results::Changes })
+    let is_final = is_insert || first_rows.is_some();
+    if is_final { Ok(Results::Final) } else { results_of(plan) }
+}
+
+/// Tells what is asked of a query: final rows where it sorts or limits some of them on its way,
+/// which takes none back.
+///
+/// # Errors
+/// None of its own.
+pub(crate) fn results_of(plan: &LogicalPlan) -> Result<Results> {
+    let mut picks = false;
+    plan.apply_with_subqueries(|node| {
+        picks |= matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Limit(_));
+        Ok(if picks { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(if picks { Results::Final } else { Results::Changes })
 }
 
 /// Returns the columns by which changes find their rows. Rows that are never taken back need none.

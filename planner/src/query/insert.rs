@@ -91,7 +91,7 @@ impl BoundInsert {
         let stream = || {
             let (bound, first_rows) = limited(bound.clone()).map_err(place)?;
             let plan = assigned(bound, Engine::Streams)?;
-            let results = results_for(table, first_rows).map_err(place)?;
+            let results = results_for(table, first_rows, &plan).map_err(place)?;
             let awaited = awaits_watermark(table);
             let plan = rewrite(plan, results, awaited).map_err(place)?;
             if awaited {

@@ -26,7 +26,7 @@ use crate::coerce::{Engine, typed};
 use crate::diagnose::{from_datafusion, from_datafusion_in, from_datafusion_in_query};
 use crate::error::{SqlError, SqlErrors, ViewError, fail, unsupported};
 use crate::explain::{graph_text, plan_text, stream_plan_text};
-use crate::lower::Lowering;
+use crate::lower::{Lowering, results_of};
 use crate::rewrite::rewrite;
 use crate::script::{JobPlan, QueryOutput, Step};
 use crate::session::QueryContext;
@@ -45,12 +45,12 @@ pub(crate) fn plan_select(context: QueryContext<'_>, query: &Query) -> Result<St
             query: batch.query,
             memory_budget_bytes: settings.job_settings().memory_budget_bytes,
         },
-        Planned::Stream((_, job)) => Step::Job(Box::new(job)),
+        Planned::Stream((_, _, job)) => Step::Job(Box::new(job)),
     })
 }
 
-/// A plan of streams, and the job that it becomes.
-type Streamed = (LogicalPlan, JobPlan);
+/// A plan of streams, what is asked of it, and the job that it becomes.
+type Streamed = (LogicalPlan, Results, JobPlan);
 
 fn select(
     context: QueryContext<'_>,
@@ -96,8 +96,8 @@ pub(crate) fn explain_select(
 ) -> Result<Explained, SqlErrors> {
     match select(context, query)? {
         Planned::Batch(batch) => Ok(vec![(BATCH_PLAN.to_owned(), plan_text(&batch.plan))]),
-        Planned::Stream((plan, job)) => {
-            Ok(vec![logical_plan(&[(&plan, Results::Changes)])?, job_graph(&job)])
+        Planned::Stream((plan, results, job)) => {
+            Ok(vec![logical_plan(&[(&plan, results)])?, job_graph(&job)])
         }
     }
 }
@@ -186,15 +186,16 @@ fn select_job(
     context: QueryContext<'_>,
     plan: LogicalPlan,
     query: &Query,
-) -> Result<(LogicalPlan, JobPlan), SqlErrors> {
+) -> Result<Streamed, SqlErrors> {
     let plan = || -> DataFusionResult<_> {
         let output = Output::of(plan)?;
         let first_rows = output.first_rows();
-        let plan = rewrite(output.plan, Results::Changes, false)?;
+        let results = results_of(&output.plan)?;
+        let plan = rewrite(output.plan, results, false)?;
         let settings = context.session.settings.job_settings();
         let parallelism = context.session.settings.parallelism().unwrap_or(1);
         let mut lowering = Lowering::new([&plan], &settings, parallelism)?;
-        let (changelog, upsert_key) = lowering.select(&plan, first_rows)?;
+        let (changelog, upsert_key) = lowering.select(&plan, (results, first_rows))?;
         let (graph, bounded, warnings) = lowering.finish()?;
         // Rows that are never taken back are limited where they come from, others once all are
         // known.
@@ -216,7 +217,7 @@ fn select_job(
         let name = context.session.settings.job_name().map(str::to_owned);
         let inserts = Vec::new();
         let job = JobPlan { graph, name, inserts, bounded, query: Some(query), warnings };
-        Ok((plan, job))
+        Ok((plan, results, job))
     };
     plan().map_err(|error| from_datafusion_in(&error, query))
 }
