@@ -6,8 +6,7 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::expressions::BinaryExpr;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Column};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
@@ -18,8 +17,9 @@ use rainstorm_engine::{Error, Result};
 use rainstorm_proto::graph as proto;
 
 pub(super) fn encode(expression: &Arc<dyn PhysicalExpr>) -> Result<Bytes> {
-    if depth(expression) > DEPTH_MAX {
-        let message = format!("an expression of more than {DEPTH_MAX} operations in each other");
+    if messages(expression) > MESSAGES_MAX {
+        let operations = MESSAGES_MAX / 2;
+        let message = format!("an expression of more than {operations} operations in each other");
         return Err(Error::Invalid(format!("{message} is not supported")));
     }
     serialize_physical_expr(expression, &DefaultPhysicalExtensionCodec {})
@@ -27,11 +27,13 @@ pub(super) fn encode(expression: &Arc<dyn PhysicalExpr>) -> Result<Bytes> {
         .map_err(|error| Error::compute(format!("encode expression {expression}"), error))
 }
 
-/// Deeper expressions are not written: whoever reads them refuses them, and writing recurses.
-const DEPTH_MAX: usize = 100;
+/// Deeper expressions are not written: whoever reads them refuses more than 100 messages in each
+/// other, and a literal has up to four of its own.
+const MESSAGES_MAX: usize = 96;
 
-/// Returns how many operations are in each other; a chain of one operator is written as one.
-fn depth(expression: &Arc<dyn PhysicalExpr>) -> usize {
+/// Returns how many messages are in each other: two for an operation and three for a CASE, whose
+/// conditions and results come in pairs. A chain of one operator is written as one.
+fn messages(expression: &Arc<dyn PhysicalExpr>) -> usize {
     let operator = |expression: &Arc<dyn PhysicalExpr>| {
         expression.downcast_ref::<BinaryExpr>().map(|it| *it.op())
     };
@@ -39,9 +41,10 @@ fn depth(expression: &Arc<dyn PhysicalExpr>) -> usize {
     while let Some((expression, depth)) = open.pop() {
         deepest = deepest.max(depth);
         let own = operator(expression);
+        let below = depth + if expression.is::<CaseExpr>() { 3 } else { 2 };
         open.extend(expression.children().into_iter().map(|child| {
             let is_of_chain = own.is_some() && operator(child) == own;
-            (child, if is_of_chain { depth } else { depth + 1 })
+            (child, if is_of_chain { depth } else { below })
         }));
     }
     deepest

@@ -77,6 +77,10 @@ fn with_operators(operators: &[Arithmetic], operands: &[Expr]) -> Expr {
     })
 }
 
+/// How many operators of floating point arithmetic are one call: what is nested is shipped within
+/// bounds. A few are faster by themselves.
+const LONG_CHAIN: usize = 16;
+
 struct Walk<'a> {
     functions: &'a Registry,
     schema: &'a DFSchema,
@@ -98,6 +102,12 @@ impl Walk<'_> {
                 let arithmetic = Arithmetic::of_operator(op, &left_type, &right_type)
                     .filter(|_| self.is_checked(&left_type));
                 let (left, right) = (left.data, right.data);
+                if left_type.is_floating()
+                    && left_type == right_type
+                    && let Some(symbol) = Arithmetic::of_symbol(op)
+                {
+                    return Ok((self.float_chain(symbol, left, right, inside)?, data_type));
+                }
                 if let Some(arithmetic) = arithmetic {
                     let checked = self.chain(arithmetic, left, right)?;
                     return Ok((Transformed::yes(checked), data_type));
@@ -160,14 +170,59 @@ impl Walk<'_> {
             call.args.push(right);
             return Ok(Expr::ScalarFunction(call));
         }
-        let written = chain_operators(&operators);
         if call.func.name() == CHECKED_CHAIN {
-            call.args[0] = written;
+            call.args[0] = chain_operators(&operators);
             call.args.push(right);
             return Ok(Expr::ScalarFunction(call));
         }
-        let operands = call.args.into_iter().chain([right]);
-        let args = std::iter::once(written).chain(operands).collect();
+        self.chain_of(&operators, call.args.into_iter().chain([right]))
+    }
+
+    /// Makes one call of floating point arithmetic that is no longer a short chain.
+    fn float_chain(
+        &self,
+        last: Arithmetic,
+        left: Expr,
+        right: Expr,
+        is_rewritten: bool,
+    ) -> Result<Transformed<Expr>> {
+        let goes_on = |call: &ScalarFunction| {
+            let is_chain = call.func.name() == CHECKED_CHAIN;
+            let operators = operators_of(call).filter(|_| is_chain).map(|(operators, _)| operators);
+            operators.is_some_and(|operators| operators.iter().all(|it| it.chains_with(last)))
+        };
+        if matches!(&left, Expr::ScalarFunction(call) if goes_on(call)) {
+            return self.chain(last, left, right).map(Transformed::yes);
+        }
+        let (mut operators, mut first) = (vec![last], &left);
+        while let Some((inner, arithmetic, _)) = operation(first)
+            && arithmetic.chains_with(last)
+        {
+            operators.push(arithmetic);
+            first = inner;
+        }
+        if operators.len() < LONG_CHAIN {
+            let (left, right) = (Box::new(left), Box::new(right));
+            let same = Expr::BinaryExpr(BinaryExpr::new(left, last.operator(), right));
+            return Ok(Transformed::new_transformed(same, is_rewritten));
+        }
+        let (mut operands, mut rest) = (vec![right], &left);
+        for _ in 1..operators.len() {
+            let Some((inner, _, operand)) = operation(rest) else { break };
+            operands.push(operand.clone());
+            rest = inner;
+        }
+        operands.push(rest.clone());
+        operators.reverse();
+        self.chain_of(&operators, operands.into_iter().rev()).map(Transformed::yes)
+    }
+
+    fn chain_of(
+        &self,
+        operators: &[Arithmetic],
+        operands: impl Iterator<Item = Expr>,
+    ) -> Result<Expr> {
+        let args = std::iter::once(chain_operators(operators)).chain(operands).collect();
         let function = self.functions.udf(CHECKED_CHAIN)?;
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
     }
@@ -175,6 +230,16 @@ impl Walk<'_> {
     fn call(&self, arithmetic: Arithmetic, args: Vec<Expr>) -> Result<Expr> {
         let function = self.functions.udf(arithmetic.name())?;
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
+    }
+}
+
+/// Returns the parts of an operation.
+fn operation(expr: &Expr) -> Option<(&Expr, Arithmetic, &Expr)> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            Some((left, Arithmetic::of_symbol(*op)?, right))
+        }
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod quotient;
 
 use std::sync::Arc;
 
+use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, exec_datafusion_err, internal_err};
 use datafusion::error::Result;
@@ -20,6 +21,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
+use datafusion::physical_expr_common::datum::apply;
 
 pub use self::chain::{CHECKED_CHAIN, chain_operators, operators_of_chain};
 pub(super) use self::quotient::LongQuotients;
@@ -60,6 +62,18 @@ impl Arithmetic {
             Operator::Minus if integers || decimals => Some(Self::Subtract),
             Operator::Multiply if integers || decimals => Some(Self::Multiply),
             Operator::Divide if decimals => Some(Self::Divide),
+            _ => None,
+        }
+    }
+
+    /// Returns what an operator is in a chain, whatever it is between.
+    #[must_use]
+    pub const fn of_symbol(op: Operator) -> Option<Self> {
+        match op {
+            Operator::Plus => Some(Self::Add),
+            Operator::Minus => Some(Self::Subtract),
+            Operator::Multiply => Some(Self::Multiply),
+            Operator::Divide => Some(Self::Divide),
             _ => None,
         }
     }
@@ -151,8 +165,25 @@ fn step(
     let data_type = left.data_type();
     if is_decimal(&data_type) {
         decimals::compute(arithmetic, left, right, number_rows)
+    } else if data_type.is_floating() {
+        floats(arithmetic, left, right)
     } else {
         integers::compute(arithmetic, left, right, &data_type)
+    }
+}
+
+/// Computes one operation of floating point numbers, as IEEE 754 has it.
+fn floats(
+    arithmetic: Arithmetic,
+    left: &ColumnarValue,
+    right: &ColumnarValue,
+) -> Result<ColumnarValue> {
+    match arithmetic {
+        Arithmetic::Add => apply(left, right, numeric::add),
+        Arithmetic::Subtract => apply(left, right, numeric::sub),
+        Arithmetic::Multiply => apply(left, right, numeric::mul),
+        Arithmetic::Divide => apply(left, right, numeric::div),
+        Arithmetic::Negate => internal_err!("a negation of two values"),
     }
 }
 
