@@ -3,15 +3,16 @@
 //! Rules of ours, DataFusion's analyser and again rules of ours, each once per query: first what
 //! DataFusion would coerce in another way than Flink, then what it leaves as it should not be.
 
+mod agree;
 mod arguments;
 mod arithmetic;
 mod check;
 mod coarser;
-mod common;
 mod compared;
 mod depth;
 mod frames;
 mod intervals;
+mod lateral;
 mod literals;
 mod maps;
 mod not_in;
@@ -67,7 +68,8 @@ pub(crate) fn prepare(
     let plan = walk(
         plan,
         &[
-            &|plan| common::of_node(plan, functions),
+            &lateral::of_node,
+            &|plan| agree::of_node(plan, functions),
             &|plan| set_operations::common_types(plan, functions),
             &|plan| Ok(zeros::of_node(plan)),
             &copies,
@@ -75,7 +77,7 @@ pub(crate) fn prepare(
             &|plan| frames::of_node(plan, &intervals),
         ],
         &[
-            &|expr, schema| common::of_expr(expr, schema, functions),
+            &|expr, schema| agree::of_expr(expr, schema, functions),
             &|expr, schema| Ok(zeros::of_expr(expr, schema)),
             &|expr, schema| rows::of_expr(expr, schema, functions),
             &|expr, schema| Ok(depth::of_expr(expr, schema)),

@@ -21,8 +21,8 @@ use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 use rainstorm_engine::function::Registry;
 use sqlparser::tokenizer::Span;
 
+use super::agree::{agreed, converted};
 use super::check::alike_columns;
-use super::common::{agreed, converted};
 use crate::error::{fail, unsupported};
 
 /// Returns the word for what a join of a bound plan stands for. Nothing else that is written makes

@@ -76,7 +76,7 @@ pub(super) fn of_expr(
     if let Expr::InSubquery(InSubquery { expr, subquery, .. })
     | Expr::SetComparison(SetComparison { expr, subquery, .. }) = &mut expr
     {
-        changed = agree_with_query(expr, subquery, schema, functions)?;
+        changed |= agree_with_query(expr, subquery, schema, functions)?;
     }
     Ok(Transformed::new_transformed(expr, changed))
 }
