@@ -4,6 +4,7 @@
 //! in it depends on a process: expressions are DataFusion physical expressions over the columns
 //! of their operator's input, connectors are named with their options.
 
+mod order;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use datafusion::common::JoinType;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
+pub use self::order::{LimitSpec, SortKey, SortSpec};
 pub use self::window::{Window, WindowSpec};
 use crate::{OperatorId, StageId};
 
@@ -321,35 +323,6 @@ pub struct LookupJoinSpec {
     pub on: Vec<(usize, usize)>,
     /// What else must hold, over stream ++ table columns.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
-}
-
-/// LIMIT and OFFSET of rows that come in any order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitSpec {
-    /// How many rows are left out first.
-    pub offset: u64,
-    /// How many rows are passed on after that.
-    pub count: u64,
-}
-
-/// ORDER BY of rows that end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SortSpec {
-    /// What the rows are sorted by, the first first.
-    pub keys: Vec<SortKey>,
-    /// How many of the first rows are wanted at most.
-    pub count: u64,
-}
-
-/// One column that rows are sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SortKey {
-    /// The column.
-    pub column: usize,
-    /// DESC.
-    pub descending: bool,
-    /// NULLS FIRST.
-    pub nulls_first: bool,
 }
 
 /// A table that is read.

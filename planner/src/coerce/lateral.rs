@@ -6,20 +6,23 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, UnnestOptions};
+use datafusion::common::{Column, ScalarValue, UnnestOptions};
 use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Unnest, lit,
+    when,
 };
+use rainstorm_engine::function::Registry;
 
 /// Rewrites such a join. Others stay, and are refused where they are not supported.
 ///
 /// # Errors
 /// None of its own.
-pub(super) fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+pub(super) fn of_node(plan: LogicalPlan, functions: &Registry) -> Result<Transformed<LogicalPlan>> {
     if let LogicalPlan::Join(join) = &plan
         && let Some(elements) = Elements::of(join)
-        && let Some(unnested) = elements.over(join)?
+        && let Some(unnested) = elements.over(join, functions)?
     {
         return Ok(Transformed::yes(unnested));
     }
@@ -58,17 +61,19 @@ impl<'a> Elements<'a> {
     }
 
     /// Builds it over the left side, `None` where it is not the right side's array.
-    fn over(&self, join: &Join) -> Result<Option<LogicalPlan>> {
+    fn over(&self, join: &Join, functions: &Registry) -> Result<Option<LogicalPlan>> {
         let left = join.left.schema();
         let name = ELEMENT;
         let array = of_left(self.array.clone())?;
         if array.get_type(left).is_err() {
             return Ok(None);
         }
+        let keeps_rows = join.join_type == JoinType::Left;
+        let array = if keeps_rows { null_if_empty(array, functions)? } else { array };
         let columns = left.columns().into_iter().map(Expr::Column);
         let with_array = LogicalPlanBuilder::from(Arc::unwrap_or_clone(Arc::clone(&join.left)))
             .project(columns.chain([array.alias(name)]))?;
-        let options = UnnestOptions::new().with_preserve_nulls(join.join_type == JoinType::Left);
+        let options = UnnestOptions::new().with_preserve_nulls(keeps_rows);
         let element = Expr::Column(Column::new_unqualified(name));
         let unnested = with_array
             .unnest_columns_with_options(vec![Column::new_unqualified(name)], options)?
@@ -91,6 +96,12 @@ impl<'a> Elements<'a> {
 
 /// What the elements are called on the way.
 const ELEMENT: &str = "__element";
+
+/// Makes an array without elements NULL, of which a row stays where nulls are preserved.
+fn null_if_empty(array: Expr, functions: &Registry) -> Result<Expr> {
+    let is_empty = functions.udf("cardinality")?.call(vec![array.clone()]).eq(lit(0_u64));
+    when(is_empty, Expr::Literal(ScalarValue::Null, None)).otherwise(array)
+}
 
 /// Tells whether a projection gives names alone.
 fn is_renaming(projection: &Projection) -> bool {

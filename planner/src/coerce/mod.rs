@@ -68,7 +68,7 @@ pub(crate) fn prepare(
     let plan = walk(
         plan,
         &[
-            &lateral::of_node,
+            &|plan| lateral::of_node(plan, functions),
             &|plan| agree::of_node(plan, functions),
             &|plan| set_operations::common_types(plan, functions),
             &|plan| Ok(zeros::of_node(plan)),

@@ -10,7 +10,7 @@ use super::program::{Ended, Place, ended, expect_contains, trial};
 const MIB: u64 = 1 << 20;
 const BUDGET: u64 = 96 * MIB;
 /// What a process may take beside what the books say: pages of the allocator, rows on their way.
-const SLACK: u64 = 100 * MIB;
+const SLACK: u64 = 128 * MIB;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Shows what a worker says of a job's memory when it is over.
 const LOG: (&str, &str) = ("RAINSTORM_LOG", "error,rainstorm_cluster::worker::attempt=info");
