@@ -12,12 +12,13 @@ use arrow::datatypes::{
     i256,
 };
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, ScalarValue, internal_err};
+use datafusion::common::{Column, DFSchema, ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::WindowFunctionParams;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::expr_rewriter::{NamePreserver, SavedName};
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, LogicalPlan, Window, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    Cast, Expr, ExprSchemable, LogicalPlan, Projection, SortExpr, Window, WindowFrame,
+    WindowFrameBound, WindowFrameUnits,
 };
 use rainstorm_engine::function::interval_length;
 use rainstorm_engine::wording::type_sql;
@@ -42,22 +43,65 @@ pub(super) fn of_node(
     let mut changed = false;
     let mut calls = Vec::with_capacity(window.window_expr.len());
     for expr in &window.window_expr {
-        let name = preserver.save(expr);
         let mut call = unaliased(expr).clone();
-        let is_rewritten = match &mut call {
-            Expr::WindowFunction(call) => {
-                of_call(&mut call.params, window.input.schema(), intervals)?
-            }
-            _ => false,
-        };
-        changed |= is_rewritten;
-        calls.push(if is_rewritten { name.restore(call) } else { expr.clone() });
+        if let Expr::WindowFunction(call) = &mut call {
+            changed |= of_call(&mut call.params, window.input.schema(), intervals)?;
+        }
+        calls.push((preserver.save(expr), call));
     }
     if !changed {
         return Ok(Transformed::no(LogicalPlan::Window(window)));
     }
-    let window = Window::try_new(calls, Arc::clone(&window.input))?;
-    Ok(Transformed::yes(LogicalPlan::Window(window)))
+    computed(&window, calls).map(Transformed::yes)
+}
+
+/// Computes calls over a node's input: those with the same keys in one node, as DataFusion needs
+/// them, and what has become the same once.
+fn computed(window: &Window, calls: Vec<(SavedName, Expr)>) -> Result<LogicalPlan> {
+    let mut plan = Arc::clone(&window.input);
+    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut groups: Vec<Vec<(Expr, Expr)>> = Vec::new();
+    let mut known: Vec<(Expr, Column)> = Vec::new();
+    let mut results = Vec::with_capacity(calls.len());
+    let names = window.schema.columns().into_iter().skip(columns.len());
+    for ((name, call), column) in calls.into_iter().zip(names) {
+        if let Some((_, same)) = known.iter().find(|(known, _)| *known == call) {
+            let same = Expr::Column(same.clone());
+            results.push(same.alias_qualified(column.relation, column.name));
+            continue;
+        }
+        known.push((call.clone(), column.clone()));
+        let named = name.restore(call.clone());
+        results.push(Expr::Column(column));
+        let has_keys = |group: &&mut Vec<(Expr, Expr)>| {
+            group.first().is_some_and(|(first, _)| keys(first) == keys(&call))
+        };
+        match groups.iter_mut().find(has_keys) {
+            Some(group) => group.push((call, named)),
+            None => groups.push(vec![(call, named)]),
+        }
+    }
+    let is_plain =
+        groups.len() <= 1 && results.iter().all(|result| matches!(result, Expr::Column(_)));
+    for group in groups {
+        let calls = group.into_iter().map(|(_, named)| named).collect();
+        plan = Arc::new(LogicalPlan::Window(Window::try_new(calls, plan)?));
+    }
+    if is_plain {
+        return Ok(Arc::unwrap_or_clone(plan));
+    }
+    columns.extend(results);
+    Projection::try_new(columns, plan).map(LogicalPlan::Projection)
+}
+
+/// Returns what a call partitions and sorts by.
+fn keys(call: &Expr) -> Option<(&[Expr], &[SortExpr])> {
+    match call {
+        Expr::WindowFunction(call) => {
+            Some((call.params.partition_by.as_slice(), call.params.order_by.as_slice()))
+        }
+        _ => None,
+    }
 }
 
 fn of_call(

@@ -100,9 +100,7 @@ fn written((value, column): (&Expr, &DataType)) -> Expr {
         }
         Expr::Cast(cast) if cast.field.data_type() == column => {
             let inner = cast.expr.get_type(&DFSchema::empty());
-            let is_widened = |inner: DataType| {
-                column.is_nested() || (inner.is_integer() && *column == DataType::Int64)
-            };
+            let is_widened = |inner: DataType| inner.is_integer() && *column == DataType::Int64;
             // A literal is cast to BIGINT only where that is written.
             let is_literal = matches!(&*cast.expr, Expr::Literal(..));
             let strip = !is_literal && inner.is_ok_and(is_widened);

@@ -16,6 +16,7 @@ mod relation;
 mod rewrite;
 mod scope;
 mod star;
+mod window;
 
 use std::collections::BTreeSet;
 
@@ -251,9 +252,10 @@ impl<'a> Resolver<'a> {
     fn select(
         &mut self,
         select: &mut Select,
-        order_by: Option<&mut OrderBy>,
+        mut order_by: Option<&mut OrderBy>,
         outer: Option<&Scope<'_>>,
     ) -> Columns {
+        self.errors.extend(window::expand(select, order_by.as_deref_mut()));
         let mut scope = Scope { outer, ..Scope::default() };
         for table in &mut select.from {
             let shown = self.table_with_joins(table, &mut scope);
