@@ -248,5 +248,5 @@ fn is_operation(expr: &Expr) -> bool {
 }
 
 fn is_arithmetic(op: Operator) -> bool {
-    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide)
+    Arithmetic::of_symbol(op).is_some()
 }

@@ -192,8 +192,12 @@ impl<'a> Lowering<'a> {
     }
 
     fn projection(&mut self, projection: &Projection, below: &Derived<'_>) -> Result<Relation> {
+        let input = self.lower(below)?;
+        self.projected(projection, input)
+    }
+
+    fn projected(&mut self, projection: &Projection, mut input: Relation) -> Result<Relation> {
         let exprs: Vec<&Expr> = projection.expr.iter().map(unaliased).collect();
-        let mut input = self.lower(below)?;
         let schema = projection.input.schema();
         let computes = |expr: &Expr| !matches!(expr, Expr::Column(_));
         if !exprs.iter().any(|expr| computes(expr)) {

@@ -35,13 +35,21 @@ impl Lowering<'_> {
             offset: offset as u64,
             count: count.map_or(u64::MAX, |count| count as u64),
         };
-        let rows = match (input.plan, input.inputs.as_slice()) {
-            (LogicalPlan::Sort(sort), [input]) => {
-                self.sort(sort, input, limit.offset.saturating_add(limit.count))?
-            }
-            _ => self.lower(input)?,
-        };
+        let rows = self.wanted(input, limit.offset.saturating_add(limit.count))?;
         self.limit(rows, limit)
+    }
+
+    /// Lowers what the first `count` rows are wanted of, also where they are computed from those in
+    /// order.
+    fn wanted(&mut self, input: &Derived<'_>, count: u64) -> Result<Relation> {
+        match (input.plan, input.inputs.as_slice()) {
+            (LogicalPlan::Sort(sort), [input]) => self.sort(sort, input, count),
+            (LogicalPlan::Projection(projection), [input]) => {
+                let rows = self.wanted(input, count)?;
+                self.projected(projection, rows)
+            }
+            _ => self.lower(input),
+        }
     }
 
     /// Lowers an ORDER BY of which the first `count` rows are wanted.

@@ -170,7 +170,7 @@ fn unknown(expr: &Expr, units: WindowFrameUnits) -> SqlError {
         WindowFrameUnits::Range => "a number or an INTERVAL",
         WindowFrameUnits::Rows | WindowFrameUnits::Groups => "a whole number",
     };
-    let message = format!("{expr} as the bound of a frame of {units}");
+    let message = format!("{expr} as the bound of a frame of {units} is not supported");
     unsupported(expr.span(), message).with_help(format!("write {takes}"))
 }
 

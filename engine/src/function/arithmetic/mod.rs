@@ -57,13 +57,8 @@ impl Arithmetic {
     pub fn of_operator(op: Operator, left: &DataType, right: &DataType) -> Option<Self> {
         let integers = left.is_integer() && left == right;
         let decimals = is_decimal(left) && is_decimal(right);
-        match op {
-            Operator::Plus if integers || decimals => Some(Self::Add),
-            Operator::Minus if integers || decimals => Some(Self::Subtract),
-            Operator::Multiply if integers || decimals => Some(Self::Multiply),
-            Operator::Divide if decimals => Some(Self::Divide),
-            _ => None,
-        }
+        let is_checked = decimals || (integers && op != Operator::Divide);
+        Self::of_symbol(op).filter(|_| is_checked)
     }
 
     /// Returns what an operator is in a chain, whatever it is between.
