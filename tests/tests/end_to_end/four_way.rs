@@ -15,9 +15,16 @@ use super::program::{LocalCluster, Place, ended, expect_equal, repository, trial
 const EVENTS: u64 = 60_000;
 /// Queries whose results are compared row by row.
 const QUERIES: [&str; 11] = ["q0", "q1", "q2", "q5", "q7", "q8", "q13", "q14", "q17", "q21", "q22"];
-/// Queries of which every row is due before the input ends; windows that wait for it are looked at
-/// in the tests of plans.
+/// Queries of which every row is due before the input ends.
 const BEFORE_THE_END: [&str; 8] = ["q0", "q1", "q2", "q13", "q14", "q17", "q21", "q22"];
+/// Queries of windows, the last of which wait for the end, and where the window of a row ends.
+const WINDOWS: [(&str, &str); 3] = [
+    ("q5", "counts.starttime + INTERVAL '10 seconds'"),
+    ("q7", "most.window_end"),
+    ("q8", "p.starttime + INTERVAL '10 seconds'"),
+];
+/// Events of these: 31.5 seconds, so that two windows of ten are behind the watermark.
+const EVENTS_OF_WINDOWS: u64 = 315_000;
 /// How many events are shuffled: three seconds, of the watermark's four.
 const SHUFFLED: &str = "30000";
 
@@ -29,10 +36,18 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial(format!("four_way::{query}_survives_a_restart"), move || survives_a_restart(query))
     });
     let open = BEFORE_THE_END.map(|query| {
-        trial(format!("four_way::{query}_emits_before_the_end"), move || before_the_end(query))
+        trial(format!("four_way::{query}_emits_before_the_end"), move || async move {
+            before_the_end(query, EVENTS, &oracle::batch_rows(query, EVENTS).await?).await
+        })
+    });
+    let windows = WINDOWS.map(|(query, end)| {
+        trial(format!("four_way::{query}_emits_windows_before_the_end"), move || async move {
+            let due = oracle::due_rows(query, end, EVENTS_OF_WINDOWS).await?;
+            before_the_end(query, EVENTS_OF_WINDOWS, &due).await
+        })
     });
     let files = trial("four_way::q10_writes_the_files_of_batch", q10_writes_the_files_of_batch);
-    agree.into_iter().chain(restored).chain(open).chain([files]).collect()
+    agree.into_iter().chain(restored).chain(open).chain(windows).chain([files]).collect()
 }
 
 fn example(name: &str) -> String {
@@ -54,11 +69,11 @@ fn showing(query: &str) -> String {
 }
 
 /// Writes the side table of q13 and returns the arguments that a query's script needs.
-fn variables(place: &Place) -> Vec<String> {
+fn variables(place: &Place, events: u64) -> Vec<String> {
     let side = place.write("side.csv", &oracle::side_table());
     vec![
         "-D".to_owned(),
-        format!("EVENTS={EVENTS}"),
+        format!("EVENTS={events}"),
         "-D".to_owned(),
         format!("SIDE=file://{}", side.display()),
     ]
@@ -66,7 +81,7 @@ fn variables(place: &Place) -> Vec<String> {
 
 async fn agrees_with_batch(query: &'static str) -> Result<(), Failed> {
     let place = Place::new();
-    let variables = variables(&place);
+    let variables = variables(&place, EVENTS);
     let expected = sorted(&oracle::batch_rows(query, EVENTS).await?);
     for parallelism in ["1", "4"] {
         let found = show(&place, query, &variables, &["--parallelism", parallelism]).await?;
@@ -92,10 +107,13 @@ async fn show(
 }
 
 /// Holds the events open after their last and looks at the changes that the query has shown.
-async fn before_the_end(query: &'static str) -> Result<(), Failed> {
+async fn before_the_end(query: &str, events: u64, due: &str) -> Result<(), Failed> {
     let place = Place::new();
-    let variables = variables(&place);
-    let expected = sorted(&oracle::batch_rows(query, EVENTS).await?);
+    let variables = variables(&place, events);
+    let expected = sorted(due);
+    if expected.is_empty() {
+        return Err("no row is due before the end".into());
+    }
     let expected: Vec<&str> = expected.lines().collect();
     let text = showing(query).replace(&source(""), &source("\n  'stays-open-ms' = '3600000',"));
     let script = place.write("open.sql", &text);
@@ -111,7 +129,7 @@ async fn survives_a_restart(query: &'static str) -> Result<(), Failed> {
     let place = Place::new();
     let files = "'connector' = 'filesystem', 'path' = 'sdfs:///out', 'format' = 'csv'";
     let text = example(query).replace("'connector' = 'blackhole'", files);
-    run_with_restarts(&place, &text, &variables(&place)).await?;
+    run_with_restarts(&place, &text, &variables(&place, EVENTS)).await?;
     let listing = example(query);
     let table = listing.split("CREATE TABLE nexmark_").nth(1).ok_or("no table in the example")?;
     let table = format!("CREATE TABLE nexmark_{}", table.split(';').next().unwrap_or_default());

@@ -32,8 +32,32 @@ pub(crate) fn side_table() -> String {
 /// Answers a query on the first `events` events, as CSV with a header.
 pub(crate) async fn batch_rows(query: &str, events: u64) -> Result<String, Failed> {
     let context = context(events, 4).await?;
+    answer(&context, &text(query)?).await
+}
+
+/// Answers a query on the first `events` events, as far as its rows are due before the end: those
+/// of windows that lie behind the watermark. `end` is where a row's window ends, over what the
+/// query's last condition reads.
+pub(crate) async fn due_rows(query: &str, end: &str, events: u64) -> Result<String, Failed> {
+    let context = context(events, 4).await?;
+    let times = ["person", "auction", "bid"].map(|view| format!("SELECT \"dateTime\" FROM {view}"));
+    let watermark = format!(
+        "SELECT max(\"dateTime\") - INTERVAL '4 seconds' AS watermark FROM ({})",
+        times.join(" UNION ALL ")
+    );
+    let watermark = answer(&context, &watermark).await?;
+    let watermark = watermark.lines().nth(1).ok_or("no event has a time")?;
+    let text = format!("{} AND {end} <= TIMESTAMP '{watermark}'", text(query)?.trim_end());
+    answer(&context, &text).await
+}
+
+fn text(query: &str) -> Result<String, Failed> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle").join(format!("{query}.sql"));
-    let batches = context.sql(&std::fs::read_to_string(path)?).await?.collect().await?;
+    Ok(std::fs::read_to_string(path)?)
+}
+
+async fn answer(context: &SessionContext, text: &str) -> Result<String, Failed> {
+    let batches = context.sql(text).await?.collect().await?;
     let format = || "%Y-%m-%d %H:%M:%S%.3f".to_owned();
     let mut csv = Vec::new();
     let mut writer = WriterBuilder::new().with_timestamp_format(format()).build(&mut csv);
