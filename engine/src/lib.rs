@@ -17,6 +17,7 @@
 //! - [`views`]: keeps string views from holding on to more than they show
 //! - [`operator`]: what is done to rows, one operator per file
 //! - [`state`]: what operators keep, and how it is written into checkpoints
+//! - [`memory`]: the budget of what operators and tasks hold
 //! - [`task`]: how a subtask runs: channels, alignment of barriers, flushing
 //! - [`row_kinds`]: changes as people see them
 //! - [`batch_query`]: queries over bounded tables, by DataFusion's batch engine
@@ -35,6 +36,7 @@ pub mod hash;
 pub mod held;
 mod ids;
 mod map_entries;
+pub mod memory;
 pub mod operator;
 mod row_kind;
 pub mod state;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rainstorm_engine::batch_query::source_of;
 use rainstorm_engine::connector::{self, CommitId, Committable, SinkRef, SplitState};
 use rainstorm_engine::graph::{JobGraph, SinkSpec, SinkTarget, Stage};
-use rainstorm_engine::task::MemoryBudget;
+use rainstorm_engine::memory::MemoryBudget;
 use rainstorm_engine::time::TimestampMs;
 use rainstorm_engine::{Attempt, Epoch, Error, ErrorKind, Generation, OperatorId, Result, StageId};
 use tokio::sync::mpsc;

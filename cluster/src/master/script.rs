@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use rainstorm_engine::graph::BatchQuery;
-use rainstorm_engine::task::MemoryBudget;
+use rainstorm_engine::memory::MemoryBudget;
 use rainstorm_engine::{Epoch, Error, JobId, batch_query};
 use rainstorm_planner::script::{JobPlan, Step};
 use rainstorm_proto::client::execute_event::Event;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use object_store::path::Path;
 use rainstorm_engine::graph::JobGraph;
+use rainstorm_engine::memory::MemoryBudget;
 use rainstorm_engine::task::{
-    self, ChannelId, MemoryBudget, Sender, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics,
+    self, ChannelId, Sender, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics,
 };
 use rainstorm_engine::{Epoch, Error};
 use tokio::sync::mpsc;

@@ -8,11 +8,11 @@ use object_store::path::Path;
 use rainstorm_engine::connector::{Split, SplitState};
 use rainstorm_engine::graph::{JobGraph, SinkTarget};
 use rainstorm_engine::hash::key_groups_of;
+use rainstorm_engine::memory::MemoryBudget;
 use rainstorm_engine::state::StateTable;
 use rainstorm_engine::state::file::{self, Selection};
 use rainstorm_engine::task::{
-    ChannelId, MemoryBudget, Receiver, RemoteEnd, Sender, Task, TaskCommand, TaskId, TaskMetrics,
-    wire,
+    ChannelId, Receiver, RemoteEnd, Sender, Task, TaskCommand, TaskId, TaskMetrics, wire,
 };
 use rainstorm_engine::{Error, OperatorId, Result};
 use rainstorm_proto::worker as proto;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
+use rainstorm_engine::memory::Hold;
 use rainstorm_engine::state::{StateTable, file};
-use rainstorm_engine::task::{Hold, TaskEvent, TaskId};
+use rainstorm_engine::task::{TaskEvent, TaskId};
 use rainstorm_engine::{Epoch, Error, ErrorKind, OperatorId, Result};
 use rainstorm_proto::master::report_request::Report;
 use rainstorm_proto::master::{
@@ -228,12 +229,16 @@ impl Reporter {
             return Ok(None);
         }
         let encode = move || {
-            let pieces = file::encode(tables.iter().map(|(id, table)| (*id, table)))?;
+            let mut of_file = Vec::new();
+            let tables = tables.iter().map(|(id, table)| (*id, table));
+            let pieces = file::encode(tables, |bytes| {
+                of_file.extend(holds.first().map(|hold| hold.beside(bytes)).transpose()?);
+                Ok(())
+            })?;
             let bytes = pieces.iter().map(Bytes::len).sum::<usize>();
-            let hold = holds.first().map(|hold| hold.beside(bytes)).transpose()?;
-            Ok((pieces, bytes, hold))
+            Ok((pieces, bytes, of_file))
         };
-        let (pieces, bytes, _hold) = self.shared.compute.run(encode).await?;
+        let (pieces, bytes, _holds) = self.shared.compute.run(encode).await?;
         let size_bytes = bytes as u64;
         if bytes < INLINE_BYTES {
             let location = Some(Location::Inline(pieces.concat().into()));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rainstorm_engine::connector::{Committable, SplitState};
 use rainstorm_engine::graph::JobGraph;
+use rainstorm_engine::memory::Hold;
 use rainstorm_engine::state::{StateTable, TaskSnapshot};
-use rainstorm_engine::task::{Hold, TaskId};
+use rainstorm_engine::task::TaskId;
 use rainstorm_engine::{Epoch, OperatorId};
 
 /// What the tasks here keep at one checkpoint.

@@ -8,7 +8,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryPool, MemoryReservation};
 
 use super::{table, window_memory};
-use crate::task::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// Counts what DataFusion's operators hold in a budget.
 #[derive(Debug)]

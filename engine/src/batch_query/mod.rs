@@ -33,7 +33,7 @@ pub use self::source::source_of;
 pub use self::table::BatchTable;
 use crate::connector::ConnectorContext;
 use crate::graph::{BatchQuery, SourceSpec};
-use crate::task::MemoryBudget;
+use crate::memory::MemoryBudget;
 
 /// What a scan of a [`BatchQuery`] reads. It goes where the plan goes; a [`BatchTable`] takes its
 /// place where the query runs.

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use super::run;
 use crate::connector::{self, ConnectorContext, Read, Source, SourceRef, Split, SplitReader};
 use crate::graph::{BatchQuery, SourceSpec};
-use crate::task::MemoryBudget;
+use crate::memory::MemoryBudget;
 use crate::{Error, Result};
 
 /// Where the only split of a query is read from, and where it is once it was begun.

@@ -183,7 +183,7 @@ impl GroupAggregate {
             Some(weights) => Batch::changes(rows, Int8Array::from(weights))?,
         };
         for first in (0..count).step_by(TARGET_BATCH_ROWS) {
-            out.push(batch.slice(first, TARGET_BATCH_ROWS.min(count - first)));
+            out.push(batch.slice(first, TARGET_BATCH_ROWS.min(count - first)))?;
         }
         Ok(())
     }
@@ -323,14 +323,23 @@ impl Operator for GroupAggregate {
             return Ok(());
         }
         let dirty = std::mem::take(&mut self.groups.dirty);
-        let (kept, gone): (Vec<u32>, Vec<u32>) =
-            self.before.ids().iter().partition(|id| self.has_row(**id));
+        let before = self.before.take();
+        for first in (0..before.ids().len()).step_by(TARGET_BATCH_ROWS) {
+            let range = first..before.ids().len().min(first + TARGET_BATCH_ROWS);
+            let ids = &before.ids()[range.clone()];
+            let has_row: Vec<bool> = ids.iter().map(|id| self.has_row(*id)).collect();
+            let kept = ids.iter().zip(&has_row).filter(|(_, has)| **has).map(|(id, _)| *id);
+            let after = self.read(&kept.collect::<Vec<_>>())?;
+            let changes = before.changes(range, &has_row, &after)?;
+            self.emit(changes, out)?;
+        }
+        drop(before);
         let is_new = |id: &&u32| self.has_row(**id) && !self.groups.emitted[**id as usize];
         let new: Vec<u32> = dirty.iter().filter(is_new).copied().collect();
-        let present = [kept.as_slice(), new.as_slice()].concat();
-        let after = self.read(&present)?;
-        let changes = self.before.take_changes(&kept, &gone, &new, after)?;
-        self.emit(changes, out)?;
+        for new in new.chunks(TARGET_BATCH_ROWS) {
+            let columns = self.read(new)?;
+            self.emit(Changes { ids: new.to_vec(), columns, weights: None }, out)?;
+        }
         self.settle(dirty);
         Ok(())
     }

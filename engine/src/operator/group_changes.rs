@@ -1,11 +1,10 @@
 //! What a flush emits: the difference between the rows emitted before and the present ones.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, make_comparator};
+use arrow::array::{Array, ArrayRef, BooleanArray, make_comparator};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{SortOptions, concat, interleave, or, take};
+use arrow::compute::{SortOptions, interleave, or};
 
 use crate::{Error, Result};
 
@@ -14,6 +13,8 @@ pub(super) struct Before {
     ids: Vec<u32>,
     /// By aggregate, then in the order in which they were kept.
     columns: Vec<Vec<ArrayRef>>,
+    /// Where in these columns the results of each group are: which piece, which row.
+    places: Vec<(usize, usize)>,
 }
 
 /// Rows to emit: results of groups, and weights where some are taken back.
@@ -26,11 +27,13 @@ pub(super) struct Changes {
 impl Before {
     /// Starts without results of that many aggregates.
     pub(super) fn new(aggregates: usize) -> Self {
-        Self { ids: Vec::new(), columns: vec![Vec::new(); aggregates] }
+        Self { ids: Vec::new(), columns: vec![Vec::new(); aggregates], places: Vec::new() }
     }
 
     /// Keeps the results of groups.
     pub(super) fn push(&mut self, ids: &[u32], columns: Vec<ArrayRef>) {
+        let piece = self.columns.first().map_or(0, Vec::len);
+        self.places.extend((0..ids.len()).map(|row| (piece, row)));
         self.ids.extend_from_slice(ids);
         for (kept, column) in self.columns.iter_mut().zip(columns) {
             kept.push(column);
@@ -42,59 +45,80 @@ impl Before {
         &self.ids
     }
 
-    /// Forgets what is kept and returns how it differs from the present: `kept` and `gone` are
-    /// the groups kept that have a row or none, in their order, `new` those that had none, and
-    /// `after` holds the results of `kept` and then of `new`.
-    pub(super) fn take_changes(
-        &mut self,
-        kept: &[u32],
-        gone: &[u32],
-        new: &[u32],
-        after: Vec<ArrayRef>,
-    ) -> Result<Changes> {
-        let ids = std::mem::take(&mut self.ids);
-        let chunks = self.columns.iter_mut().map(std::mem::take).collect::<Vec<_>>();
-        if ids.is_empty() {
-            return Ok(Changes { ids: new.to_vec(), columns: after, weights: None });
-        }
-        let before = chunks.iter().map(join).collect::<Result<Vec<_>>>()?;
-        let place: HashMap<u32, usize> =
-            ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
-        let kept_places: Vec<usize> = kept.iter().map(|id| place[id]).collect();
-        let changed = changed(&before, &kept_places, &after)?;
+    /// Takes out all that is kept.
+    pub(super) fn take(&mut self) -> Self {
+        let aggregates = self.columns.len();
+        std::mem::replace(self, Self::new(aggregates))
+    }
 
+    /// Returns how some of what is kept differs from the present: `has_row` tells of each of these
+    /// groups whether it has a row now, and `after` holds the results of those that do.
+    pub(super) fn changes(
+        &self,
+        range: Range<usize>,
+        has_row: &[bool],
+        after: &[ArrayRef],
+    ) -> Result<Changes> {
+        let (ids, places) = (&self.ids[range.clone()], &self.places[range]);
+        let kept: Vec<(usize, usize)> =
+            places.iter().zip(has_row).filter(|(_, has)| **has).map(|(place, _)| *place).collect();
+        let changed = self.changed(&kept, after)?;
+
+        // The present results are the piece behind those that are kept.
+        let present = self.columns.first().map_or(0, Vec::len);
         let mut rows = Rows::default();
-        for (index, id) in kept.iter().enumerate() {
-            if changed.as_ref().is_some_and(|changed| changed.value(index)) {
-                rows.push(*id, (0, kept_places[index]), -1);
-                rows.push(*id, (1, index), 1);
+        let mut index = 0;
+        for ((id, place), has_row) in ids.iter().zip(places).zip(has_row) {
+            if !has_row {
+                rows.push(*id, *place, -1);
+                continue;
             }
+            if changed.as_ref().is_some_and(|changed| changed.value(index)) {
+                rows.push(*id, *place, -1);
+                rows.push(*id, (present, index), 1);
+            }
+            index += 1;
         }
-        for id in gone {
-            rows.push(*id, (0, place[id]), -1);
-        }
-        for (index, id) in new.iter().enumerate() {
-            rows.push(*id, (1, kept.len() + index), 1);
-        }
-        let columns = before.iter().zip(&after).map(|(before, after)| {
-            interleave(&[before.as_ref(), after.as_ref()], &rows.sources)
+        let columns = self.columns.iter().zip(after).map(|(before, after)| {
+            let pieces: Vec<&dyn Array> = before.iter().chain([after]).map(AsRef::as_ref).collect();
+            interleave(&pieces, &rows.sources)
                 .map_err(|error| Error::compute("gather changed results", error))
         });
         let columns = columns.collect::<Result<_>>()?;
-        let weights = Some(rows.weights).filter(|weights| weights.contains(&-1));
-        Ok(Changes { ids: rows.ids, columns, weights })
+        Ok(Changes { ids: rows.ids, columns, weights: Some(rows.weights) })
+    }
+
+    /// Tells which of the results at `places` differ from `after`; `None` where there is nothing
+    /// to differ.
+    fn changed(
+        &self,
+        places: &[(usize, usize)],
+        after: &[ArrayRef],
+    ) -> Result<Option<BooleanArray>> {
+        let failed = |error| Error::compute("compare results", error);
+        let mut changed: Option<BooleanArray> = None;
+        for (before, after) in self.columns.iter().zip(after) {
+            let pieces: Vec<&dyn Array> = before.iter().map(AsRef::as_ref).collect();
+            let before = interleave(&pieces, places).map_err(failed)?;
+            let differs = differs(&before, after)?;
+            changed = Some(match changed {
+                None => differs,
+                Some(changed) => or(&changed, &differs).map_err(failed)?,
+            });
+        }
+        Ok(changed)
     }
 
     /// Returns an estimate of the bytes that it holds.
     pub(super) fn memory_bytes(&self) -> usize {
         let columns = self.columns.iter().flatten();
         self.ids.capacity() * size_of::<u32>()
+            + self.places.capacity() * size_of::<(usize, usize)>()
             + columns.map(Array::get_array_memory_size).sum::<usize>()
     }
 }
 
-/// Rows to gather: the group of each, where its results are (0 before, 1 after, and the place
-/// there), and its weight.
+/// Rows to gather: the group of each, where its results are, and its weight.
 #[derive(Default)]
 struct Rows {
     ids: Vec<u32>,
@@ -108,35 +132,6 @@ impl Rows {
         self.sources.push(source);
         self.weights.push(weight);
     }
-}
-
-fn join(chunks: &Vec<ArrayRef>) -> Result<ArrayRef> {
-    if let [chunk] = chunks.as_slice() {
-        return Ok(Arc::clone(chunk));
-    }
-    let chunks: Vec<_> = chunks.iter().map(AsRef::as_ref).collect();
-    concat(&chunks).map_err(|error| Error::compute("put results together", error))
-}
-
-/// Tells for which rows the results at `places` of `before` differ from the first ones of
-/// `after`; `None` where there is nothing to differ.
-fn changed(
-    before: &[ArrayRef],
-    places: &[usize],
-    after: &[ArrayRef],
-) -> Result<Option<BooleanArray>> {
-    let failed = |error| Error::compute("compare results", error);
-    let places: UInt32Array = places.iter().map(|place| Some(*place as u32)).collect();
-    let mut changed: Option<BooleanArray> = None;
-    for (before, after) in before.iter().zip(after) {
-        let before = take(before, &places, None).map_err(failed)?;
-        let differs = differs(&before, &after.slice(0, places.len()))?;
-        changed = Some(match changed {
-            None => differs,
-            Some(changed) => or(&changed, &differs).map_err(failed)?,
-        });
-    }
-    Ok(changed)
 }
 
 fn differs(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanArray> {

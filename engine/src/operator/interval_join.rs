@@ -122,7 +122,7 @@ impl IntervalJoin {
         if let Some(valid) = without_nulls(&rows, columns) {
             let (valid, alone) = divide(&rows, &BooleanArray::new(valid.into_inner(), None))?;
             if self.shape.roles[side].emits_unmatched() {
-                out.push(Batch::insert(self.shape.alone(side, &alone)?));
+                out.push(Batch::insert(self.shape.alone(side, &alone)?))?;
             }
             rows = valid;
         }

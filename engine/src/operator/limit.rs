@@ -63,8 +63,7 @@ impl Operator for Limit {
         let skipped = self.spec.offset.saturating_sub(before).min(length);
         let passed = (self.taken - before).saturating_sub(skipped);
         // Both are at most the number of rows.
-        out.push(Batch::insert(rows.slice(skipped as usize, passed as usize)));
-        Ok(())
+        out.push(Batch::insert(rows.slice(skipped as usize, passed as usize)))
     }
 
     fn watermark(&mut self, watermark: Watermark, _out: &mut Output) -> Result<Watermark> {

@@ -149,7 +149,7 @@ impl LocalWindowAggregate {
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(|error| Error::compute("put partial aggregates together", error))?;
         for first in (0..count).step_by(TARGET_BATCH_ROWS) {
-            out.push(Batch::insert(rows.slice(first, TARGET_BATCH_ROWS.min(count - first))));
+            out.push_own(Batch::insert(rows.slice(first, TARGET_BATCH_ROWS.min(count - first))));
         }
         Ok(())
     }

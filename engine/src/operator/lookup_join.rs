@@ -116,7 +116,7 @@ impl LookupJoin {
             out.push(match weights {
                 None => Batch::insert(rows),
                 Some(weights) => Batch::changes(rows, weights)?,
-            });
+            })?;
         }
         if self.is_outer {
             pairs.probe.iter().for_each(|row| found[*row as usize] = true);
@@ -129,7 +129,7 @@ impl LookupJoin {
         let unmatched: BooleanArray = found.iter().map(|found| Some(!found)).collect();
         if unmatched.true_count() > 0 {
             let batch = batch.filter(&unmatched)?;
-            out.push(batch.with_rows(self.shape.alone(STREAM, batch.rows())?)?);
+            out.push(batch.with_rows(self.shape.alone(STREAM, batch.rows())?)?)?;
         }
         Ok(())
     }

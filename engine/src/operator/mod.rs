@@ -31,10 +31,12 @@ mod window_join;
 mod window_slices;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Result;
 use crate::batch::Batch;
+use crate::memory::{Hold, MemoryBudget};
 use crate::state::{StateReader, StateWriter};
 use crate::time::{TimestampMs, Watermark};
 pub use build::build;
@@ -133,15 +135,48 @@ pub trait Transform: Send {
     fn transform(&mut self, batch: Batch, now: TimestampMs) -> Result<Batch>;
 }
 
-/// Collects what an operator emits.
+/// Bytes that are emitted between two entries in the books.
+const BYTES_PER_HOLD: usize = 4 << 20;
+
+/// Collects what an operator emits, and counts it where it becomes much: one call may emit as much
+/// as the operator holds.
 #[derive(Debug, Default)]
 pub struct Output {
     batches: Vec<Batch>,
+    /// The budget, and on whose account what is emitted goes.
+    account: Option<(Arc<MemoryBudget>, &'static str)>,
+    holds: Vec<Hold>,
+    unaccounted_bytes: usize,
 }
 
 impl Output {
+    /// Makes the output of an operator, whose bytes count.
+    pub(crate) fn of(operator: &'static str, budget: Arc<MemoryBudget>) -> Self {
+        Self { account: Some((budget, operator)), ..Self::default() }
+    }
+
     /// Emits a batch; an empty one is dropped.
-    pub fn push(&mut self, batch: Batch) {
+    ///
+    /// # Errors
+    /// `Memory` where what is emitted does not fit the budget beside what is held.
+    pub fn push(&mut self, batch: Batch) -> Result<()> {
+        let has_others = !self.batches.is_empty();
+        if let Some((budget, operator)) = &self.account
+            && has_others
+        {
+            self.unaccounted_bytes += batch.memory_bytes();
+            if self.unaccounted_bytes > BYTES_PER_HOLD {
+                let bytes = std::mem::take(&mut self.unaccounted_bytes);
+                self.holds.push(budget.hold(operator, bytes)?);
+            }
+        }
+        self.push_own(batch);
+        Ok(())
+    }
+
+    /// Emits rows that the operator no longer holds, and which are still on its account; an empty
+    /// batch is dropped.
+    pub fn push_own(&mut self, batch: Batch) {
         if !batch.is_empty() {
             self.batches.push(batch);
         }
@@ -149,6 +184,8 @@ impl Output {
 
     /// Takes what has been emitted, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = Batch> + '_ {
+        self.holds.clear();
+        self.unaccounted_bytes = 0;
         self.batches.drain(..)
     }
 
@@ -172,4 +209,32 @@ pub struct OperatorContext {
     pub key_group_count: u16,
     /// How long state may be unused before it is dropped; `None` for ever.
     pub state_ttl: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+
+    #[test]
+    fn what_is_emitted_at_once_counts_until_it_is_handed_on() {
+        let megabytes = |count: usize| {
+            let numbers = arrow::array::Int64Array::from(vec![7; count << 17]);
+            let columns = [("a", Arc::new(numbers) as arrow::array::ArrayRef)];
+            Batch::insert(arrow::array::RecordBatch::try_from_iter(columns).unwrap())
+        };
+        let budget = Arc::new(MemoryBudget::new(20 << 20));
+        let mut output = Output::of("Sort", Arc::clone(&budget));
+        output.push(megabytes(30)).unwrap();
+        assert_eq!(budget.held_bytes(), 0, "one batch is what every operator emits");
+        output.push(megabytes(3)).unwrap();
+        output.push(megabytes(3)).unwrap();
+        assert_eq!(budget.held_bytes(), 6 << 20);
+        output.push_own(megabytes(30));
+        assert_eq!(budget.held_bytes(), 6 << 20);
+        let refused = output.push(megabytes(15)).unwrap_err().to_string();
+        assert!(refused.starts_with("Sort (others 0 bytes) holds"), "{refused}");
+        assert_eq!(output.drain().count(), 4);
+        assert_eq!(budget.held_bytes(), 0);
+    }
 }

@@ -83,16 +83,15 @@ impl Sort {
     }
 
     /// Takes the wanted rows out, in order.
-    fn take(&mut self) -> Result<Vec<RecordBatch>> {
+    fn take(&mut self, mut give: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         let places = self.sorted();
         let batches: Vec<&RecordBatch> = self.held.iter().map(|held| &held.rows).collect();
-        let taken = places
-            .chunks(BATCH_ROWS)
-            .map(|places| interleave_record_batch(&batches, places).map_err(failed))
-            .collect::<Result<_>>()?;
+        for places in places.chunks(BATCH_ROWS) {
+            give(interleave_record_batch(&batches, places).map_err(failed)?)?;
+        }
         self.held.clear();
         self.held_rows = 0;
-        Ok(taken)
+        Ok(())
     }
 
     /// Keeps the wanted rows alone, where others have gathered.
@@ -101,10 +100,12 @@ impl Sort {
         if self.held_rows <= enough.saturating_mul(2).saturating_add(SPARE_ROWS) {
             return Ok(());
         }
-        for rows in self.take()? {
-            self.hold(rows)?;
-        }
-        Ok(())
+        let mut wanted = Vec::new();
+        self.take(|rows| {
+            wanted.push(rows);
+            Ok(())
+        })?;
+        wanted.into_iter().try_for_each(|rows| self.hold(rows))
     }
 }
 
@@ -140,9 +141,7 @@ impl Operator for Sort {
         if watermark < Watermark::MAX {
             return Ok(Watermark::MIN);
         }
-        for rows in self.take()? {
-            out.push(Batch::insert(rows));
-        }
+        self.take(|rows| out.push(Batch::insert(rows)))?;
         Ok(watermark)
     }
 

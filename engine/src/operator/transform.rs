@@ -25,8 +25,7 @@ impl<T: Transform> Operator for TransformOperator<T> {
         now: TimestampMs,
         out: &mut Output,
     ) -> Result<()> {
-        out.push(self.0.transform(batch, now)?);
-        Ok(())
+        out.push(self.0.transform(batch, now)?)
     }
 
     fn watermark(&mut self, watermark: Watermark, _out: &mut Output) -> Result<Watermark> {

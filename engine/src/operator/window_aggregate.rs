@@ -186,7 +186,7 @@ impl WindowAggregate {
             .map_err(|error| Error::compute("put a window's results together", error))?;
         for first in (0..groups).step_by(TARGET_BATCH_ROWS) {
             let length = TARGET_BATCH_ROWS.min(groups - first);
-            out.push(Batch::insert(rows.slice(first, length)));
+            out.push_own(Batch::insert(rows.slice(first, length)));
         }
         Ok(())
     }

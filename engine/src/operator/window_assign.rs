@@ -93,8 +93,7 @@ impl Operator for WindowAssign {
         columns.extend(window_columns(&windows));
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map_err(|error| Error::compute("append the windows of rows", error))?;
-        out.push(batch.with_rows(rows)?);
-        Ok(())
+        out.push(batch.with_rows(rows)?)
     }
 
     fn watermark(&mut self, watermark: Watermark, _out: &mut Output) -> Result<Watermark> {

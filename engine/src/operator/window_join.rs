@@ -176,7 +176,7 @@ impl Operator for WindowJoin {
         let valid = BooleanArray::new(valid.into_inner(), None);
         let (rows, alone) = divide(&rows, &valid)?;
         if self.shape.roles[port].emits_unmatched() {
-            out.push(Batch::insert(self.shape.alone(port, &alone)?));
+            out.push(Batch::insert(self.shape.alone(port, &alone)?))?;
         }
         self.add(port, &rows)
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::connector::SplitState;
 use crate::held::own_bytes;
-use crate::task::Hold;
+use crate::memory::Hold;
 use crate::{OperatorId, Result};
 
 /// One table of an operator's state in a snapshot.

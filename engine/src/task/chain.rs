@@ -1,11 +1,12 @@
 //! The operators of one task, run one after the other without queues between them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::Holding;
 use crate::batch::Batch;
 use crate::function;
 use crate::graph::OperatorNode;
+use crate::memory::{Holding, MemoryBudget};
 use crate::operator::{self, Operator, OperatorContext, Output};
 use crate::state::{StateReader, StateTable, StateWriter, TaskSnapshot};
 use crate::time::{TimestampMs, Watermark};
@@ -44,6 +45,7 @@ impl Chain {
         nodes: &[OperatorNode],
         context: &OperatorContext,
         state: &mut BTreeMap<OperatorId, Vec<StateTable>>,
+        memory: &Arc<MemoryBudget>,
     ) -> Result<Self> {
         let mut links = Vec::with_capacity(nodes.len());
         for node in nodes {
@@ -51,8 +53,8 @@ impl Chain {
             if let Some(tables) = state.remove(&node.id) {
                 operator.restore(&StateReader::new(tables, context.key_groups.clone()))?;
             }
-            let (output, watermark) = (Output::default(), Watermark::MIN);
-            links.push(Link { id: node.id, operator, output, watermark });
+            let output = Output::of(operator.name(), Arc::clone(memory));
+            links.push(Link { id: node.id, operator, output, watermark: Watermark::MIN });
         }
         Ok(Self { links, follows_clock: nodes.iter().any(|node| node.spec.follows_clock()) })
     }

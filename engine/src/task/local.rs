@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::wire::wire;
-use super::{ClientSink, MemoryBudget, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics, run};
+use super::{ClientSink, Task, TaskCommand, TaskEvent, TaskId, TaskMetrics, run};
 use crate::batch::Batch;
 use crate::batch_query::source_of;
 use crate::connector::{self, CommitId, Committable, ConnectorContext, SplitState};
 use crate::graph::{JobGraph, SinkTarget, Stage};
+use crate::memory::MemoryBudget;
 use crate::{Attempt, Epoch, Error, Generation, JobId, Result, StageId};
 
 /// Runs a job to its end on the current runtime, which comes with that of its input or with enough

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use arrow::array::Array;
 
 use super::output::{Control, EdgeWriter, FlushWhen};
-use super::{ClientSink, Holding, Task, TaskMetrics};
+use super::{ClientSink, Task, TaskMetrics};
 use crate::batch::Batch;
 use crate::connector::{self, Committable, SinkWriter};
 use crate::graph::{SinkSpec, SinkTarget, Stage};
+use crate::memory::Holding;
 use crate::time::{TimestampMs, Watermark};
 use crate::{Epoch, Error, Result};
 

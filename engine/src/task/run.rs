@@ -11,11 +11,12 @@ use super::gate::{Event, Gate};
 use super::outlet::Outlet;
 use super::output::FlushWhen;
 use super::source::{SourceDriver, SourceEvent};
-use super::{Holding, MemoryBudget, Task, TaskCommand, TaskEvent, TaskMetrics};
+use super::{Task, TaskCommand, TaskEvent, TaskMetrics};
 use crate::batch::Batch;
 use crate::batch_query::source_of;
 use crate::graph::Stage;
 use crate::hash::key_groups_of;
+use crate::memory::{Holding, MemoryBudget};
 use crate::operator::OperatorContext;
 use crate::state::TaskSnapshot;
 use crate::time::{ClockRef, TimestampMs, Watermark};
@@ -154,7 +155,7 @@ impl Running {
             state_ttl: graph.settings.state_ttl,
         };
         let clock = Arc::clone(&task.connectors.clock);
-        let chain = Chain::build(&stage.chain, &context, &mut task.state)?;
+        let chain = Chain::build(&stage.chain, &context, &mut task.state, &task.memory)?;
         let inlet = open_inlet(&mut task, stage, &context)?;
         let outlet = Outlet::open(&mut task, stage).await?;
         Ok(Self {
@@ -360,8 +361,8 @@ impl Running {
 
     fn snapshot(&mut self) -> Result<TaskSnapshot> {
         let mut snapshot = self.chain.snapshot()?;
-        let bytes = snapshot.memory_bytes();
-        if bytes > 0 {
+        if !snapshot.operators.is_empty() {
+            let bytes = snapshot.memory_bytes();
             let largest = self.chain.memory().max_by_key(|holding| holding.1);
             let (holder, _) = largest.unwrap_or_default();
             snapshot.hold = Some(Arc::new(self.memory.hold(holder, bytes)?));
@@ -461,7 +462,7 @@ fn open_inlet(task: &mut Task, stage: &Stage, context: &OperatorContext) -> Resu
         return Ok(Inlet::Gate(Gate::new(std::mem::take(&mut task.inputs))));
     };
     let source = source_of(spec, &task.connectors, &task.memory)?;
-    let prepare = Chain::build(&spec.prepare, context, &mut task.state)?;
+    let prepare = Chain::build(&spec.prepare, context, &mut task.state, &task.memory)?;
     let (clock, splits) = (Arc::clone(&task.connectors.clock), std::mem::take(&mut task.splits));
     let idle_timeout = task.graph.settings.idle_timeout;
     let driver = SourceDriver::new(source, clock, splits, prepare, spec, idle_timeout)

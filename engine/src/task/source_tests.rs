@@ -9,6 +9,7 @@ use super::*;
 use crate::OperatorId;
 use crate::connector::Source;
 use crate::graph::SourceSpec;
+use crate::memory::MemoryBudget;
 use crate::operator::testing::context;
 use crate::time::{Clock, SimulatedClock};
 
@@ -117,7 +118,9 @@ impl Case {
         let clock = Arc::new(SimulatedClock::new(0));
         let (splits, own) = (splits.to_vec(), Arc::clone(&clock));
         let source = Arc::new(Scripted { splits, waits, clock: own });
-        let prepare = Chain::build(&[], &context(0, 1), &mut BTreeMap::new()).expect("no operator");
+        let memory = Arc::new(MemoryBudget::new(usize::MAX));
+        let prepare = Chain::build(&[], &context(0, 1), &mut BTreeMap::new(), &memory);
+        let prepare = prepare.expect("no operator");
         let timeout = Some(Duration::from_millis(IDLE_MS));
         let shown = Arc::clone(&clock) as _;
         let driver = SourceDriver::new(source, shown, states, prepare, &spec(), timeout);

@@ -8,9 +8,9 @@ use tokio::process::Child;
 use super::program::{Ended, Place, ended, expect_contains, trial};
 
 const MIB: u64 = 1 << 20;
-const BUDGET: u64 = 96 * MIB;
+const BUDGET: u64 = 384 * MIB;
 /// What a process may take beside what the books say: pages of the allocator, rows on their way.
-const SLACK: u64 = 128 * MIB;
+const SLACK: u64 = 100 * MIB;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Shows what a worker says of a job's memory when it is over.
 const LOG: (&str, &str) = ("RAINSTORM_LOG", "error,rainstorm_cluster::worker::attempt=info");
@@ -161,7 +161,7 @@ async fn run(case: &Case, budget: u64, rows: u64) -> Result<(u64, Ended), Failed
 }
 
 async fn fails_within_its_budget(case: &'static Case) -> Result<(), Failed> {
-    let (grown, ended) = run(case, BUDGET, 1_000_000).await?;
+    let (grown, ended) = run(case, BUDGET, 2_000_000).await?;
     let told = ended.failure()?;
     expect_contains(&told, &format!("{} (others", case.name))?;
     expect_contains(&told, "over the worker's budget")?;

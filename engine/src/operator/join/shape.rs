@@ -197,7 +197,7 @@ impl JoinShape {
         let views: Vec<&Table> = tables.iter().map(|marked| marked.table).collect();
         self.verify(side, rows, &views, pairs)?;
         if self.emits_pairs() && !pairs.is_empty() {
-            out.push(Batch::insert(self.assemble(side, rows, &views, pairs)?));
+            out.push(Batch::insert(self.assemble(side, rows, &views, pairs)?))?;
         }
         if self.roles[side].is_tracked() {
             pairs.probe.iter().for_each(|row| found[*row as usize] = true);
@@ -205,7 +205,7 @@ impl JoinShape {
         if self.roles[1 - side].is_tracked() {
             let newly = mark(tables, &pairs.stored);
             if self.roles[1 - side] == Role::Semi && !newly.is_empty() {
-                out.push(Batch::insert(self.stored_alone(1 - side, &views, &newly)?));
+                out.push(Batch::insert(self.stored_alone(1 - side, &views, &newly)?))?;
             }
         }
         pairs.clear();
@@ -236,7 +236,7 @@ impl JoinShape {
         if mask.true_count() > 0 {
             let rows = arrow::compute::filter_record_batch(rows, &mask)
                 .map_err(|error| Error::compute("divide the rows of a join", error))?;
-            out.push(Batch::insert(self.alone(side, &rows)?));
+            out.push(Batch::insert(self.alone(side, &rows)?))?;
         }
         Ok(())
     }
@@ -256,7 +256,7 @@ impl JoinShape {
         let stored: Vec<Stored> =
             unmatched.map(|(row, _)| Stored { table: 0, row: row as u32 }).collect();
         if !stored.is_empty() {
-            out.push(Batch::insert(self.stored_alone(side, &[table], &stored)?));
+            out.push(Batch::insert(self.stored_alone(side, &[table], &stored)?))?;
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ fn rows(values: impl Iterator<Item = i64> + Clone) -> RecordBatch {
 fn encode<'a>(
     tables: impl IntoIterator<Item = (OperatorId, &'a StateTable)>,
 ) -> Result<Bytes, crate::Error> {
-    super::encode(tables).map(|pieces| pieces.concat().into())
+    super::encode(tables, |_| Ok(())).map(|pieces| pieces.concat().into())
 }
 
 /// A table whose row n has value n and key group n mod 256.

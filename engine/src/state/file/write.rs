@@ -18,18 +18,20 @@ const BLOCK_ROWS: usize = 64 * 1024;
 const BLOCK_BYTES: usize = 4 << 20;
 
 /// Writes tables into one file, which comes in pieces: putting it together would take it twice.
-/// Tables of the same name, from several subtasks, stay apart.
+/// Tables of the same name, from several subtasks, stay apart. `account` learns of the bytes of
+/// each piece as it comes: the file may be as large as all state.
 ///
 /// # Errors
 /// `Compute` where Arrow cannot encode the rows; `Internal` where a table has not one key group
-/// for every row or a name of more than 64 KiB.
+/// for every row or a name of more than 64 KiB; what `account` fails with.
 pub fn encode<'a>(
     tables: impl IntoIterator<Item = (OperatorId, &'a StateTable)>,
+    mut account: impl FnMut(usize) -> Result<()>,
 ) -> Result<Vec<Bytes>> {
     let mut entries = Vec::new();
     let mut blocks = Vec::new();
     for (operator, table) in tables {
-        write_table(operator, table, &mut entries, &mut blocks)?;
+        write_table(operator, table, &mut entries, &mut blocks, &mut account)?;
     }
     let mut file = vec![index::encode(&entries).into()];
     file.append(&mut blocks);
@@ -41,6 +43,7 @@ fn write_table(
     table: &StateTable,
     entries: &mut Vec<Entry>,
     blocks: &mut Vec<Bytes>,
+    account: &mut impl FnMut(usize) -> Result<()>,
 ) -> Result<()> {
     if u16::try_from(table.name.len()).is_err() {
         return Err(Error::Internal(format!("a state table's name of {} bytes", table.name.len())));
@@ -61,6 +64,7 @@ fn write_table(
         let row = |place: usize| order.as_ref().map_or(place, |order| order[place] as usize);
         let groups = groups.map(|groups| runs(places.map(|place| groups[row(place)])));
         let block = encode_block(&rows)?;
+        account(block.len())?;
         entries.push(Entry {
             operator,
             table: table.name.clone(),
