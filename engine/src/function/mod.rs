@@ -10,7 +10,9 @@ mod clock;
 mod coarser;
 mod date_pattern;
 mod epoch;
+mod floats;
 mod interval;
+mod interval_arithmetic;
 mod lately;
 mod like;
 mod moment;
@@ -32,12 +34,13 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use crate::time::ClockRef;
 pub use any::{any_function, operator_of};
-pub use arithmetic::{Arithmetic, CHECKED_CHAIN, chain_operators, operators_of_chain};
+pub use arithmetic::{Arithmetic, CHECKED_CHAIN, LINK, chain_operators, operators_of_chain};
 pub use assign::ASSIGN;
 pub use bounded::MAX_LENGTH;
 pub(crate) use clock::at;
 pub use clock::is_current_time;
 pub use coarser::{TO_COARSER, gets_coarser};
+pub use floats::{EQUAL_FLOATS, holds_floats};
 pub use interval::{
     INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, interval_length,
 };
@@ -70,6 +73,8 @@ pub fn functions(clock: &ClockRef) -> Vec<Arc<ScalarUDF>> {
     functions.extend(assign::functions());
     functions.extend(like::functions());
     functions.extend(interval::functions());
+    functions.extend(interval_arithmetic::functions());
+    functions.extend(floats::functions());
     functions.extend(arithmetic::functions());
     functions
 }

@@ -16,9 +16,6 @@ pub(super) fn rebuilt(
     to: &DataType,
     simple: &impl Fn(&ArrayRef, &DataType) -> Result<ArrayRef, ArrowError>,
 ) -> Result<ArrayRef, ArrowError> {
-    if array.data_type() == to {
-        return Ok(Arc::clone(array));
-    }
     Ok(match (array.data_type(), to) {
         (DataType::Struct(_), DataType::Struct(fields)) => {
             Arc::new(rebuilt_rows(array.as_struct(), fields, simple)?)

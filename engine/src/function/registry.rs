@@ -10,11 +10,12 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
-use super::arithmetic::LongQuotients;
+use super::arithmetic::{Links, LongQuotients};
+use super::interval_arithmetic::{INTERVAL_TIMES, IntervalArithmetic};
 use super::{
-    ASSIGN, Arithmetic, CHECKED_CHAIN, INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH,
-    INTERVAL_OF_KEY, LIKE_PATTERN, RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER, WRAPPING_SUM,
-    bounded, percentile, sql_typed,
+    ASSIGN, Arithmetic, CHECKED_CHAIN, EQUAL_FLOATS, INTERVAL_IN_DAYS, INTERVAL_KEY,
+    INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN, LINK, RENAME_FIELDS, TIMESTAMP_TEXT,
+    TO_COARSER, WRAPPING_SUM, bounded, percentile, sql_typed,
 };
 use crate::time::ClockRef;
 
@@ -37,6 +38,8 @@ pub struct Registry {
 pub fn registry(clock: &ClockRef) -> Registry {
     let mut expr_planners = SessionStateDefaults::default_expr_planners();
     expr_planners.push(Arc::new(LongQuotients));
+    expr_planners.push(Arc::new(IntervalArithmetic));
+    expr_planners.push(Arc::new(Links));
     let mut registry = Registry {
         scalar: BTreeMap::new(),
         higher_order: BTreeMap::new(),
@@ -83,10 +86,13 @@ fn insert<T>(
 const INTERNAL: &[&str] = &[
     ASSIGN,
     CHECKED_CHAIN,
+    EQUAL_FLOATS,
     INTERVAL_IN_DAYS,
     INTERVAL_KEY,
     INTERVAL_LENGTH,
     INTERVAL_OF_KEY,
+    INTERVAL_TIMES,
+    LINK,
     LIKE_PATTERN,
     RENAME_FIELDS,
     TIMESTAMP_TEXT,

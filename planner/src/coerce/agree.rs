@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
@@ -47,6 +47,37 @@ pub(super) fn agreed(types: &[DataType]) -> Option<Vec<DataType>> {
     (agreed != types).then_some(agreed)
 }
 
+/// Returns the types to give to what is compared. Decimals with more digits between them than a
+/// DECIMAL has are compared as ones of up to 76, which no value has: each of them fits.
+fn compared_as(types: &[DataType]) -> Option<Vec<DataType>> {
+    let exact = || {
+        let digits = types.iter().map(digits).collect::<Option<Vec<_>>>()?;
+        let whole = digits.iter().map(|(whole, _)| *whole).max()?;
+        let scale = digits.iter().map(|(_, scale)| *scale).max()?;
+        (whole + scale > DECIMAL128_MAX_PRECISION)
+            .then(|| vec![DataType::Decimal256(whole + scale, scale as i8); types.len()])
+    };
+    let has_decimals = types.iter().any(DataType::is_decimal);
+    has_decimals.then(exact).flatten().or_else(|| agreed(types))
+}
+
+/// Returns how many digits the numbers of a type have before and after the point.
+fn digits(data_type: &DataType) -> Option<(u8, u8)> {
+    match data_type {
+        DataType::Decimal128(precision, scale) => {
+            let scale = u8::try_from(*scale).ok()?;
+            Some((precision.checked_sub(scale)?, scale))
+        }
+        DataType::Null => Some((0, 0)),
+        DataType::Int8 | DataType::UInt8 => Some((3, 0)),
+        DataType::Int16 | DataType::UInt16 => Some((5, 0)),
+        DataType::Int32 | DataType::UInt32 => Some((10, 0)),
+        DataType::Int64 => Some((19, 0)),
+        DataType::UInt64 => Some((20, 0)),
+        _ => None,
+    }
+}
+
 /// Gives the columns of a VALUES, and the keys of a join, types that go together.
 ///
 /// # Errors
@@ -69,8 +100,8 @@ pub(super) fn of_expr(
     functions: &Registry,
 ) -> Result<Transformed<Expr>> {
     let mut changed = false;
-    each_group(&mut expr, |group| {
-        changed |= agree(group, schema, functions)?;
+    each_group(&mut expr, |group, common| {
+        changed |= agree(group, common, schema, functions)?;
         Ok(())
     })?;
     if let Expr::InSubquery(InSubquery { expr, subquery, .. })
@@ -81,30 +112,41 @@ pub(super) fn of_expr(
     Ok(Transformed::new_transformed(expr, changed))
 }
 
+/// Returns the types to give to what stands side by side.
+type Common = fn(&[DataType]) -> Option<Vec<DataType>>;
+
 /// Visits the groups of an expression's parts that get a common type.
-fn each_group(expr: &mut Expr, mut visit: impl FnMut(Vec<&mut Expr>) -> Result<()>) -> Result<()> {
-    visit(compared(expr))?;
+fn each_group(
+    expr: &mut Expr,
+    mut visit: impl FnMut(Vec<&mut Expr>, Common) -> Result<()>,
+) -> Result<()> {
+    visit(compared(expr), compared_as)?;
     match expr {
         Expr::Case(case) => {
             let thens = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
-            visit(thens.chain(case.else_expr.as_deref_mut()).collect())
+            visit(thens.chain(case.else_expr.as_deref_mut()).collect(), agreed)
         }
         Expr::ScalarFunction(call) if !TYPES_OF_THEIR_OWN.contains(&call.func.name()) => {
-            visit(call.args.iter_mut().collect())
+            visit(call.args.iter_mut().collect(), agreed)
         }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            visit(vec![left, right])
+            visit(vec![left, right], agreed)
         }
         _ => Ok(()),
     }
 }
 
 /// Makes the parts of a group go together, and tells whether they did not.
-fn agree(group: Vec<&mut Expr>, schema: &DFSchema, functions: &Registry) -> Result<bool> {
+fn agree(
+    group: Vec<&mut Expr>,
+    common: Common,
+    schema: &DFSchema,
+    functions: &Registry,
+) -> Result<bool> {
     let types = group.iter().map(|expr| expr.get_type(schema)).collect::<Result<Vec<_>>>();
     // What has no type is complained about elsewhere.
     let Ok(types) = types else { return Ok(false) };
-    let Some(agreed) = agreed(&types) else { return Ok(false) };
+    let Some(agreed) = common(&types) else { return Ok(false) };
     for ((expr, from), to) in group.into_iter().zip(&types).zip(&agreed) {
         *expr = converted(std::mem::take(expr), from, to, functions)?;
     }
@@ -142,7 +184,7 @@ fn agree_with_query(
 ) -> Result<bool> {
     let Ok(own) = value.get_type(schema) else { return Ok(false) };
     let types = [own, query.subquery.schema().field(0).data_type().clone()];
-    let Some(agreed) = agreed(&types) else { return Ok(false) };
+    let Some(agreed) = compared_as(&types) else { return Ok(false) };
     *value = converted(std::mem::take(value), &types[0], &agreed[0], functions)?;
     if types[1] != agreed[1] {
         let inner = Arc::clone(&query.subquery);
@@ -160,7 +202,7 @@ fn of_keys(mut join: Join, functions: &Registry) -> Result<Transformed<LogicalPl
     let mut changed = false;
     for (left, right) in &mut join.on {
         let types = [left.get_type(join.left.schema())?, right.get_type(join.right.schema())?];
-        if let Some(agreed) = agreed(&types) {
+        if let Some(agreed) = compared_as(&types) {
             *left = converted(std::mem::take(left), &types[0], &agreed[0], functions)?;
             *right = converted(std::mem::take(right), &types[1], &agreed[1], functions)?;
             changed = true;
@@ -185,7 +227,7 @@ fn of_values(values: Values, functions: &Registry) -> Result<Transformed<Logical
             expr => expr.clone(),
         };
         let mut column: Vec<Expr> = values.values.iter().map(|row| written(&row[index])).collect();
-        if agree(column.iter_mut().collect(), &empty, functions)? {
+        if agree(column.iter_mut().collect(), agreed, &empty, functions)? {
             changed = true;
             for (row, expr) in rows.iter_mut().zip(column) {
                 row[index] = expr;

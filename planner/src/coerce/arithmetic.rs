@@ -13,9 +13,10 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
 use rainstorm_engine::function::{
-    Arithmetic, CHECKED_CHAIN, Registry, chain_operators, operators_of_chain,
+    Arithmetic, CHECKED_CHAIN, LINK, Registry, chain_operators, operators_of_chain,
 };
 
+use super::depth::is_link;
 use crate::settings::Overflow;
 use crate::walk::each_expression;
 
@@ -124,8 +125,13 @@ impl Walk<'_> {
                 let negated = self.call(Arithmetic::Negate, vec![inner.data])?;
                 Ok((Transformed::yes(negated), Some(data_type)))
             }
+            Expr::ScalarFunction(mut link) if link.func.name() == LINK => {
+                // It has done its work.
+                let (inner, data_type) = self.expr(link.args.swap_remove(0))?;
+                Ok((Transformed::yes(inner.data), data_type))
+            }
             // Such a cast is one of ours, or makes no difference either.
-            Expr::Cast(cast) if is_operation(&cast.expr) => {
+            Expr::Cast(cast) if is_operation(&cast.expr) || is_link(&cast.expr) => {
                 let data_type = cast.field.data_type().clone();
                 let (inner, from) = self.typed(*cast.expr)?;
                 if from == data_type {

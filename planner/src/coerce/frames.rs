@@ -24,8 +24,7 @@ use rainstorm_engine::function::interval_length;
 use rainstorm_engine::wording::type_sql;
 
 use super::check::span_of;
-use super::intervals::Intervals;
-use super::zeros;
+use super::equal::Equality;
 use crate::error::{SqlError, SqlErrorCode, fail};
 use crate::stream::unaliased;
 
@@ -34,10 +33,7 @@ use crate::stream::unaliased;
 /// # Errors
 /// `Type`, where a frame's distances are none of what it is sorted by; `Unsupported`, where rows
 /// or arrays of intervals are compared.
-pub(super) fn of_node(
-    plan: LogicalPlan,
-    intervals: &Intervals,
-) -> Result<Transformed<LogicalPlan>> {
+pub(super) fn of_node(plan: LogicalPlan, equality: &Equality) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Window(window) = plan else { return Ok(Transformed::no(plan)) };
     let preserver = NamePreserver::new_for_projection();
     let mut changed = false;
@@ -45,7 +41,7 @@ pub(super) fn of_node(
     for expr in &window.window_expr {
         let mut call = unaliased(expr).clone();
         if let Expr::WindowFunction(call) = &mut call {
-            changed |= of_call(&mut call.params, window.input.schema(), intervals)?;
+            changed |= of_call(&mut call.params, window.input.schema(), equality)?;
         }
         calls.push((preserver.save(expr), call));
     }
@@ -107,12 +103,9 @@ fn keys(call: &Expr) -> Option<(&[Expr], &[SortExpr])> {
 fn of_call(
     params: &mut WindowFunctionParams,
     schema: &DFSchema,
-    intervals: &Intervals,
+    equality: &Equality,
 ) -> Result<bool> {
     let mut changed = false;
-    for key in &mut params.partition_by {
-        changed |= zeros::of_key(key, schema);
-    }
     let is_range = params.window_frame.units == WindowFrameUnits::Range;
     let reaches = is_range && distances(&mut params.window_frame).next().is_some();
     if reaches {
@@ -120,8 +113,7 @@ fn of_call(
     }
     changed |= is_range;
     for key in &mut params.order_by {
-        changed |= zeros::of_key(&mut key.expr, schema);
-        changed |= intervals.as_length(&mut key.expr, schema)?;
+        changed |= equality.as_sorted(&mut key.expr, schema)?;
     }
     if is_range && !reaches {
         // Where only peers are looked for, groups are the same and of any type.

@@ -10,8 +10,8 @@ mod check;
 mod coarser;
 mod compared;
 mod depth;
+mod equal;
 mod frames;
-mod intervals;
 mod lateral;
 mod literals;
 mod maps;
@@ -19,7 +19,6 @@ mod not_in;
 mod rows;
 mod set_operations;
 mod texts;
-mod zeros;
 
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT, TO_COARSER};
 pub(crate) use self::arithmetic::as_written;
 pub(crate) use self::check::check_constants;
 pub(crate) use self::compared::compares;
-use self::intervals::Intervals;
+use self::equal::Equality;
 pub(crate) use self::rows::{by_position, renamed_to, same_shape};
 use crate::options::options;
 use crate::session::QueryContext;
@@ -60,7 +59,7 @@ pub(crate) fn prepare(
     functions: &Registry,
 ) -> Result<LogicalPlan> {
     let plan = literals::of_plan(plan)?;
-    let intervals = Intervals::new(functions)?;
+    let equality = Equality::new(functions)?;
     let copies = |plan| match engine {
         Engine::Batch => set_operations::count_copies(plan, functions),
         Engine::Streams => Ok(Transformed::no(plan)),
@@ -71,14 +70,12 @@ pub(crate) fn prepare(
             &|plan| lateral::of_node(plan, functions),
             &|plan| agree::of_node(plan, functions),
             &|plan| set_operations::common_types(plan, functions),
-            &|plan| Ok(zeros::of_node(plan)),
             &copies,
             &|plan| not_in::of_node(plan, engine),
-            &|plan| frames::of_node(plan, &intervals),
+            &|plan| frames::of_node(plan, &equality),
         ],
         &[
             &|expr, schema| agree::of_expr(expr, schema, functions),
-            &|expr, schema| Ok(zeros::of_expr(expr, schema)),
             &|expr, schema| rows::of_expr(expr, schema, functions),
             &|expr, schema| Ok(depth::of_expr(expr, schema)),
         ],
@@ -96,7 +93,7 @@ pub(crate) fn coerce(plan: LogicalPlan, context: QueryContext<'_>) -> Result<Log
     let plan = Analyzer::new().execute_and_check(plan, &options(), |_, _| {})?;
     let timestamp_text = context.functions.udf(TIMESTAMP_TEXT)?;
     let to_coarser = context.functions.udf(TO_COARSER)?;
-    let intervals = Intervals::new(context.functions)?;
+    let equality = Equality::new(context.functions)?;
     let plan = walk(
         plan,
         &[],
@@ -105,11 +102,11 @@ pub(crate) fn coerce(plan: LogicalPlan, context: QueryContext<'_>) -> Result<Log
             &|expr, schema| Ok(coarser::of_expr(expr, schema, &to_coarser)),
             &|expr, schema| Ok(maps::of_expr(expr, schema)),
             &|expr, schema| Ok(texts::of_expr(expr, schema, &timestamp_text)),
-            &|expr, schema| intervals.of_expr(expr, schema),
+            &|expr, schema| equality.of_expr(expr, schema),
         ],
     )?;
     // What a node puts around its expressions comes after what is in them.
-    let plan = walk(plan, &[&|plan| intervals.of_node(plan)], &[])?;
+    let plan = walk(plan, &[&|plan| equality.of_node(plan)], &[])?;
     arithmetic::checked(plan, context.functions, context.session.settings.overflow())
 }
 

@@ -79,6 +79,7 @@ const TOTAL: &[&str] = &[
     "date_part",
     "date_trunc",
     "ends_with",
+    "equal_floats",
     "exp",
     "get_field",
     "greatest",

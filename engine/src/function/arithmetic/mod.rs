@@ -8,6 +8,7 @@
 mod chain;
 mod decimals;
 mod integers;
+mod links;
 mod quotient;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 
 pub use self::chain::{CHECKED_CHAIN, chain_operators, operators_of_chain};
+pub use self::links::LINK;
+pub(super) use self::links::Links;
 pub(super) use self::quotient::LongQuotients;
 use crate::wording::type_sql;
 

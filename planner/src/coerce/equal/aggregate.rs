@@ -1,4 +1,4 @@
-//! Intervals that are grouped, and those that aggregates pick from.
+//! Values that are grouped, and those that aggregates pick from.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::{Intervals, call, is_compared_interval};
+use super::{Alike, Equality, alike, call};
 use crate::error::{fail, unsupported};
 use crate::stream::unaliased;
 
@@ -25,7 +25,7 @@ enum Call {
     Key,
 }
 
-impl Intervals {
+impl Equality {
     pub(super) fn of_aggregate(&self, aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
         let Aggregate { input, group_expr, aggr_expr, schema, .. } = &aggregate;
         let preserver = NamePreserver::new_for_projection();
@@ -34,17 +34,11 @@ impl Intervals {
         for expr in group_expr {
             if let Expr::GroupingSet(set) = expr {
                 for expr in set.distinct_expr() {
-                    if is_compared_interval(expr, input.schema())? {
-                        let message = "GROUPING SETS, ROLLUP or CUBE of an INTERVAL";
-                        return Err(fail(unsupported(
-                            Span::empty(),
-                            format!("{message} is not supported"),
-                        )));
-                    }
+                    refuse_in_sets(alike(expr, input.schema())?)?;
                 }
-            } else if is_compared_interval(expr, input.schema())? && !self.is_in_days(expr) {
+            } else if let Some(function) = self.grouping(expr, input.schema())? {
                 let name = preserver.save(expr);
-                groups.push(name.restore(call(&self.in_days, unaliased(expr).clone())));
+                groups.push(name.restore(call(function, unaliased(expr).clone())));
                 changed = true;
                 continue;
             }
@@ -129,10 +123,7 @@ impl Intervals {
         let WindowFunction { fun, mut params } = written.as_ref().clone();
         let mut changed = false;
         for key in &mut params.partition_by {
-            if is_compared_interval(key, schema)? {
-                *key = self.length_of(std::mem::take(key));
-                changed = true;
-            }
+            changed |= self.as_compared(key, schema)?;
         }
         let kind = match &fun {
             WindowFunctionDefinition::AggregateUDF(function) => {
@@ -159,12 +150,27 @@ impl Intervals {
         }
         let mut kind = Call::Same;
         for arg in args {
-            if is_compared_interval(arg, schema)? && !self.is_in_days(arg) {
-                let around = if picks { &self.key } else { &self.in_days };
-                *arg = call(around, std::mem::take(arg));
-                kind = if picks { Call::Key } else { Call::Changed };
+            if !picks {
+                if let Some(function) = self.grouping(arg, schema)? {
+                    *arg = call(function, std::mem::take(arg));
+                    kind = Call::Changed;
+                }
+            } else if alike(arg, schema)? == Some(Alike::Intervals) {
+                *arg = call(&self.key, std::mem::take(arg));
+                kind = Call::Key;
             }
         }
         Ok(kind)
     }
+}
+
+/// Refuses what would have to be made the same within GROUPING SETS.
+fn refuse_in_sets(alike: Option<Alike>) -> Result<()> {
+    let what = match alike {
+        Some(Alike::Intervals) => "an INTERVAL",
+        Some(Alike::NestedFloats) => "rows or arrays of DOUBLE",
+        Some(Alike::Floats) | None => return Ok(()),
+    };
+    let message = format!("GROUPING SETS, ROLLUP or CUBE of {what} is not supported");
+    Err(fail(unsupported(Span::empty(), message)))
 }

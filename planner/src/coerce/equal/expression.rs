@@ -6,11 +6,11 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{InSubquery, ScalarFunction, SetComparison};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlanBuilder, Subquery, when};
 use rainstorm_engine::function::interval_length;
 
-use super::{Intervals, call, is_compared_interval, is_interval, is_of, refuse_holding};
+use super::{Alike, Equality, alike, call, is_interval, is_of, refuse_holding};
 use crate::coerce::compared::compared;
 
 /// Functions that compare the elements of arrays.
@@ -35,7 +35,7 @@ const OF_ELEMENTS: &[&str] = &[
     "array_union",
 ];
 
-impl Intervals {
+impl Equality {
     /// Rewrites an expression whose parts have been.
     ///
     /// # Errors
@@ -47,31 +47,43 @@ impl Intervals {
     ) -> Result<Transformed<Expr>> {
         match expr {
             Expr::ScalarFunction(function) => self.of_function(function, schema),
-            Expr::InSubquery(test) if is_compared_interval(&test.expr, schema)? => {
-                let InSubquery { expr, subquery, negated } = test;
-                let (expr, subquery) = self.against_query(*expr, &subquery)?;
-                Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery, negated })))
+            Expr::InSubquery(mut test) => {
+                let changed = self.against_query(&mut test.expr, &mut test.subquery, schema)?;
+                Ok(Transformed::new_transformed(Expr::InSubquery(test), changed))
             }
-            Expr::SetComparison(test) if is_compared_interval(&test.expr, schema)? => {
-                let SetComparison { expr, subquery, op, quantifier } = test;
-                let (expr, subquery) = self.against_query(*expr, &subquery)?;
-                let test = SetComparison { expr, subquery, op, quantifier };
-                Ok(Transformed::yes(Expr::SetComparison(test)))
+            Expr::SetComparison(mut test) => {
+                let changed = self.against_query(&mut test.expr, &mut test.subquery, schema)?;
+                Ok(Transformed::new_transformed(Expr::SetComparison(test), changed))
             }
             mut expr => {
-                let changed = self.compare(compared(&mut expr), schema)?;
+                let by_operator = matches!(expr, Expr::BinaryExpr(_) | Expr::Between(_));
+                let changed = self.compare(compared(&mut expr), by_operator, schema)?;
                 Ok(Transformed::new_transformed(expr, changed))
             }
         }
     }
 
-    /// Makes expressions that are compared with each other lengths, where they are intervals.
-    fn compare(&self, exprs: Vec<&mut Expr>, schema: &DFSchema) -> Result<bool> {
+    /// Makes of expressions that are compared with each other, by an operator or by hashes, such
+    /// that equal values are the same.
+    fn compare(
+        &self,
+        mut exprs: Vec<&mut Expr>,
+        by_operator: bool,
+        schema: &DFSchema,
+    ) -> Result<bool> {
         for expr in &exprs {
             refuse_holding(expr, schema)?;
         }
         if !exprs.iter().any(|expr| is_interval(expr, schema)) {
-            return Ok(false);
+            let mut changed = false;
+            for expr in &mut exprs {
+                changed |= if by_operator {
+                    self.as_operand(expr, schema)?
+                } else {
+                    self.as_compared(expr, schema)?
+                };
+            }
+            return Ok(changed);
         }
         let durations: Option<Vec<Expr>> = unit_of(&exprs, schema)
             .and_then(|unit| exprs.iter().map(|expr| duration(expr, unit, schema)).collect());
@@ -87,16 +99,26 @@ impl Intervals {
         Ok(true)
     }
 
-    fn against_query(&self, expr: Expr, subquery: &Subquery) -> Result<(Box<Expr>, Subquery)> {
-        let columns = subquery.subquery.schema().columns();
-        let lengths = columns.into_iter().map(|column| {
+    fn against_query(
+        &self,
+        expr: &mut Expr,
+        subquery: &mut Subquery,
+        schema: &DFSchema,
+    ) -> Result<bool> {
+        if !self.as_operand(expr, schema)? {
+            return Ok(false);
+        }
+        let inner = Arc::clone(&subquery.subquery);
+        let columns = inner.schema().columns().into_iter().map(|column| {
             let name = column.name.clone();
-            self.length_of(Expr::Column(column)).alias(name)
+            let mut column = Expr::Column(column);
+            self.as_operand(&mut column, inner.schema())?;
+            Ok(column.alias(name))
         });
-        let lengths: Vec<Expr> = lengths.collect();
-        let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).project(lengths)?;
-        let subquery = subquery.with_plan(Arc::new(plan.build()?));
-        Ok((Box::new(self.length_of(expr)), subquery))
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let plan = LogicalPlanBuilder::from(Arc::clone(&inner)).project(columns)?;
+        *subquery = subquery.with_plan(Arc::new(plan.build()?));
+        Ok(true)
     }
 
     fn of_function(
@@ -112,7 +134,20 @@ impl Intervals {
         for argument in &function.args {
             refuse_holding(argument, schema)?;
         }
-        if !is_choice || !function.args.iter().any(|argument| is_interval(argument, schema)) {
+        let has_intervals = function.args.iter().any(|argument| is_interval(argument, schema));
+        if !has_intervals {
+            // Of numbers that are equal GREATEST and LEAST may take either.
+            let compares = name == "nullif" || !is_choice;
+            let mut changed = false;
+            for argument in function.args.iter_mut().filter(|_| compares) {
+                if alike(argument, schema)?.is_some_and(|alike| alike != Alike::Intervals) {
+                    changed |= self.as_compared(argument, schema)?;
+                }
+            }
+            let call = Expr::ScalarFunction(function);
+            return Ok(Transformed::new_transformed(call, changed));
+        }
+        if !is_choice {
             return Ok(Transformed::no(Expr::ScalarFunction(function)));
         }
         if let ("nullif", [one, other]) = (name, function.args.as_slice()) {
