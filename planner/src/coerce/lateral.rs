@@ -9,9 +9,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, ScalarValue, UnnestOptions};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Unnest, lit,
-    when,
+    Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection,
+    Unnest, lit, when,
 };
 use rainstorm_engine::function::Registry;
 
@@ -41,7 +42,8 @@ impl<'a> Elements<'a> {
     fn of(join: &'a Join) -> Option<Self> {
         let is_cross =
             join.on.is_empty() && join.filter.as_ref().is_none_or(|filter| *filter == lit(true));
-        if !is_cross || !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+        // Without a partner a row of the left side is to be shown: a condition is more than a filter.
+        if !(join.join_type == JoinType::Inner || join.join_type == JoinType::Left && is_cross) {
             return None;
         }
         // Names of the relation and of its columns come on top.
@@ -90,7 +92,12 @@ impl<'a> Elements<'a> {
             columns.push(computed.data.alias_qualified(qualifier.cloned(), field.name()));
         }
         let projection = Projection::try_new(columns, Arc::new(unnested))?;
-        Ok(Some(LogicalPlan::Projection(projection)))
+        let projection = LogicalPlan::Projection(projection);
+        let equal = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+        Ok(Some(match conjunction(equal.chain(join.filter.clone())) {
+            Some(condition) => LogicalPlan::Filter(Filter::try_new(condition, projection.into())?),
+            None => projection,
+        }))
     }
 }
 

@@ -172,7 +172,7 @@ fn what_is_not_supported_is_named_in_sqls_words() {
         "SELECT EXISTS (SELECT 1 FROM r) FROM l",
         "SELECT EXISTS (SELECT 1 FROM p) FROM p",
         "SELECT (SELECT max(v) FROM r) FROM l",
-        "SELECT id, u FROM p JOIN UNNEST(a) AS t(u) ON u > 1",
+        "SELECT id, u FROM p LEFT JOIN UNNEST(a) AS t(u) ON u > 1",
         "SELECT id, u FROM p, LATERAL (SELECT a AS u)",
         "SELECT k, ROW_NUMBER() OVER (ORDER BY ts) FROM l",
         "SELECT l.k FROM l JOIN r ON l.k = r.k",

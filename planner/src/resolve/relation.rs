@@ -2,8 +2,8 @@
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint,
-    JoinOperator, ObjectName, ObjectNamePart, Query, Spanned, TableAlias, TableFactor,
-    TableVersion, TableWithJoins,
+    JoinOperator, ObjectName, ObjectNamePart, Query, Spanned, TableAlias, TableAliasColumnDef,
+    TableFactor, TableVersion, TableWithJoins,
 };
 use sqlparser::tokenizer::Span;
 
@@ -117,6 +117,7 @@ impl Resolver<'_> {
             }
             TableFactor::UNNEST { array_exprs, alias, .. } => {
                 self.expressions(array_exprs, scope);
+                name_elements(array_exprs.len(), alias);
                 (None, Columns::open(), alias)
             }
             TableFactor::MatchRecognize { table, alias, .. }
@@ -335,6 +336,24 @@ impl Resolver<'_> {
         let error = SqlError::at(SqlErrorCode::UnknownTable, ident.span, message);
         self.errors.push(error.with_suggestion(suggest(&ident.value, known)));
         None
+    }
+}
+
+/// Names the elements of an array that is unnested as PostgreSQL does: like the relation, where
+/// nothing else is said.
+fn name_elements(arrays: usize, alias: &mut Option<TableAlias>) {
+    if arrays != 1 {
+        return;
+    }
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new("unnest"),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        let (name, data_type) = (alias.name.clone(), None);
+        alias.columns.push(TableAliasColumnDef { name, data_type });
     }
 }
 
