@@ -253,6 +253,9 @@ async fn follow(
         if let Some(outcome) = screen.show(event, text)? {
             return Ok(outcome);
         }
+        // Where events come faster than they are shown nothing else would have its turn, Ctrl-C
+        // neither.
+        tokio::task::yield_now().await;
     }
 }
 

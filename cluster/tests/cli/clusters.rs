@@ -98,6 +98,25 @@ pub(crate) async fn local(directory: &Path) -> (Child, String, Lines<BufReader<C
 }
 
 #[tokio::test]
+async fn ctrl_c_is_heard_while_rows_come_faster_than_they_are_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let flood = "CREATE TABLE flood (id BIGINT) WITH ('connector' = 'datagen',
+        'rows-per-second' = '100000000'); SELECT id FROM flood";
+    let mut child = rainstorm(directory.path(), &["sql", "-c", flood]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..10_000 {
+        lines.next_line().await.unwrap();
+    }
+    interrupt(&child).await;
+    let read = async { while lines.next_line().await.unwrap().is_some() {} };
+    let both = async { tokio::join!(read, child.wait_with_output()) };
+    let (_, output) = tokio::time::timeout(Duration::from_mins(1), both).await.expect("it ends");
+    let output = output.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), told.trim()), (Some(130), "cancelling"));
+}
+
+#[tokio::test]
 async fn a_cluster_of_processes_runs_scripts_and_ends_cleanly() {
     let directory = script();
     let (cluster, address, _) = local(directory.path()).await;
