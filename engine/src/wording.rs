@@ -18,7 +18,9 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 
 pub use self::foreign::{in_plain_words, is_foreign};
-use crate::function::{ASSIGN, Arithmetic, CHECKED_CHAIN, TO_COARSER, operator_of};
+use crate::function::{
+    ASSIGN, Arithmetic, CHECKED_CHAIN, EQUAL_FLOATS, INTERVAL_TIMES, TO_COARSER, operator_of,
+};
 
 /// Returns a type as SQL writes it, such as `ROW<a BIGINT, b STRING NOT NULL>`. Types without a
 /// name in SQL get Arrow's.
@@ -121,8 +123,12 @@ fn readable(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
         let of = expression_sql(call.args().first()?);
         return Some(format!("CAST({of} AS {})", type_sql(call.return_type())));
     }
-    if Arithmetic::of(call.name()).is_some() || call.name() == CHECKED_CHAIN {
+    let is_operator = [CHECKED_CHAIN, INTERVAL_TIMES].contains(&call.name());
+    if Arithmetic::of(call.name()).is_some() || is_operator {
         return None;
+    }
+    if call.name() == EQUAL_FLOATS {
+        return Some(expression_sql(call.args().first()?));
     }
     if call.name() == "get_field"
         && let Some(path) = field_path(call)

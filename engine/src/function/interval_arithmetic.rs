@@ -24,7 +24,7 @@ use super::scalar::Scalar;
 const DAY_MS: i64 = 86_400_000;
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 /// Multiplies an interval by a whole number, part by part.
-pub(super) const INTERVAL_TIMES: &str = "interval_times";
+pub(crate) const INTERVAL_TIMES: &str = "interval_times";
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![interval_times()]

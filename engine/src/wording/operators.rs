@@ -7,7 +7,7 @@ use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Literal, NegativeExpr};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use crate::function::{Arithmetic, CHECKED_CHAIN, operators_of_chain};
+use crate::function::{Arithmetic, CHECKED_CHAIN, INTERVAL_TIMES, operators_of_chain};
 
 /// Writes what stands for operators with them: calls of arithmetic, and the CASE of an AND or OR
 /// that keeps its right side from being evaluated.
@@ -25,6 +25,11 @@ pub(super) fn of_expr(expr: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalEx
         let (first, others) = operands.split_first()?;
         let steps = operators.into_iter().zip(others.iter().cloned());
         return Some(steps.fold(Arc::clone(first), |left, (op, right)| between(left, op, right)));
+    }
+    if call.name() == INTERVAL_TIMES
+        && let [interval, number] = call.args()
+    {
+        return Some(between(Arc::clone(interval), Arithmetic::Multiply, Arc::clone(number)));
     }
     let arithmetic = Arithmetic::of(call.name())?;
     if let [operand] = call.args() {

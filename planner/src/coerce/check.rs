@@ -14,7 +14,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast,
 };
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
@@ -105,7 +105,9 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
             let found = subquery.subquery.schema().field(0).data_type();
             comparable_types(expr, &expr.get_type(schema)?, Operator::Eq, None, found)?;
         }
-        Expr::Cast(Cast { expr, field }) => of_cast(expr, field.data_type(), schema)?,
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => {
+            of_cast(expr, field.data_type(), schema)?
+        }
         Expr::ScalarFunction(call) if MAKES_TEXT.contains(&call.func.name()) => {
             made_text(call.func.name(), &call.args)?;
         }
@@ -142,10 +144,20 @@ fn of_cast(expr: &Expr, to: &DataType, schema: &DFSchema) -> Result<()> {
     if !can_cast_types(from, to) || !same_shape(from, to) {
         return Err(fail(refused()));
     }
+    if is_ambiguous(from, to) {
+        let help = "of seconds since 1970 TO_TIMESTAMP makes a TIMESTAMP";
+        return Err(fail(refused().with_help(help)));
+    }
     if from.is_temporal() && is_short(to) && !is_days(from) {
         return Err(fail(refused().with_help("it does not fit; cast to BIGINT")));
     }
     Ok(())
+}
+
+/// Tells whether a number is to become a time: it does not say since when it counts, nor what.
+pub(crate) fn is_ambiguous(from: &DataType, to: &DataType) -> bool {
+    let is_time = matches!(to, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_));
+    from.is_numeric() && is_time
 }
 
 /// Refuses texts beside other values in the queries of a set operation: DataFusion turns one into

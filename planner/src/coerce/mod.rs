@@ -32,7 +32,7 @@ use datafusion::optimizer::analyzer::Analyzer;
 use rainstorm_engine::function::{Registry, TIMESTAMP_TEXT, TO_COARSER};
 
 pub(crate) use self::arithmetic::as_written;
-pub(crate) use self::check::check_constants;
+pub(crate) use self::check::{check_constants, is_ambiguous};
 pub(crate) use self::compared::compares;
 use self::equal::Equality;
 pub(crate) use self::rows::{by_position, renamed_to, same_shape};

@@ -13,7 +13,7 @@ use sqlparser::tokenizer::Span;
 use super::written::Written;
 use crate::bind::bind_constant;
 use crate::catalog::{Column, TableDefinition};
-use crate::coerce::{by_position, renamed_to, same_shape, typed_expression};
+use crate::coerce::{by_position, is_ambiguous, renamed_to, same_shape, typed_expression};
 use crate::diagnose::{from_datafusion, from_datafusion_in};
 use crate::error::{SqlError, SqlErrorCode, SqlErrors, counted};
 use crate::session::QueryContext;
@@ -169,7 +169,7 @@ fn does_not_fit(
     let message = format!("column '{name}' of table '{}' is {to_sql}, not {from_sql}", table.name);
     let span = text.map(Spanned::span).filter(|span| span.start.line > 0);
     let error = SqlError::at(SqlErrorCode::Type, span.unwrap_or(whole), message);
-    if !can_cast(from, to) {
+    if !can_cast(from, to) || is_ambiguous(from, to) {
         return error;
     }
     let text = text.map(ToString::to_string).filter(|text| text.chars().count() <= REPEATED_CHARS);

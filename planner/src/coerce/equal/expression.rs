@@ -15,6 +15,7 @@ use crate::coerce::compared::compared;
 
 /// Functions that compare the elements of arrays.
 const OF_ELEMENTS: &[&str] = &[
+    "array_contains",
     "array_distinct",
     "array_except",
     "array_has",
@@ -33,6 +34,12 @@ const OF_ELEMENTS: &[&str] = &[
     "array_replace_n",
     "array_sort",
     "array_union",
+    "eq_any",
+    "ge_any",
+    "gt_any",
+    "le_any",
+    "lt_any",
+    "ne_any",
 ];
 
 impl Equality {
