@@ -106,7 +106,7 @@ fn of_expression(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
             comparable_types(expr, &expr.get_type(schema)?, Operator::Eq, None, found)?;
         }
         Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => {
-            of_cast(expr, field.data_type(), schema)?
+            of_cast(expr, field.data_type(), schema)?;
         }
         Expr::ScalarFunction(call) if MAKES_TEXT.contains(&call.func.name()) => {
             made_text(call.func.name(), &call.args)?;
