@@ -110,7 +110,7 @@ async fn ctrl_c_is_heard_while_rows_come_faster_than_they_are_shown() {
     interrupt(&child).await;
     let read = async { while lines.next_line().await.unwrap().is_some() {} };
     let both = async { tokio::join!(read, child.wait_with_output()) };
-    let (_, output) = tokio::time::timeout(Duration::from_mins(1), both).await.expect("it ends");
+    let ((), output) = tokio::time::timeout(Duration::from_mins(1), both).await.expect("it ends");
     let output = output.unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), told.trim()), (Some(130), "cancelling"));
