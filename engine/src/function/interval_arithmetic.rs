@@ -23,14 +23,14 @@ use super::scalar::Scalar;
 
 const DAY_MS: i64 = 86_400_000;
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
-/// Multiplies an interval by a whole number, part by part.
+/// The name of the function that multiplies an interval by a whole number, part by part.
 pub(crate) const INTERVAL_TIMES: &str = "interval_times";
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![interval_times()]
+    vec![times_function()]
 }
 
-fn interval_times() -> Arc<ScalarUDF> {
+fn times_function() -> Arc<ScalarUDF> {
     Scalar::strict(INTERVAL_TIMES, &[&[INTERVAL, DataType::Int64]], |_| INTERVAL, times).udf()
 }
 
@@ -44,14 +44,16 @@ fn times(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     };
     let products: IntervalMonthDayNanoArray =
         try_binary(intervals, numbers, |interval, number| {
-            multiplied(interval, number).ok_or_else(|| {
+            interval_times(interval, number).ok_or_else(|| {
                 ArrowError::ComputeError(format!("an interval times {number} is too long"))
             })
         })?;
     Ok(Arc::new(products))
 }
 
-fn multiplied(interval: IntervalMonthDayNano, number: i64) -> Option<IntervalMonthDayNano> {
+/// Multiplies an interval by a whole number, `None` where a part becomes too long.
+#[must_use]
+pub fn interval_times(interval: IntervalMonthDayNano, number: i64) -> Option<IntervalMonthDayNano> {
     let whole = |part: i32| i32::try_from(i64::from(part).checked_mul(number)?).ok();
     Some(IntervalMonthDayNano {
         months: whole(interval.months)?,
@@ -87,10 +89,10 @@ impl ExprPlanner for IntervalArithmetic {
         };
         let planned = match (right, adds) {
             (number, None) if number.is_integer() && is_interval(&expr.left, schema) => {
-                interval_times().call(vec![expr.left, expr.right])
+                times_function().call(vec![expr.left, expr.right])
             }
             (INTERVAL, None) if left(DataType::is_integer) => {
-                interval_times().call(vec![expr.right, expr.left])
+                times_function().call(vec![expr.right, expr.left])
             }
             (length, Some(operator))
                 if is_length(&length) && left(|it| *it == DataType::Date32) =>
@@ -170,9 +172,9 @@ mod tests {
     #[test]
     fn an_interval_is_multiplied_part_by_part() {
         let interval = IntervalMonthDayNano::new(1, -2, 3);
-        assert_eq!(multiplied(interval, -4), Some(IntervalMonthDayNano::new(-4, 8, -12)));
-        assert_eq!(multiplied(interval, 1 << 31), None);
+        assert_eq!(interval_times(interval, -4), Some(IntervalMonthDayNano::new(-4, 8, -12)));
+        assert_eq!(interval_times(interval, 1 << 31), None);
         let long = IntervalMonthDayNano::new(0, 0, i64::MAX);
-        assert_eq!(multiplied(long, 2), None);
+        assert_eq!(interval_times(long, 2), None);
     }
 }

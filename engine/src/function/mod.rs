@@ -45,6 +45,7 @@ pub use interval::{
     INTERVAL_IN_DAYS, INTERVAL_KEY, INTERVAL_LENGTH, INTERVAL_OF_KEY, interval_length,
 };
 pub(crate) use interval_arithmetic::INTERVAL_TIMES;
+pub use interval_arithmetic::interval_times;
 pub use like::{LIKE_PATTERN, like_pattern};
 pub use registry::{Registry, registry};
 pub use rows::{RENAME_FIELDS, renamed};

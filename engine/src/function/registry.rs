@@ -14,8 +14,8 @@ use super::arithmetic::{Links, LongQuotients};
 use super::interval_arithmetic::{INTERVAL_TIMES, IntervalArithmetic};
 use super::{
     ASSIGN, Arithmetic, CHECKED_CHAIN, EQUAL_FLOATS, INTERVAL_IN_DAYS, INTERVAL_KEY,
-    INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN, LINK, RENAME_FIELDS, TIMESTAMP_TEXT,
-    TO_COARSER, WRAPPING_SUM, bounded, percentile, sql_typed,
+    INTERVAL_LENGTH, INTERVAL_OF_KEY, LIKE_PATTERN, RENAME_FIELDS, TIMESTAMP_TEXT, TO_COARSER,
+    WRAPPING_SUM, bounded, percentile, sql_typed,
 };
 use crate::time::ClockRef;
 
@@ -92,7 +92,6 @@ const INTERNAL: &[&str] = &[
     INTERVAL_LENGTH,
     INTERVAL_OF_KEY,
     INTERVAL_TIMES,
-    LINK,
     LIKE_PATTERN,
     RENAME_FIELDS,
     TIMESTAMP_TEXT,

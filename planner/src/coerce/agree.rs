@@ -51,7 +51,8 @@ pub(super) fn agreed(types: &[DataType]) -> Option<Vec<DataType>> {
 /// DECIMAL has are compared as ones of up to 76, which no value has: each of them fits.
 fn compared_as(types: &[DataType]) -> Option<Vec<DataType>> {
     let exact = || {
-        let digits = types.iter().map(digits).collect::<Option<Vec<_>>>()?;
+        let numbers = types.iter().filter(|data_type| !data_type.is_null());
+        let digits = numbers.map(digits).collect::<Option<Vec<_>>>()?;
         let whole = digits.iter().map(|(whole, _)| *whole).max()?;
         let scale = digits.iter().map(|(_, scale)| *scale).max()?;
         (whole + scale > DECIMAL128_MAX_PRECISION)
@@ -61,14 +62,13 @@ fn compared_as(types: &[DataType]) -> Option<Vec<DataType>> {
     has_decimals.then(exact).flatten().or_else(|| agreed(types))
 }
 
-/// Returns how many digits the numbers of a type have before and after the point.
-fn digits(data_type: &DataType) -> Option<(u8, u8)> {
+/// Returns how many digits whole numbers and decimals of a type have before and after the point.
+pub(super) fn digits(data_type: &DataType) -> Option<(u8, u8)> {
     match data_type {
         DataType::Decimal128(precision, scale) => {
             let scale = u8::try_from(*scale).ok()?;
             Some((precision.checked_sub(scale)?, scale))
         }
-        DataType::Null => Some((0, 0)),
         DataType::Int8 | DataType::UInt8 => Some((3, 0)),
         DataType::Int16 | DataType::UInt16 => Some((5, 0)),
         DataType::Int32 | DataType::UInt32 => Some((10, 0)),

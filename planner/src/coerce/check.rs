@@ -156,8 +156,19 @@ fn of_cast(expr: &Expr, to: &DataType, schema: &DFSchema) -> Result<()> {
 
 /// Tells whether a number is to become a time: it does not say since when it counts, nor what.
 pub(crate) fn is_ambiguous(from: &DataType, to: &DataType) -> bool {
-    let is_time = matches!(to, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_));
-    from.is_numeric() && is_time
+    match (from, to) {
+        (DataType::Struct(from), DataType::Struct(to)) => {
+            from.iter().zip(to).any(|(from, to)| is_ambiguous(from.data_type(), to.data_type()))
+        }
+        (DataType::List(from), DataType::List(to))
+        | (DataType::Map(from, _), DataType::Map(to, _)) => {
+            is_ambiguous(from.data_type(), to.data_type())
+        }
+        (from, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_)) => {
+            from.is_numeric()
+        }
+        _ => false,
+    }
 }
 
 /// Refuses texts beside other values in the queries of a set operation: DataFusion turns one into

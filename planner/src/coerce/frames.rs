@@ -23,6 +23,7 @@ use datafusion::logical_expr::{
 use rainstorm_engine::function::interval_length;
 use rainstorm_engine::wording::type_sql;
 
+use super::agree::digits;
 use super::check::span_of;
 use super::equal::Equality;
 use crate::error::{SqlError, SqlErrorCode, fail};
@@ -171,12 +172,10 @@ enum Reach {
 impl Reach {
     fn of(key: &Expr, schema: &DFSchema, has_months: bool) -> Result<Self> {
         let data_type = key.get_type(schema)?;
+        if let Some((whole, scale)) = digits(&data_type) {
+            return Ok(Self::Exact(whole + scale, scale as i8));
+        }
         Ok(match &data_type {
-            DataType::Int8 | DataType::UInt8 => Self::Exact(3, 0),
-            DataType::Int16 | DataType::UInt16 => Self::Exact(5, 0),
-            DataType::Int32 | DataType::UInt32 => Self::Exact(10, 0),
-            DataType::Int64 | DataType::UInt64 => Self::Exact(20, 0),
-            DataType::Decimal128(precision, scale) => Self::Exact(*precision, *scale),
             data_type if data_type.is_floating() => Self::Double,
             DataType::Date32 => {
                 Self::time(DataType::Timestamp(TimeUnit::Millisecond, None), has_months)

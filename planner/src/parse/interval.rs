@@ -6,6 +6,7 @@
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::ScalarValue;
+use rainstorm_engine::function::interval_times;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DateTimeField, Expr, Interval, UnaryOperator, Value,
 };
@@ -164,13 +165,7 @@ fn whole_number(expr: &Expr) -> Option<i64> {
 }
 
 fn times(length: IntervalMonthDayNano, number: i64, span: Span) -> Option<Expr> {
-    let whole = |part: i32| i32::try_from(i64::from(part).checked_mul(number)?).ok();
-    let parts = IntervalMonthDayNano {
-        months: whole(length.months)?,
-        days: whole(length.days)?,
-        nanoseconds: length.nanoseconds.checked_mul(number)?,
-    };
-    Some(of_parts(parts, span))
+    interval_times(length, number).map(|parts| of_parts(parts, span))
 }
 
 /// Writes an interval with its parts.

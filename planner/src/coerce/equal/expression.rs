@@ -10,7 +10,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlanBuilder, Subquery, when};
 use rainstorm_engine::function::interval_length;
 
-use super::{Alike, Equality, alike, call, is_interval, is_of, refuse_holding};
+use super::{Equality, call, is_interval, is_of, refuse_holding};
 use crate::coerce::compared::compared;
 
 /// Functions that compare the elements of arrays.
@@ -147,9 +147,7 @@ impl Equality {
             let compares = name == "nullif" || !is_choice;
             let mut changed = false;
             for argument in function.args.iter_mut().filter(|_| compares) {
-                if alike(argument, schema)?.is_some_and(|alike| alike != Alike::Intervals) {
-                    changed |= self.as_compared(argument, schema)?;
-                }
+                changed |= self.as_compared(argument, schema)?;
             }
             let call = Expr::ScalarFunction(function);
             return Ok(Transformed::new_transformed(call, changed));

@@ -99,24 +99,26 @@ impl Equality {
 
     /// Makes what is sorted by or looked for such that equal values are the same.
     fn as_compared(&self, key: &mut Expr, schema: &DFSchema) -> Result<bool> {
-        let function = match alike(key, schema)? {
+        Ok(self.make_same(key, alike(key, schema)?))
+    }
+
+    /// Does the same to one side of a comparison, which takes care of floats that stand alone.
+    fn as_operand(&self, key: &mut Expr, schema: &DFSchema) -> Result<bool> {
+        let alike = alike(key, schema)?.filter(|alike| *alike != Alike::Floats);
+        Ok(self.make_same(key, alike))
+    }
+
+    fn make_same(&self, key: &mut Expr, alike: Option<Alike>) -> bool {
+        let function = match alike {
             Some(Alike::Intervals) => &self.length,
             Some(Alike::Floats | Alike::NestedFloats) => &self.floats,
-            None => return Ok(false),
+            None => return false,
         };
         let changes = !is_call(key, function);
         if changes {
             *key = call(function, std::mem::take(key));
         }
-        Ok(changes)
-    }
-
-    /// Does the same to one side of a comparison, which takes care of floats that stand alone.
-    fn as_operand(&self, key: &mut Expr, schema: &DFSchema) -> Result<bool> {
-        match alike(key, schema)? {
-            Some(Alike::Floats) | None => Ok(false),
-            Some(Alike::Intervals | Alike::NestedFloats) => self.as_compared(key, schema),
-        }
+        changes
     }
 
     /// Returns the function that makes equal values of an expression the same one of them, unless
